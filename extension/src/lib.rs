@@ -1,0 +1,2 @@
+//! To be written.
+pgrx::pg_module_magic!(name, version);
