@@ -1,0 +1,31 @@
+# Each target is a script in scripts/; this file only names them. `make help` lists them.
+
+export PG_MAJOR ?= 15
+
+.PHONY: help demo test lint install package bench clean
+
+help: ## Show this list
+	@echo "Usage: make TARGET"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: ## See it work in a private PostgreSQL (KEEP=1 leaves the server running)
+	@KEEP=$(KEEP) scripts/demo
+
+test: ## Run every test
+	@scripts/test
+
+lint: ## Run every check of the source
+	@scripts/lint
+
+install: ## Install the extension for PG_CONFIG (default: pg_config), under DESTDIR if set
+	@PG_CONFIG=$(PG_CONFIG) DESTDIR=$(DESTDIR) scripts/install
+
+package: ## Make target/qsessions-VERSION-pgMAJOR-OS-ARCH.tar.gz
+	@PG_CONFIG=$(PG_CONFIG) scripts/package
+
+bench: ## Measure the functions against bare SQL
+	@scripts/bench
+
+clean: ## Remove everything that was built
+	@scripts/clean
