@@ -1,0 +1,141 @@
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use maxminddb::{LookupResult, MaxMindDbError, PathElement, path};
+use serde::Deserialize;
+
+use crate::record::{Code, Flat, Names, Nested, Text};
+use crate::shape::Layout;
+use crate::{Error, Kind, LocationInfo, Reader, countries};
+
+/// What a database knows of one address. Nothing is decoded before it is asked for.
+///
+/// A `locale` is a BCP 47 tag (`de`, `pt-BR`; `pt_BR` will do). Where there is no name in it,
+/// that of a near locale is taken, then the English one.
+#[derive(Debug)]
+pub struct Place<'a, S: AsRef<[u8]> = Vec<u8>> {
+    reader: &'a Reader<S>,
+    found: LookupResult<'a, S>,
+}
+
+impl<'a, S: AsRef<[u8]>> Place<'a, S> {
+    pub(crate) fn new(reader: &'a Reader<S>, found: LookupResult<'a, S>) -> Self {
+        Self { reader, found }
+    }
+
+    /// All that is known: from a city database as [`LocationInfo::City`], from any other as
+    /// [`LocationInfo::Country`].
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn location_info(&self, locale: &str) -> Result<LocationInfo<'a>, Error> {
+        let is_city = self.reader.kind == Kind::City;
+        Ok(match self.reader.layout {
+            Layout::Nested => {
+                let record: Nested<'a> = self.decode()?;
+                if is_city {
+                    record.into_city_info(locale).into()
+                } else {
+                    record.into_country_info(locale).into()
+                }
+            }
+            Layout::Flat => {
+                let record: Flat<'a> = self.decode()?;
+                if is_city {
+                    record.into_city_info(locale).into()
+                } else {
+                    record.into_country_info(locale).into()
+                }
+            }
+        })
+    }
+
+    /// Name of the city.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn city(&self, locale: &str) -> Result<Option<Cow<'a, str>>, Error> {
+        match self.reader.layout {
+            _ if self.reader.kind != Kind::City => Ok(None),
+            Layout::Nested => Ok(self.name("city", locale)?.map(Cow::Borrowed)),
+            Layout::Flat => Ok(self
+                .value::<Text<'a>>(&path!["city"])?
+                .and_then(|text| text.0)),
+        }
+    }
+
+    /// Name of the country.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn country(&self, locale: &str) -> Result<Option<&'a str>, Error> {
+        match self.reader.layout {
+            Layout::Nested => self.name("country", locale),
+            Layout::Flat => Ok(self
+                .country_code()?
+                .and_then(|code| countries::country(code, locale).name)),
+        }
+    }
+
+    /// Code of the country, ISO 3166-1 alpha-2.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn country_code(&self) -> Result<Option<&'a str>, Error> {
+        let code: Option<Code<'a>> = match self.reader.layout {
+            Layout::Nested => self.value(&path!["country", "iso_code"])?,
+            Layout::Flat => self.value(&path!["country_code"])?,
+        };
+        Ok(code.and_then(|code| code.0))
+    }
+
+    /// `City, Country`, or `Country` where the city is not known; none without a country.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn location(&self, locale: &str) -> Result<Option<String>, Error> {
+        let Some(country) = self.country(locale)? else {
+            return Ok(None);
+        };
+        Ok(Some(match self.city(locale)? {
+            Some(city) => format!("{city}, {country}"),
+            None => country.to_owned(),
+        }))
+    }
+
+    /// The name in a section of MaxMind's layout.
+    fn name(&self, section: &str, locale: &str) -> Result<Option<&'a str>, Error> {
+        // Most look-ups are for a locale that is there: no need to collect the others.
+        if let Some(name) = self.value(&path![section, "names", locale])? {
+            return Ok(Some(name));
+        }
+        let names: Option<Names<'a>> = self.value(&path![section, "names"])?;
+        Ok(names.and_then(|names| names.get(locale)))
+    }
+
+    fn value<T: Deserialize<'a>>(&self, path: &[PathElement<'_>]) -> Result<Option<T>, Error> {
+        guarded(|| self.found.decode_path(path)).map_err(|reason| self.corrupt(reason))
+    }
+
+    fn decode<T: Deserialize<'a> + Default>(&self) -> Result<T, Error> {
+        let record = guarded(|| self.found.decode()).map_err(|reason| self.corrupt(reason))?;
+        Ok(record.unwrap_or_default())
+    }
+
+    fn corrupt(&self, reason: String) -> Error {
+        Error::Corrupt {
+            path: self.reader.path.clone(),
+            reason,
+        }
+    }
+}
+
+/// Runs the decoder on somebody else's data. It is written not to panic; should it do so all the
+/// same, that is an error as any other.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, MaxMindDbError>) -> Result<T, String> {
+    // The reader is never changed, so that a panic leaves nothing half done in it.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("the decoder panicked".to_owned()),
+    }
+}

@@ -1,0 +1,150 @@
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::place::{Place, guarded};
+use crate::shape::{Layout, Shape};
+use crate::{Error, LocationInfo, file};
+
+/// What a database is about.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// Cities, with coordinates and more.
+    City,
+    /// Countries.
+    Country,
+    /// Autonomous systems: networks and who runs them.
+    Asn,
+    /// Something else, which is not asked for places.
+    Other,
+}
+
+/// What a file says of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Metadata {
+    /// Its maker's name for it: `GeoLite2-City`, `city ipv4`.
+    pub database_type: String,
+    /// When it was built, in seconds since 1970.
+    pub build_epoch: u64,
+    /// 4, or 6 for a file that may hold both.
+    pub ip_version: u16,
+    /// The locales that it claims to have names in; files of one language often claim none.
+    pub languages: Vec<String>,
+    /// Nodes of the search tree.
+    pub node_count: u32,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+}
+
+/// One open database. `S` holds the bytes of the file: read into memory, or something else that
+/// stays as it is while the reader lives.
+#[derive(Debug)]
+pub struct Reader<S: AsRef<[u8]> = Vec<u8>> {
+    pub(crate) database: maxminddb::Reader<S>,
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
+    pub(crate) layout: Layout,
+    metadata: Metadata,
+}
+
+impl Reader {
+    /// Reads the file at `path` into memory.
+    ///
+    /// # Errors
+    /// If it is not a regular file, is empty, is larger than `max_bytes`, or isn't a usable
+    /// database.
+    pub fn open(path: &Path, max_bytes: u64) -> Result<Self, Error> {
+        Self::from_source(file::read(path, max_bytes)?, path)
+    }
+}
+
+impl<S: AsRef<[u8]>> Reader<S> {
+    /// Takes the bytes of a file; `path` is only what errors call it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if they are no usable database.
+    pub fn from_source(source: S, path: &Path) -> Result<Self, Error> {
+        let invalid = |reason| Error::Invalid {
+            path: path.to_owned(),
+            reason,
+        };
+        let bytes = source.as_ref().len() as u64;
+        let database = guarded(|| maxminddb::Reader::from_source(source)).map_err(invalid)?;
+        let shape = guarded(|| Shape::of(&database)).map_err(invalid)?;
+        let claimed = database.metadata();
+        let metadata = Metadata {
+            database_type: claimed.database_type.clone(),
+            build_epoch: claimed.build_epoch,
+            ip_version: claimed.ip_version,
+            languages: claimed.languages.clone(),
+            node_count: claimed.node_count,
+            bytes,
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            kind: shape.kind(&metadata.database_type),
+            layout: shape.layout(),
+            metadata,
+            database,
+        })
+    }
+
+    /// What the file says of itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// What the database is about.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What the database knows of `ip`; none if it doesn't have the address, which is so for
+    /// private ones, and for any IPv6 address in a database of IPv4.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn look_up(&self, ip: IpAddr) -> Result<Option<Place<'_, S>>, Error> {
+        // An IPv4 address in IPv6 clothes is looked up as what it is.
+        let ip = ip.to_canonical();
+        if ip.is_ipv6() && self.metadata.ip_version == 4 {
+            return Ok(None);
+        }
+        let found = guarded(|| self.database.lookup(ip)).map_err(|reason| Error::Corrupt {
+            path: self.path.clone(),
+            reason,
+        })?;
+        Ok(found.has_data().then(|| Place::new(self, found)))
+    }
+
+    /// [`Place::location_info`] of `ip`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn location_info(
+        &self,
+        ip: IpAddr,
+        locale: &str,
+    ) -> Result<Option<LocationInfo<'_>>, Error> {
+        self.look_up(ip)?
+            .map(|place| place.location_info(locale))
+            .transpose()
+    }
+
+    /// [`Place::location`] of `ip`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn location(&self, ip: IpAddr, locale: &str) -> Result<Option<String>, Error> {
+        self.look_up(ip)?
+            .map_or(Ok(None), |place| place.location(locale))
+    }
+
+    /// [`Place::country_code`] of `ip`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn country_code(&self, ip: IpAddr) -> Result<Option<&str>, Error> {
+        self.look_up(ip)?
+            .map_or(Ok(None), |place| place.country_code())
+    }
+}
