@@ -39,10 +39,10 @@ pub(crate) struct Section<'a> {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Location<'a> {
-    accuracy_radius: Option<u64>,
+    accuracy_radius: Count,
     latitude: Coordinate,
     longitude: Coordinate,
-    metro_code: Option<u64>,
+    metro_code: Count,
     time_zone: Option<&'a str>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Nested<'a> {
     pub(crate) fn into_city_info(self, locale: &str) -> CityInfo<'a> {
         let region = self.subdivisions.0.unwrap_or_default();
         CityInfo {
-            accuracy_radius: self.location.accuracy_radius,
+            accuracy_radius: self.location.accuracy_radius.0,
             city: self.city.name(locale).map(Cow::Borrowed),
             continent_code: self.continent.code,
             continent_name: self.continent.name(locale),
@@ -72,12 +72,12 @@ impl<'a> Nested<'a> {
             is_in_european_union: self.country.is_in_european_union,
             latitude: self.location.latitude.0,
             longitude: self.location.longitude.0,
-            metro_code: self.location.metro_code,
+            metro_code: self.location.metro_code.0,
             postal_code: self.postal.code.and_then(|code| code.0),
             region_code: region.iso_code,
             region_name: region.name(locale).map(Cow::Borrowed),
             time_zone: self.location.time_zone.map(Cow::Borrowed),
-            dma_code: self.location.metro_code,
+            dma_code: self.location.metro_code.0,
             region: region.iso_code,
         }
     }
@@ -252,6 +252,37 @@ impl<'de: 'a, 'a> Deserialize<'de> for Code<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let code = <&str>::deserialize(deserializer)?;
         Ok(Self((!code.is_empty()).then_some(code)))
+    }
+}
+
+/// A whole number of any width.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count(Option<u64>);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CountVisitor;
+
+        impl Visitor<'_> for CountVisitor {
+            type Value = Count;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a whole number, not negative")
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(Count(Some(number)))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                u64::try_from(number)
+                    .map(|number| Count(Some(number)))
+                    .map_err(E::custom)
+            }
+        }
+
+        // Asked for a u64, the decoder would take no u16.
+        deserializer.deserialize_any(CountVisitor)
     }
 }
 
