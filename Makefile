@@ -1,4 +1,5 @@
 # Each target is a script in scripts/; this file only names them. `make help` lists them.
+# Variables of the command line (KEEP=1, PG_CONFIG=…, DESTDIR=…) reach the scripts by the environment.
 
 export PG_MAJOR ?= 15
 
@@ -10,7 +11,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: ## See it work in a private PostgreSQL (KEEP=1 leaves the server running)
-	@KEEP=$(KEEP) scripts/demo
+	@scripts/demo
 
 test: ## Run every test
 	@scripts/test
@@ -19,10 +20,10 @@ lint: ## Run every check of the source
 	@scripts/lint
 
 install: ## Install the extension for PG_CONFIG (default: pg_config), under DESTDIR if set
-	@PG_CONFIG=$(PG_CONFIG) DESTDIR=$(DESTDIR) scripts/install
+	@scripts/install
 
 package: ## Make target/qsessions-VERSION-pgMAJOR-OS-ARCH.tar.gz
-	@PG_CONFIG=$(PG_CONFIG) scripts/package
+	@scripts/package
 
 bench: ## Measure the functions against bare SQL
 	@scripts/bench
