@@ -1,14 +1,239 @@
-//! Names of countries, for the files that hold only their codes.
+//! Names and continents of countries, for the files that hold only their codes.
+//!
+//! The names are CLDR's, through `icu_locale`: kept up by Unicode, in every locale it knows, in a
+//! megabyte of read-only data and a microsecond each. `keshvar` has no Kosovo, takes fifty times
+//! as long to build a name and puts Cyprus in Asia; `rust_iso3166` has only the United Nations'
+//! long names ('Korea (Republic of)'), in English; `celes` wants a newer compiler. The price is
+//! that the module is marked unstable: hence the pinned minor version.
+
+use icu_locale::names::{DisplayNamesPreferences, RegionDisplayName};
+use icu_locale::subtags::Region;
+use icu_locale::{Locale, locale};
 
 /// What is known of a country by its code.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Country {
-    pub(crate) name: Option<&'static str>,
+    pub(crate) name: Option<String>,
     pub(crate) continent_code: Option<&'static str>,
-    pub(crate) continent_name: Option<&'static str>,
+    pub(crate) continent_name: Option<String>,
     pub(crate) is_in_european_union: bool,
 }
 
-pub(crate) fn country(_code: &str, _locale: &str) -> Country {
-    Country::default()
+/// A continent: its code in MaxMind's databases, CLDR's code for it, and the ISO 3166-1 codes of
+/// its countries.
+struct Continent {
+    code: &'static str,
+    region: &'static str,
+    countries: &'static str,
+}
+
+/// Where geographers differ, each country is where MaxMind's databases have it: Cyprus and Russia
+/// in Europe, Turkey and the Caucasus in Asia. Kosovo has the code that everybody uses for it,
+/// though ISO gave none.
+const CONTINENTS: [Continent; 7] = [
+    Continent {
+        code: "AF",
+        region: "002",
+        countries: "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR \
+                    LS LY MA MG ML MR MU MW MZ NA NE NG RE RW SC SD SH SL SN SO SS ST SZ TD TG TN \
+                    TZ UG YT ZA ZM ZW",
+    },
+    Continent {
+        code: "AN",
+        region: "AQ",
+        countries: "AQ BV GS HM TF",
+    },
+    Continent {
+        code: "AS",
+        region: "142",
+        countries: "AE AF AM AZ BD BH BN BT CC CN CX GE HK ID IL IN IO IQ IR JO JP KG KH KP KR KW KZ \
+                    LA LB LK MM MN MO MV MY NP OM PH PK PS QA SA SG SY TH TJ TM TR TW UZ VN YE",
+    },
+    Continent {
+        code: "EU",
+        region: "150",
+        countries: "AD AL AT AX BA BE BG BY CH CY CZ DE DK EE ES FI FO FR GB GG GI GR HR HU IE IM \
+                    IS IT JE LI LT LU LV MC MD ME MK MT NL NO PL PT RO RS RU SE SI SJ SK SM UA VA \
+                    XK",
+    },
+    Continent {
+        code: "NA",
+        region: "003",
+        countries: "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF \
+                    MQ MS MX NI PA PM PR SV SX TC TT US VC VG VI",
+    },
+    Continent {
+        code: "OC",
+        region: "009",
+        countries: "AS AU CK FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU \
+                    WF WS",
+    },
+    Continent {
+        code: "SA",
+        region: "005",
+        countries: "AR BO BR CL CO EC FK GF GY PE PY SR UY VE",
+    },
+];
+
+/// The members, and those parts of France and Finland with codes of their own that belong to the
+/// Union too: its outermost regions, and Åland.
+const EUROPEAN_UNION: &str = "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU IE IT LT LU LV \
+                              MF MQ MT NL PL PT RE RO SE SI SK YT";
+
+/// The short name is the usual one ('Hong Kong', not 'Hong Kong SAR China') but for these, where
+/// it is an abbreviation.
+const LONG_NAMES: &str = "BA GB US";
+
+/// What is known of the country with this code. A code that stands for no country, as `ZZ` or
+/// `EU`, has no name.
+pub(crate) fn country(code: &str, locale: &str) -> Country {
+    let Some(continent) = CONTINENTS
+        .iter()
+        .find(|continent| holds(continent.countries, code))
+    else {
+        return Country::default();
+    };
+    let locale = preferences(locale);
+    Country {
+        name: country_name(code, locale),
+        continent_code: Some(continent.code),
+        continent_name: name(continent.region, locale, RegionDisplayName::try_new_light),
+        is_in_european_union: holds(EUROPEAN_UNION, code),
+    }
+}
+
+/// Only the name of it.
+pub(crate) fn usual_name(code: &str, locale: &str) -> Option<String> {
+    let is_country = CONTINENTS
+        .iter()
+        .any(|continent| holds(continent.countries, code));
+    if is_country {
+        country_name(code, preferences(locale))
+    } else {
+        None
+    }
+}
+
+fn country_name(code: &str, locale: DisplayNamesPreferences) -> Option<String> {
+    if holds(LONG_NAMES, code) {
+        name(code, locale, RegionDisplayName::try_new_light)
+    } else {
+        name(code, locale, RegionDisplayName::try_new_short_light)
+    }
+}
+
+fn name<E>(
+    region: &str,
+    locale: DisplayNamesPreferences,
+    load: impl Fn(DisplayNamesPreferences, Region) -> Result<RegionDisplayName, E>,
+) -> Option<String> {
+    let region: Region = region.parse().ok()?;
+    let name = load(locale, region)
+        .or_else(|_| load(locale!("en").into(), region))
+        .ok()?;
+    Some(name.to_string())
+}
+
+/// CLDR knows which locale stands in for which; `pt_BR.UTF-8` is only another way to write
+/// `pt-BR`. What is no locale at all is English.
+fn preferences(locale: &str) -> DisplayNamesPreferences {
+    let tag = locale
+        .split(['.', '@'])
+        .next()
+        .unwrap_or_default()
+        .replace('_', "-");
+    tag.parse::<Locale>()
+        .map_or(locale!("en").into(), |locale| (&locale).into())
+}
+
+/// Whether a list of codes of two letters holds this one.
+fn holds(list: &str, code: &str) -> bool {
+    code.len() == 2 && list.split_ascii_whitespace().any(|item| item == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_people_use() {
+        for (code, name) in [
+            ("US", "United States"),
+            ("GB", "United Kingdom"),
+            ("CZ", "Czechia"),
+            ("KR", "South Korea"),
+            ("RU", "Russia"),
+            ("TR", "Türkiye"),
+            ("TW", "Taiwan"),
+            ("HK", "Hong Kong"),
+            ("PS", "Palestine"),
+            ("MM", "Myanmar"),
+            ("MK", "North Macedonia"),
+            ("BA", "Bosnia & Herzegovina"),
+            ("XK", "Kosovo"),
+        ] {
+            assert_eq!(usual_name(code, "en").as_deref(), Some(name), "{code}");
+        }
+    }
+
+    #[test]
+    fn names_follow_the_locale() {
+        for (locale, name) in [
+            ("de", "Vereinigte Staaten"),
+            ("de-AT", "Vereinigte Staaten"),
+            ("pt_BR", "Estados Unidos"),
+            ("zh_CN.UTF-8", "美国"),
+            ("fa", "ایالات متحده"),
+            ("xx", "United States"),
+            ("", "United States"),
+            ("no such locale", "United States"),
+        ] {
+            assert_eq!(usual_name("US", locale).as_deref(), Some(name), "{locale}");
+        }
+        assert_eq!(
+            country("DE", "fr").continent_name.as_deref(),
+            Some("Europe")
+        );
+        assert_eq!(country("JP", "de").continent_name.as_deref(), Some("Asien"));
+    }
+
+    #[test]
+    fn what_is_no_country_has_no_name() {
+        for code in [
+            "", "U", "USA", "us", "ZZ", "EU", "UN", "XA", "A ", "  ", "ÄÖ", "001",
+        ] {
+            assert_eq!(country(code, "en"), Country::default(), "{code}");
+            assert_eq!(usual_name(code, "en"), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_code_is_in_one_continent_and_has_a_name() {
+        let mut codes: Vec<&str> = CONTINENTS
+            .iter()
+            .flat_map(|continent| continent.countries.split_ascii_whitespace())
+            .collect();
+        // ISO 3166-1 had 249 in 2026; Kosovo comes on top.
+        assert_eq!(codes.len(), 250);
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), 250);
+        for code in codes {
+            let country = country(code, "en");
+            assert!(country.name.is_some_and(|name| name != code), "{code}");
+            assert!(country.continent_name.is_some(), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_union_is_known() {
+        assert!(country("DE", "en").is_in_european_union);
+        assert!(country("RE", "en").is_in_european_union);
+        for code in ["GB", "CH", "NO", "TR", "GL", "XK"] {
+            assert!(!country(code, "en").is_in_european_union, "{code}");
+        }
+        for code in EUROPEAN_UNION.split_ascii_whitespace() {
+            assert!(country(code, "en").is_in_european_union, "{code}");
+        }
+    }
 }

@@ -49,11 +49,11 @@ pub struct CityInfo<'a> {
     /// Two letters: `EU`, `NA`.
     pub continent_code: Option<&'a str>,
     /// Name, in the locale asked for.
-    pub continent_name: Option<&'a str>,
+    pub continent_name: Option<Cow<'a, str>>,
     /// ISO 3166-1 alpha-2.
     pub country_code: Option<&'a str>,
     /// Name, in the locale asked for.
-    pub country_name: Option<&'a str>,
+    pub country_name: Option<Cow<'a, str>>,
     /// False also where nothing is known, as Django has it.
     pub is_in_european_union: bool,
     /// Degrees north.
@@ -82,11 +82,11 @@ pub struct CountryInfo<'a> {
     /// Two letters: `EU`, `NA`.
     pub continent_code: Option<&'a str>,
     /// Name, in the locale asked for.
-    pub continent_name: Option<&'a str>,
+    pub continent_name: Option<Cow<'a, str>>,
     /// ISO 3166-1 alpha-2.
     pub country_code: Option<&'a str>,
     /// Name, in the locale asked for.
-    pub country_name: Option<&'a str>,
+    pub country_name: Option<Cow<'a, str>>,
     /// False also where nothing is known, as Django has it.
     pub is_in_european_union: bool,
 }

@@ -68,12 +68,15 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
     ///
     /// # Errors
     /// [`Error::Corrupt`]
-    pub fn country(&self, locale: &str) -> Result<Option<&'a str>, Error> {
+    pub fn country(&self, locale: &str) -> Result<Option<Cow<'a, str>>, Error> {
         match self.reader.layout {
-            Layout::Nested => self.name("country", locale),
-            Layout::Flat => Ok(self
-                .country_code()?
-                .and_then(|code| countries::country(code, locale).name)),
+            Layout::Nested => Ok(self.name("country", locale)?.map(Cow::Borrowed)),
+            Layout::Flat => {
+                let code = self.country_code()?;
+                Ok(code
+                    .and_then(|code| countries::usual_name(code, locale))
+                    .map(Cow::Owned))
+            }
         }
     }
 
@@ -99,7 +102,7 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
         };
         Ok(Some(match self.city(locale)? {
             Some(city) => format!("{city}, {country}"),
-            None => country.to_owned(),
+            None => country.into_owned(),
         }))
     }
 

@@ -66,9 +66,9 @@ impl<'a> Nested<'a> {
             accuracy_radius: self.location.accuracy_radius.0,
             city: self.city.name(locale).map(Cow::Borrowed),
             continent_code: self.continent.code,
-            continent_name: self.continent.name(locale),
+            continent_name: self.continent.name(locale).map(Cow::Borrowed),
             country_code: self.country.iso_code,
-            country_name: self.country.name(locale),
+            country_name: self.country.name(locale).map(Cow::Borrowed),
             is_in_european_union: self.country.is_in_european_union,
             latitude: self.location.latitude.0,
             longitude: self.location.longitude.0,
@@ -85,9 +85,9 @@ impl<'a> Nested<'a> {
     pub(crate) fn into_country_info(self, locale: &str) -> CountryInfo<'a> {
         CountryInfo {
             continent_code: self.continent.code,
-            continent_name: self.continent.name(locale),
+            continent_name: self.continent.name(locale).map(Cow::Borrowed),
             country_code: self.country.iso_code,
-            country_name: self.country.name(locale),
+            country_name: self.country.name(locale).map(Cow::Borrowed),
             is_in_european_union: self.country.is_in_european_union,
         }
     }
@@ -137,9 +137,9 @@ impl<'a> Flat<'a> {
         let country = countries::country(code, locale);
         CountryInfo {
             continent_code: country.continent_code,
-            continent_name: country.continent_name,
+            continent_name: country.continent_name.map(Cow::Owned),
             country_code: Some(code),
-            country_name: country.name,
+            country_name: country.name.map(Cow::Owned),
             is_in_european_union: country.is_in_european_union,
         }
     }
