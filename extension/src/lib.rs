@@ -1,2 +1,42 @@
-//! To be written.
+//! qsessions, the server side: what SQL can't do by itself.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | [`sql`] | the SQL of the extension, from the folder `sql/` |
+//! | [`settings`] | `qsessions.*` parameters |
+//! | [`keys`] | session keys, ids and digests |
+//! | [`user_agents`] | what a User-Agent tells |
+//! | [`places`] | where an address is |
+//! | [`worker`] | a statement run in another database of the cluster |
+//! | [`values`] | arguments and results in PostgreSQL's own form |
+//! | [`error`] | errors with SQLSTATEs of our own |
+
+mod error;
+mod keys;
+mod places;
+mod settings;
+mod sql;
+mod user_agents;
+mod values;
+mod worker;
+
 pgrx::pg_module_magic!(name, version);
+
+/// Called once by each backend that loads the library.
+#[allow(non_snake_case)]
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::define();
+}
+
+/// `cargo pgrx test` looks for this module by name.
+#[cfg(test)]
+#[allow(missing_docs)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec![]
+    }
+}

@@ -1,1 +1,233 @@
-//! To be written.
+//! The format of session keys.
+//!
+//! A **native** key is 48 characters of unpadded base64url: the 16 bytes of the session's public id,
+//! then 20 secret random bytes. Any other text of 8 to 512 characters is a **foreign** key, made by
+//! another framework; its id is derived from its SHA-256.
+//!
+//! Nothing here knows PostgreSQL: the caller brings the clock and the random bytes.
+
+#![forbid(unsafe_code)]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use uuid::{Builder, Uuid, Variant};
+
+/// The fewest characters that a key may have.
+pub const MIN_CHARS: usize = 8;
+/// The most characters that a key may have.
+pub const MAX_CHARS: usize = 512;
+/// The length of a native key, in characters (all of them ASCII).
+pub const NATIVE_LENGTH: usize = 48;
+/// The secret bytes in a native key: 160 bits.
+pub const SECRET_LENGTH: usize = 20;
+/// The random bytes that [`new_id`] wants.
+pub const ID_RANDOM_LENGTH: usize = 8;
+
+const ID_LENGTH: usize = 16;
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// A text that can't be a key. Carries its length only, never the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidKey {
+    /// How many characters the text has.
+    pub chars: usize,
+}
+
+impl std::fmt::Display for InvalidKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "a key has {MIN_CHARS} to {MAX_CHARS} characters, this one has {}",
+            self.chars
+        )
+    }
+}
+
+impl std::error::Error for InvalidKey {}
+
+/// A UUIDv7 for the given instant, in nanoseconds since the Unix epoch.
+///
+/// The twelve bits behind the milliseconds hold the fraction of the millisecond (RFC 9562, section
+/// 6.2, method 3), so ids of one process sort by their time, 244 ns apart.
+#[must_use]
+pub fn new_id(unix_nanos: u64, random: [u8; ID_RANDOM_LENGTH]) -> Uuid {
+    let millis = unix_nanos / NANOS_PER_MILLI;
+    let fraction = ((unix_nanos % NANOS_PER_MILLI) << 12) / NANOS_PER_MILLI;
+    let [hi, lo] = (fraction as u16).to_be_bytes();
+    let mut tail = [0; 10];
+    tail[0] = hi;
+    tail[1] = lo;
+    tail[2..].copy_from_slice(&random);
+    Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+}
+
+/// The native key of a session: its id, then the secret.
+#[must_use]
+pub fn encode(id: Uuid, secret: [u8; SECRET_LENGTH]) -> String {
+    let mut bytes = [0; ID_LENGTH + SECRET_LENGTH];
+    bytes[..ID_LENGTH].copy_from_slice(id.as_bytes());
+    bytes[ID_LENGTH..].copy_from_slice(&secret);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The public id of the session that a key belongs to.
+///
+/// # Errors
+///
+/// [`InvalidKey`] when the text is shorter or longer than a key can be.
+pub fn session_id(key: &str) -> Result<Uuid, InvalidKey> {
+    if let Some(id) = embedded_id(key) {
+        return Ok(id);
+    }
+    check(key)?;
+    let digest = digest(key);
+    let mut bytes = [0; ID_LENGTH];
+    bytes.copy_from_slice(&digest[..ID_LENGTH]);
+    Ok(Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// SHA-256 of the key: all that a server needs to keep of it.
+#[must_use]
+pub fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// # Errors
+///
+/// [`InvalidKey`] when the text is shorter or longer than a key can be.
+pub fn check(key: &str) -> Result<(), InvalidKey> {
+    // Counting a text of a megabyte to its end would be work done for an attacker.
+    let chars = key.chars().take(MAX_CHARS + 1).count();
+    if (MIN_CHARS..=MAX_CHARS).contains(&chars) {
+        Ok(())
+    } else if chars > MAX_CHARS {
+        Err(InvalidKey {
+            chars: key.chars().count(),
+        })
+    } else {
+        Err(InvalidKey { chars })
+    }
+}
+
+/// The id inside a native key, or nothing where the text is not of that form.
+///
+/// Version 8 counts too: a session that began under a foreign key keeps its derived id when its key
+/// is rotated to a native one.
+fn embedded_id(key: &str) -> Option<Uuid> {
+    if key.len() != NATIVE_LENGTH {
+        return None;
+    }
+    let mut bytes = [0; ID_LENGTH + SECRET_LENGTH];
+    URL_SAFE_NO_PAD.decode_slice(key, &mut bytes).ok()?;
+    let id = Uuid::from_slice(&bytes[..ID_LENGTH]).ok()?;
+    let ours = id.get_variant() == Variant::RFC4122 && matches!(id.get_version_num(), 7 | 8);
+    ours.then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NANOS: u64 = 1_795_000_000_123_456_789;
+
+    #[test]
+    fn native_key_carries_its_id() {
+        let id = new_id(NANOS, [0xff; 8]);
+        let key = encode(id, [7; 20]);
+        assert_eq!(key.len(), NATIVE_LENGTH);
+        assert_eq!(session_id(&key), Ok(id));
+        assert_eq!(id.get_version_num(), 7);
+        assert_eq!(id.get_variant(), Variant::RFC4122);
+    }
+
+    #[test]
+    fn id_holds_milliseconds_and_their_fraction() {
+        let id = new_id(NANOS, [0; 8]).as_u128();
+        assert_eq!((id >> 80) as u64, NANOS / NANOS_PER_MILLI);
+        // 456,789 of 1,000,000 ns in 4,096ths
+        assert_eq!((id >> 64) as u16 & 0xfff, 1871);
+    }
+
+    #[test]
+    fn later_ids_sort_later() {
+        let ids: Vec<_> = (0..5000)
+            .map(|step| new_id(NANOS + step * 1000, [0xa5; 8]).as_u128())
+            .collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn foreign_key_has_a_derived_id() {
+        // SHA-256("django-session-key") begins with these bytes; version and variant are set over them.
+        let key = "django-session-key";
+        let id = session_id(key).unwrap();
+        assert_eq!(id.get_version_num(), 8);
+        assert_eq!(id.get_variant(), Variant::RFC4122);
+        let digest = digest(key);
+        assert_eq!(id.as_bytes()[..6], digest[..6]);
+        assert_eq!(id.as_bytes()[9..], digest[9..16]);
+    }
+
+    #[test]
+    fn rotation_of_a_foreign_session_keeps_the_derived_id() {
+        let id = session_id("a key of another framework").unwrap();
+        assert_eq!(session_id(&encode(id, [1; 20])), Ok(id));
+    }
+
+    #[test]
+    fn forty_eight_characters_of_another_kind_are_foreign() {
+        for key in ["A".repeat(48), "!".repeat(48), "é".repeat(24)] {
+            let id = session_id(&key).unwrap();
+            assert_eq!(id.get_version_num(), 8, "{key}");
+            assert_eq!(id.as_bytes()[..6], digest(&key)[..6], "{key}");
+        }
+    }
+
+    #[test]
+    fn length_is_counted_in_characters() {
+        assert_eq!(session_id(""), Err(InvalidKey { chars: 0 }));
+        assert_eq!(session_id("1234567"), Err(InvalidKey { chars: 7 }));
+        assert!(session_id("12345678").is_ok());
+        assert!(session_id(&"é".repeat(512)).is_ok());
+        assert_eq!(session_id(&"é".repeat(513)), Err(InvalidKey { chars: 513 }));
+        assert_eq!(
+            session_id(&"x".repeat(1 << 20)),
+            Err(InvalidKey { chars: 1 << 20 })
+        );
+    }
+
+    #[test]
+    fn the_error_never_shows_the_text() {
+        let error = session_id("s3cret!").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn digest_is_sha256() {
+        // FIPS 180-2, appendix B.1
+        let hex: String = digest("abc")
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(
+            hex,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_an_id_or_an_error(key in "\\PC*") {
+            let chars = key.chars().count();
+            prop_assert_eq!(session_id(&key).is_ok(), (MIN_CHARS..=MAX_CHARS).contains(&chars));
+        }
+
+        #[test]
+        fn every_encoded_key_round_trips(nanos: u64, random: [u8; 8], secret: [u8; 20]) {
+            let id = new_id(nanos, random);
+            prop_assert_eq!(session_id(&encode(id, secret)), Ok(id));
+        }
+    }
+}

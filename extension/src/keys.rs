@@ -1,0 +1,78 @@
+//! Session keys, ids and digests as SQL functions.
+
+use crate::error::{Condition, raise};
+use pgrx::prelude::*;
+use pgrx::{Uuid, pg_sys};
+use std::cell::Cell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A UUIDv7 counts in steps of 1/4096 ms; this many nanoseconds are always at least one step.
+const ID_STEP_NANOS: u64 = 245;
+
+thread_local! {
+    /// When the last id of this backend was made, so that the next one sorts after it. A backend is one thread.
+    static LAST_ID_NANOS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A fresh native key.
+#[pg_extern(schema = "qsessions", volatile, parallel_safe)]
+fn generate_key() -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64);
+    let nanos = LAST_ID_NANOS.with(|last| {
+        let nanos = now.max(last.get() + ID_STEP_NANOS);
+        last.set(nanos);
+        nanos
+    });
+    let id = qsessions_key::new_id(nanos, strong_random());
+    qsessions_key::encode(id, strong_random())
+}
+
+/// A fresh native key for a session that has its id already.
+#[pg_extern(schema = "qsessions", volatile, parallel_safe)]
+fn generate_key_for(id: Uuid) -> String {
+    qsessions_key::encode(uuid::Uuid::from_bytes(*id.as_bytes()), strong_random())
+}
+
+/// The id of a key's session; an error where the text can't be a key.
+#[pg_extern(schema = "qsessions", immutable, parallel_safe)]
+fn session_id(key: &str) -> Uuid {
+    match qsessions_key::session_id(key) {
+        Ok(id) => Uuid::from_bytes(*id.as_bytes()),
+        Err(invalid) => raise(
+            Condition::InvalidKey,
+            &format!("key: {invalid}"),
+            "Pass the whole key, as it was returned or as the cookie holds it.",
+        ),
+    }
+}
+
+/// The same, but null where the text can't be a key: whoever looks a session up finds none then, and
+/// a stray cookie costs neither a transaction nor a line in the log.
+#[pg_extern(schema = "qsessions", immutable, parallel_safe)]
+fn find_session_id(key: &str) -> Option<Uuid> {
+    qsessions_key::session_id(key)
+        .ok()
+        .map(|id| Uuid::from_bytes(*id.as_bytes()))
+}
+
+/// SHA-256 of a key.
+#[pg_extern(schema = "qsessions", immutable, parallel_safe)]
+fn key_digest(key: &str) -> Vec<u8> {
+    qsessions_key::digest(key).to_vec()
+}
+
+fn strong_random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // SAFETY: the buffer has the length that is passed with it.
+    let filled = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) };
+    if !filled {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            "could not get random bytes for a session key"
+        );
+    }
+    bytes
+}

@@ -1,0 +1,43 @@
+//! What a User-Agent tells, as SQL functions.
+
+use pgrx::heap_tuple::PgHeapTuple;
+use pgrx::prelude::*;
+use pgrx::{PgTupleDesc, pg_sys};
+
+/// What a User-Agent tells, part by part.
+#[pg_extern(schema = "qsessions", immutable, parallel_safe, cost = 50)]
+fn parse_user_agent(
+    user_agent: &str,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pgrx::composite_type!('static, "qsessions.user_agent_info") {
+    let parsed = qsessions_user_agent::parse(user_agent);
+    // The function's own result type, by OID: a look-up by name would depend on the caller's
+    // search_path and cost more than the parse.
+    //
+    // SAFETY: PostgreSQL fills in the function's description for every call.
+    let row_type = unsafe { pg_sys::get_func_rettype((*(*fcinfo).flinfo).fn_oid) };
+    let Some(descriptor) = PgTupleDesc::for_composite_type_by_oid(row_type) else {
+        error!("result type of parse_user_agent is not a row type");
+    };
+    let datums = [
+        parsed.browser.as_deref().into_datum(),
+        parsed.browser_version.as_deref().into_datum(),
+        parsed.os.as_deref().into_datum(),
+        parsed.os_version.as_deref().into_datum(),
+        parsed.device.as_deref().into_datum(),
+        parsed.vendor.as_deref().into_datum(),
+        parsed.category.as_str().into_datum(),
+        parsed.is_bot.into_datum(),
+    ];
+    // SAFETY: the datums are of the types of user_agent_info, in its order: seven texts, a boolean.
+    match unsafe { PgHeapTuple::from_datums(descriptor, datums) } {
+        Ok(row) => row,
+        Err(mismatch) => error!("could not form user_agent_info: {mismatch}"),
+    }
+}
+
+/// Device, operating system and browser in one line for a person.
+#[pg_extern(schema = "qsessions", immutable, parallel_safe, cost = 50)]
+fn device(user_agent: &str) -> String {
+    qsessions_user_agent::device_line(user_agent)
+}

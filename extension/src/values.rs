@@ -1,0 +1,126 @@
+//! Arguments and results in PostgreSQL's own binary form. pgrx hands out `inet` and `jsonb` as text, which costs more than what
+//! is done with them here.
+
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::{Datum, FromDatum, IntoDatum};
+use pgrx::nullable::Nullable;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::{pg_sys, varlena};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An `inet` argument; of a network, its address without the mask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address(pub(crate) IpAddr);
+
+/// A `jsonb` value that is passed on unread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawJsonb(pub(crate) pg_sys::Datum);
+
+impl RawJsonb {
+    /// The bytes of the value as it is stored, before compression.
+    pub(crate) fn size(self) -> usize {
+        // SAFETY: the datum is a jsonb, that is a varlena, alive for the call.
+        unsafe { pg_sys::toast_raw_datum_size(self.0) }
+    }
+
+    /// Parses JSON text that this extension made.
+    pub(crate) fn from_json_text(text: &str) -> Self {
+        let text = std::ffi::CString::new(text).expect("JSON text escapes NUL");
+        // SAFETY: jsonb_in takes one cstring and returns a jsonb.
+        let datum = unsafe {
+            pgrx::direct_function_call_as_datum(
+                pg_sys::jsonb_in,
+                &[Some(pg_sys::Datum::from(text.as_ptr()))],
+            )
+        };
+        Self(datum.expect("jsonb_in never returns null"))
+    }
+}
+
+impl FromDatum for Address {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: the datum is an inet: a varlena whose content is family, mask length, address in
+        // network order (`inet_struct` in PostgreSQL's `utils/inet.h`).
+        let bytes = unsafe {
+            let packed = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+            varlena::varlena_to_byte_slice(packed)
+        };
+        let address = bytes.get(2..)?;
+        let address = match address.len() {
+            4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?)),
+            16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?)),
+            _ => return None,
+        };
+        Some(Self(address))
+    }
+}
+
+impl FromDatum for RawJsonb {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        (!is_null).then_some(Self(datum))
+    }
+}
+
+impl IntoDatum for RawJsonb {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(self.0)
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::JSONBOID
+    }
+}
+
+macro_rules! argument {
+    ($type:ty, $sql:literal) => {
+        // SAFETY: the conversion is that of FromDatum, which is written for this SQL type.
+        unsafe impl<'fcx> ArgAbi<'fcx> for $type {
+            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                // SAFETY: passed on from the caller.
+                unsafe {
+                    arg.unbox_arg_using_from_datum()
+                        .expect("argument must not be null")
+                }
+            }
+
+            unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+                // SAFETY: passed on from the caller.
+                unsafe { arg.unbox_arg_using_from_datum().into() }
+            }
+        }
+
+        // SAFETY: names the SQL type that FromDatum reads.
+        unsafe impl SqlTranslatable for $type {
+            const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!($type);
+            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+                Ok(SqlMappingRef::literal($sql));
+            const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+                Ok(ReturnsRef::One(SqlMappingRef::literal($sql)));
+        }
+    };
+}
+
+argument!(Address, "inet");
+argument!(RawJsonb, "jsonb");
+
+// SAFETY: the datum is a whole jsonb in memory that outlives the call.
+unsafe impl BoxRet for RawJsonb {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: see above.
+        unsafe { fcinfo.return_raw_datum(self.0) }
+    }
+}

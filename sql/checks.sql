@@ -1,0 +1,82 @@
+-- Checks that several functions share. They are internal, yet the functions run with the caller's
+-- rights, so that whoever may call those may call these.
+
+-- Turns the three ways to say an expiry into the two instants that the table keeps.
+CREATE FUNCTION qsessions.expiry(
+    ttl interval, idle_timeout interval, max_age interval,
+    OUT expires_at timestamptz, OUT deadline timestamptz)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF ttl IS NOT NULL AND idle_timeout IS NOT NULL THEN
+        RAISE EXCEPTION 'ttl and idle_timeout: only one of them can be given'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'ttl is a fixed expiry, idle_timeout one that slides with activity; use max_age to bound either.';
+    END IF;
+    PERFORM qsessions.check_interval('ttl', ttl);
+    PERFORM qsessions.check_interval('idle_timeout', idle_timeout);
+    PERFORM qsessions.check_interval('max_age', max_age);
+    deadline := coalesce(now() + max_age, 'infinity');
+    expires_at := least(now() + coalesce(ttl, idle_timeout, qsessions.default_ttl()), deadline);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.expiry(interval, interval, interval) IS
+    'Internal: checks ttl, idle_timeout and max_age and turns them into instants';
+
+CREATE FUNCTION qsessions.check_interval(argument text, value interval) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Months make the sign of an interval depend on the day, so the sum is looked at as well.
+    IF value <= interval '0' OR (value < interval '1 year' AND now() + value <= now()) THEN
+        RAISE EXCEPTION '%: must be longer than zero', argument
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass an interval such as ''30 minutes'' or ''14 days''.';
+    END IF;
+    IF isfinite(value) AND value > interval '100000 years' THEN
+        RAISE EXCEPTION '%: must not be longer than 100000 years', argument
+            USING ERRCODE = 'interval_field_overflow', HINT = 'Pass an interval such as ''30 minutes'' or ''14 days''.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.check_interval(text, interval) IS 'Internal: refuses an interval that no expiry can be made of';
+
+-- Why an UPDATE of a session by its key found no row. Called only then, so the common path pays nothing.
+CREATE FUNCTION qsessions.raise_not_found(key text, expected_version bigint DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    current_version bigint;
+BEGIN
+    IF key IS NULL THEN
+        RAISE EXCEPTION 'key: must not be null'
+            USING ERRCODE = 'QS003', HINT = 'Pass the key from the cookie, or create a session first.';
+    END IF;
+    SELECT s.version INTO current_version FROM qsessions.session AS s
+    WHERE s.id = qsessions.session_id(key) AND s.digest = qsessions.key_digest(key) AND s.expires_at > now();
+    IF current_version <> expected_version THEN
+        RAISE EXCEPTION 'expected_version: is %, but the session is at version %', expected_version, current_version
+            USING ERRCODE = 'QS002', HINT = 'Load the session again, apply the change to it and save with its version.';
+    END IF;
+    RAISE EXCEPTION 'key: there is no live session with it'
+        USING ERRCODE = 'QS001', HINT = 'The session has ended or expired, or its key was rotated; begin a new one.';
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.raise_not_found(text, bigint) IS
+    'Internal: raises session_not_found (QS001), version_conflict (QS002) or invalid_key (QS003)';
+
+CREATE FUNCTION qsessions.raise_null(argument text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION '%: must not be null', argument USING ERRCODE = 'null_value_not_allowed';
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.raise_null(text) IS 'Internal: refuses a null argument by its name';

@@ -1,0 +1,68 @@
+CREATE FUNCTION qsessions.create_session(
+    user_id text DEFAULT NULL,
+    data jsonb DEFAULT '{}',
+    ip inet DEFAULT NULL,
+    user_agent text DEFAULT NULL,
+    ttl interval DEFAULT NULL,
+    idle_timeout interval DEFAULT NULL,
+    max_age interval DEFAULT NULL,
+    key text DEFAULT NULL)
+RETURNS qsessions.new_session
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    new_key text := coalesce(create_session.key, qsessions.generate_key());
+    expires_at timestamptz;
+    deadline timestamptz := 'infinity';
+    created qsessions.new_session;
+BEGIN
+    IF ttl IS NULL AND create_session.idle_timeout IS NULL AND max_age IS NULL THEN
+        expires_at := now() + qsessions.default_ttl();
+    ELSE
+        SELECT e.expires_at, e.deadline INTO expires_at, deadline
+        FROM qsessions.expiry(ttl, create_session.idle_timeout, max_age) AS e;
+    END IF;
+
+    INSERT INTO qsessions.session AS s
+        (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline)
+    VALUES (
+        qsessions.session_id(new_key),
+        qsessions.key_digest(new_key),
+        create_session.user_id::qsessions.user_key,
+        qsessions.checked_data(coalesce(create_session.data, '{}')),
+        create_session.ip,
+        left(create_session.user_agent, qsessions.user_agent_max_length()),
+        CASE WHEN create_session.user_id IS NOT NULL THEN now() END,
+        expires_at,
+        create_session.idle_timeout,
+        deadline)
+    RETURNING new_key, s.id, s.expires_at INTO created;
+    RETURN created;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.create_session(text, jsonb, inet, text, interval, interval, interval, text) IS
+    'Begins a session and returns its key. ttl = fixed expiry (by default qsessions.default_ttl), idle_timeout = sliding expiry, max_age = bound on either';
+
+CREATE FUNCTION qsessions.create_session(
+    user_id anynonarray,
+    data jsonb DEFAULT '{}',
+    ip inet DEFAULT NULL,
+    user_agent text DEFAULT NULL,
+    ttl interval DEFAULT NULL,
+    idle_timeout interval DEFAULT NULL,
+    max_age interval DEFAULT NULL,
+    key text DEFAULT NULL)
+RETURNS qsessions.new_session
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN qsessions.create_session(user_id::text, data, ip, user_agent, ttl, idle_timeout, max_age, key);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.create_session(anynonarray, jsonb, inet, text, interval, interval, interval, text) IS
+    'The same for a user_id of type bigint, integer, uuid and others';

@@ -1,0 +1,37 @@
+-- Comes last: what there is to say of the functions that are written in Rust, and who may call what.
+
+COMMENT ON FUNCTION qsessions.generate_key() IS
+    'A fresh key: 48 characters of base64url, the session''s id (a UUIDv7) and 160 random bits';
+COMMENT ON FUNCTION qsessions.generate_key_for(uuid) IS
+    'Internal: a fresh key for a session that has its id already';
+COMMENT ON FUNCTION qsessions.session_id(text) IS
+    'The public id of a key''s session: embedded in a native key, derived from the SHA-256 of another one. QS003: the text can''t be a key';
+COMMENT ON FUNCTION qsessions.find_session_id(text) IS
+    'Internal: session_id, but null for a text that can''t be a key';
+COMMENT ON FUNCTION qsessions.key_digest(text) IS 'Internal: SHA-256 of a key, as the table keeps it';
+COMMENT ON FUNCTION qsessions.checked_data(jsonb) IS
+    'Internal: the same value, or data_too_large (QS004) over qsessions.max_data_bytes';
+COMMENT ON FUNCTION qsessions.default_ttl() IS 'Internal: qsessions.default_ttl';
+COMMENT ON FUNCTION qsessions.touch_interval() IS 'Internal: qsessions.touch_interval';
+COMMENT ON FUNCTION qsessions.user_agent_max_length() IS 'Internal: qsessions.user_agent_max_length';
+COMMENT ON FUNCTION qsessions.parse_user_agent(text) IS
+    'What a User-Agent tells of browser, operating system and device; null where it does not tell';
+COMMENT ON FUNCTION qsessions.device(text) IS
+    'Device, operating system and browser in one line for a person: iPhone / iOS 17.1 / Safari 17.1';
+COMMENT ON FUNCTION qsessions.location(inet, text) IS
+    'Where an address is: "City, Country", else "Country", else null; in a locale such as de, by default qsessions.locale';
+COMMENT ON FUNCTION qsessions.location_info(inet, text) IS
+    'All that is known of where an address is, with the keys of Django''s GeoIP2.city() or country()';
+COMMENT ON FUNCTION qsessions.country_code(inet) IS 'ISO 3166-1 alpha-2 code of the country of an address';
+COMMENT ON FUNCTION qsessions.geoip_databases() IS 'The GeoIP databases that this backend has open, from qsessions.geoip_path';
+COMMENT ON FUNCTION qsessions.run_in_database(text, text) IS
+    'Internal: runs a statement in another database of the cluster, as the current role';
+
+-- PUBLIC may run the pure functions of keys and user agents; everything else is
+-- granted role by role.
+REVOKE ALL ON ALL ROUTINES IN SCHEMA qsessions FROM PUBLIC;
+GRANT USAGE ON SCHEMA qsessions TO PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    qsessions.generate_key(), qsessions.session_id(text),
+    qsessions.parse_user_agent(text), qsessions.device(text)
+    TO PUBLIC;

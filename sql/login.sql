@@ -1,0 +1,108 @@
+CREATE FUNCTION qsessions.login(
+    key text, user_id text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL, data jsonb DEFAULT NULL,
+    max_sessions integer DEFAULT NULL)
+RETURNS qsessions.new_session
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    previous record;
+    new_key text;
+    created qsessions.new_session;
+BEGIN
+    IF login.user_id IS NULL THEN
+        PERFORM qsessions.raise_null('user_id');
+    END IF;
+    IF max_sessions IS NOT NULL THEN
+        PERFORM qsessions.lock_user_logins(login.user_id, max_sessions);
+    END IF;
+
+    SELECT s.id, s.user_id IS NULL OR s.user_id = login.user_id::qsessions.user_key AS keeps INTO previous
+    FROM qsessions.session AS s
+    WHERE s.id = qsessions.find_session_id(login.key)
+      AND s.digest = qsessions.key_digest(login.key)
+      AND s.expires_at > now()
+    FOR UPDATE;
+
+    IF previous.keeps THEN
+        new_key := qsessions.generate_key_for(previous.id);
+        UPDATE qsessions.session AS s SET
+            digest = qsessions.key_digest(new_key),
+            user_id = login.user_id::qsessions.user_key,
+            data = coalesce(qsessions.checked_data(login.data), s.data),
+            ip = coalesce(login.ip, s.ip),
+            user_agent = coalesce(left(login.user_agent, qsessions.user_agent_max_length()), s.user_agent),
+            authenticated_at = now(),
+            updated_at = now(),
+            last_seen_at = now(),
+            expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
+                              ELSE least(now() + s.idle_timeout, s.deadline) END,
+            version = s.version + 1
+        WHERE s.id = previous.id
+        RETURNING new_key, s.id, s.expires_at INTO created;
+    ELSE
+        DELETE FROM qsessions.session AS s WHERE s.id = previous.id;
+        created := qsessions.create_session(login.user_id, login.data, login.ip, login.user_agent);
+    END IF;
+
+    IF max_sessions IS NOT NULL THEN
+        DELETE FROM qsessions.session AS s
+        WHERE s.id IN (
+            SELECT o.id FROM qsessions.session AS o
+            WHERE o.user_id = login.user_id::qsessions.user_key AND o.id <> created.id AND o.expires_at > now()
+            ORDER BY o.last_seen_at DESC, o.id DESC
+            OFFSET max_sessions - 1);
+    END IF;
+    RETURN created;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.login(text, text, inet, text, jsonb, integer) IS
+    'Makes a session the user''s, always under a new key. An anonymous session keeps id and data, another user''s is ended and a new one begun; beyond max_sessions the user''s longest-unseen ones are revoked';
+
+CREATE FUNCTION qsessions.login(
+    key text, user_id anynonarray, ip inet DEFAULT NULL, user_agent text DEFAULT NULL, data jsonb DEFAULT NULL,
+    max_sessions integer DEFAULT NULL)
+RETURNS qsessions.new_session
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN qsessions.login(key, user_id::text, ip, user_agent, data, max_sessions);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.login(text, anynonarray, inet, text, jsonb, integer) IS
+    'The same for a user_id of type bigint, integer, uuid and others';
+
+-- Logins of one user that count his sessions go one at a time; the statements after this one then see
+-- what the login before has committed. It comes before any row lock, or two logins could wait for each other.
+CREATE FUNCTION qsessions.lock_user_logins(user_id text, max_sessions integer) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    canonical text;
+BEGIN
+    IF max_sessions < 1 THEN
+        RAISE EXCEPTION 'max_sessions: must be at least 1, is %', max_sessions
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'The session that logs in counts; leave it out for no limit.';
+    END IF;
+    IF current_setting('transaction_isolation') = 'repeatable read' THEN
+        RAISE EXCEPTION 'max_sessions: can''t be exact in a REPEATABLE READ transaction'
+            USING ERRCODE = 'feature_not_supported',
+                  DETAIL = 'Its snapshot doesn''t show sessions that began meanwhile.',
+                  HINT = 'Log in in a READ COMMITTED transaction (the default) or a SERIALIZABLE one.';
+    END IF;
+    -- The join, which finds nothing, makes the kept plan depend on the table, so that a change of the type of user_id
+    -- reaches it.
+    SELECT (lock_user_logins.user_id::qsessions.user_key)::text INTO canonical
+    FROM (VALUES (0)) AS one (row) LEFT JOIN qsessions.session AS s ON false;
+    PERFORM pg_advisory_xact_lock(hashtextextended('qsessions.login ' || canonical, 0));
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.lock_user_logins(text, integer) IS
+    'Internal: makes logins with max_sessions of one user wait for each other';

@@ -1,0 +1,162 @@
+-- One batch, from a position on: purges that always began at the oldest row would wade through the index entries
+-- of what they have just deleted. Rows that somebody has locked are left to the next purge.
+CREATE FUNCTION qsessions.purge_batch(
+    batch_size integer,
+    after_hour timestamptz DEFAULT '-infinity',
+    after_id uuid DEFAULT '00000000-0000-0000-0000-000000000000',
+    OUT purged bigint, OUT last_hour timestamptz, OUT last_id uuid)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF batch_size IS NULL OR batch_size < 1 THEN
+        RAISE EXCEPTION 'batch_size: must be at least 1, is %', coalesce(batch_size::text, 'null')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for batches of 10000.';
+    END IF;
+    WITH doomed AS MATERIALIZED (
+        SELECT s.id, s.expires_hour FROM qsessions.session AS s
+        WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
+        ORDER BY s.expires_hour, s.id
+        LIMIT batch_size
+        FOR UPDATE SKIP LOCKED
+    ), gone AS (
+        DELETE FROM qsessions.session AS s USING doomed AS d WHERE s.id = d.id
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM gone), final.expires_hour, final.id
+    INTO purged, last_hour, last_id
+    FROM (VALUES (0)) AS one (row)
+    LEFT JOIN (SELECT d.expires_hour, d.id FROM doomed AS d ORDER BY d.expires_hour DESC, d.id DESC LIMIT 1) AS final ON true;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.purge_batch(integer, timestamptz, uuid) IS
+    'Internal: deletes up to batch_size expired sessions after a position and says where it ended';
+
+CREATE FUNCTION qsessions.purge_expired(batch_size integer DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT b.purged FROM qsessions.purge_batch(batch_size) AS b);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.purge_expired(integer) IS
+    'Deletes up to batch_size expired sessions, skipping locked ones; how many went';
+
+-- A procedure that commits can't pin its search_path: every name and operator in it is qualified instead.
+CREATE PROCEDURE qsessions.purge(
+    batch_size integer DEFAULT 10000, max_batches integer DEFAULT NULL, INOUT purged bigint DEFAULT 0)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    batch record;
+    batches integer := 0;
+    after_hour timestamptz := '-infinity';
+    after_id uuid := '00000000-0000-0000-0000-000000000000';
+BEGIN
+    IF max_batches OPERATOR(pg_catalog.<) 1 THEN
+        RAISE EXCEPTION 'max_batches: must be at least 1, is %', max_batches
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to purge all that has expired.';
+    END IF;
+    purged := 0;
+    LOOP
+        SELECT b.purged, b.last_hour, b.last_id INTO batch
+        FROM qsessions.purge_batch(batch_size, after_hour, after_id) AS b;
+        COMMIT;
+        purged := purged OPERATOR(pg_catalog.+) batch.purged;
+        batches := batches OPERATOR(pg_catalog.+) 1;
+        EXIT WHEN batch.purged OPERATOR(pg_catalog.<) batch_size OR batches OPERATOR(pg_catalog.>=) max_batches;
+        IF batches OPERATOR(pg_catalog.%) 10 OPERATOR(pg_catalog.=) 0 THEN
+            RAISE NOTICE '% expired sessions purged so far', purged;
+        END IF;
+        after_hour := batch.last_hour;
+        after_id := batch.last_id;
+    END LOOP;
+    RAISE NOTICE '% expired sessions purged in % batches', purged, batches;
+END
+$$;
+
+COMMENT ON PROCEDURE qsessions.purge(integer, integer, bigint) IS
+    'Deletes all expired sessions, or max_batches batches of them, committing each; returns and reports how many went. Can''t run in a transaction block';
+
+-- The job's name tells the databases of a cluster apart: pg_cron keeps the jobs of all of them in one place.
+CREATE FUNCTION qsessions.purge_job_name() RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN 'qsessions purge of ' || current_database();
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.purge_job_name() IS 'Internal: the name of this database''s pg_cron job';
+
+-- Runs a statement of ours where pg_cron lives: here, or in the database that cron.database_name names.
+CREATE FUNCTION qsessions.run_in_cron_database(statement text) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    cron_database text := current_setting('cron.database_name', true);
+    result bigint;
+BEGIN
+    IF cron_database IS NULL THEN
+        RAISE EXCEPTION 'pg_cron is not loaded in this server'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Install pg_cron (Debian: postgresql-NN-cron), add pg_cron to shared_preload_libraries, restart, '
+                         'and run CREATE EXTENSION pg_cron in database "postgres" or the one that cron.database_name names.';
+    END IF;
+    IF cron_database = current_database() THEN
+        EXECUTE statement INTO result;
+    ELSE
+        result := qsessions.run_in_database(cron_database, statement);
+    END IF;
+    RETURN result;
+EXCEPTION WHEN invalid_schema_name OR undefined_table OR undefined_function THEN
+    RAISE EXCEPTION 'extension pg_cron 1.4 or later is not there in database "%"', cron_database
+        USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = SQLERRM,
+              HINT = 'Run CREATE EXTENSION pg_cron in that database, or ALTER EXTENSION pg_cron UPDATE where it is older.';
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.run_in_cron_database(text) IS 'Internal: runs a statement in the database where pg_cron lives';
+
+CREATE FUNCTION qsessions.schedule_purge(schedule text DEFAULT '*/5 * * * *', batch_size integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF schedule IS NULL THEN
+        PERFORM qsessions.raise_null('schedule');
+    END IF;
+    IF batch_size IS NULL OR batch_size < 1 THEN
+        RAISE EXCEPTION 'batch_size: must be at least 1, is %', coalesce(batch_size::text, 'null')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for batches of 10000.';
+    END IF;
+    -- pg_cron replaces a job of the same name and user.
+    RETURN qsessions.run_in_cron_database(format(
+        'SELECT cron.schedule_in_database(%L, %L, %L, %L)',
+        qsessions.purge_job_name(), schedule, format('CALL qsessions.purge(batch_size => %s)', batch_size),
+        current_database()));
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.schedule_purge(text, integer) IS
+    'Has pg_cron purge this database''s expired sessions on a schedule; calling it again replaces the job. The job''s id';
+
+CREATE FUNCTION qsessions.unschedule_purge() RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN qsessions.run_in_cron_database(format(
+        'SELECT count(*) FILTER (WHERE cron.unschedule(j.jobid))
+         FROM (SELECT jobid FROM cron.job WHERE jobname = %L ORDER BY jobid) AS j',
+        qsessions.purge_job_name())) > 0;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.unschedule_purge() IS 'Removes the job of schedule_purge; whether there was one';

@@ -1,0 +1,138 @@
+-- Every function here changes a live session that its key names, in one UPDATE, and never makes one: a save that
+-- was under way during a logout must not bring the session back.
+
+CREATE FUNCTION qsessions.save_session(
+    key text, data jsonb, expected_version bigint DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    new_version bigint;
+BEGIN
+    IF save_session.data IS NULL THEN
+        PERFORM qsessions.raise_null('data');
+    END IF;
+    IF ttl IS NOT NULL THEN
+        PERFORM qsessions.check_interval('ttl', ttl);
+    END IF;
+    UPDATE qsessions.session AS s SET
+        data = qsessions.checked_data(save_session.data),
+        version = s.version + 1,
+        updated_at = now(),
+        last_seen_at = now(),
+        expires_at = CASE WHEN ttl IS NULL AND s.idle_timeout IS NULL THEN s.expires_at
+                          ELSE least(now() + coalesce(ttl, s.idle_timeout), s.deadline) END
+    WHERE s.id = qsessions.session_id(save_session.key)
+      AND s.digest = qsessions.key_digest(save_session.key)
+      AND s.expires_at > now()
+      AND (expected_version IS NULL OR s.version = expected_version)
+    RETURNING s.version INTO new_version;
+    IF NOT FOUND THEN
+        PERFORM qsessions.raise_not_found(save_session.key, expected_version);
+    END IF;
+    RETURN new_version;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.save_session(text, jsonb, bigint, interval) IS
+    'Replaces the data of a live session and returns its new version; with ttl, the session expires that long from now. QS001: it is gone. QS002: it is at another version than expected';
+
+CREATE FUNCTION qsessions.patch_session(key text, changes jsonb DEFAULT '{}', remove text[] DEFAULT '{}')
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    new_version bigint;
+BEGIN
+    IF jsonb_typeof(changes) <> 'object' THEN
+        RAISE EXCEPTION 'changes: must be a JSON object, not %', jsonb_typeof(changes)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the members to set, for example ''{"theme": "dark"}''.';
+    END IF;
+    UPDATE qsessions.session AS s SET
+        data = qsessions.checked_data((s.data || coalesce(changes, '{}')) - coalesce(remove, '{}')),
+        version = s.version + 1,
+        updated_at = now(),
+        last_seen_at = now(),
+        expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
+                          ELSE least(now() + s.idle_timeout, s.deadline) END
+    WHERE s.id = qsessions.session_id(patch_session.key)
+      AND s.digest = qsessions.key_digest(patch_session.key)
+      AND s.expires_at > now()
+      AND jsonb_typeof(s.data) = 'object'
+    RETURNING s.version INTO new_version;
+    IF FOUND THEN
+        RETURN new_version;
+    END IF;
+    IF qsessions.session_exists(patch_session.key) THEN
+        RAISE EXCEPTION 'key: the data of this session is not a JSON object'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Only an object has members to set; replace the data with save_session.';
+    END IF;
+    PERFORM qsessions.raise_not_found(patch_session.key);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.patch_session(text, jsonb, text[]) IS
+    'Sets, then removes top-level members of a live session''s data in one UPDATE, so that concurrent patches of different members all survive; returns the new version';
+
+CREATE FUNCTION qsessions.set_expiry(
+    key text, ttl interval DEFAULT NULL, idle_timeout interval DEFAULT NULL, max_age interval DEFAULT NULL)
+RETURNS timestamptz
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    wanted record;
+    new_expires_at timestamptz;
+BEGIN
+    IF ttl IS NULL AND set_expiry.idle_timeout IS NULL AND max_age IS NULL THEN
+        RAISE EXCEPTION 'ttl, idle_timeout and max_age: one of them must be given'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass for example ttl => ''1 hour''.';
+    END IF;
+    SELECT * INTO wanted FROM qsessions.expiry(ttl, set_expiry.idle_timeout, max_age);
+    UPDATE qsessions.session AS s SET
+        idle_timeout = CASE WHEN ttl IS NULL THEN coalesce(set_expiry.idle_timeout, s.idle_timeout) END,
+        deadline = CASE WHEN max_age IS NULL THEN s.deadline ELSE wanted.deadline END,
+        expires_at = least(
+            CASE WHEN ttl IS NULL AND set_expiry.idle_timeout IS NULL THEN s.expires_at
+                 ELSE now() + coalesce(ttl, set_expiry.idle_timeout) END,
+            CASE WHEN max_age IS NULL THEN s.deadline ELSE wanted.deadline END)
+    WHERE s.id = qsessions.session_id(set_expiry.key)
+      AND s.digest = qsessions.key_digest(set_expiry.key)
+      AND s.expires_at > now()
+    RETURNING s.expires_at INTO new_expires_at;
+    IF NOT FOUND THEN
+        PERFORM qsessions.raise_not_found(set_expiry.key);
+    END IF;
+    RETURN new_expires_at;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.set_expiry(text, interval, interval, interval) IS
+    'Makes the expiry of a live session fixed (ttl) or sliding (idle_timeout), and bounds it (max_age), all counted from now; returns expires_at';
+
+CREATE FUNCTION qsessions.rotate_key(key text) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    new_key text := qsessions.generate_key_for(qsessions.session_id(rotate_key.key));
+BEGIN
+    UPDATE qsessions.session AS s SET digest = qsessions.key_digest(new_key)
+    WHERE s.id = qsessions.session_id(rotate_key.key)
+      AND s.digest = qsessions.key_digest(rotate_key.key)
+      AND s.expires_at > now();
+    IF NOT FOUND THEN
+        PERFORM qsessions.raise_not_found(rotate_key.key);
+    END IF;
+    RETURN new_key;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.rotate_key(text) IS
+    'Gives a live session a new key and returns it; id, data, user and age stay. The old key is dead at commit';
