@@ -12,7 +12,8 @@ BEGIN
             'set_expiry', 'login', 'rotate_key', 'logout', 'revoke_session', 'revoke_user_sessions',
             'user_sessions', 'list_sessions', 'get_session', 'stats',
             'location', 'location_info', 'country_code',
-            'expiry', 'check_interval', 'raise_not_found', 'raise_null', 'lock_user_logins', 'checked_data',
+            'expiry', 'check_interval', 'raise_not_found', 'raise_null', 'lock_user_logins', 'raise_data_too_large',
+            'data_size', 'data_fits', 'max_data_bytes',
             'generate_key_for', 'find_session_id', 'key_digest',
             'default_ttl', 'touch_interval', 'user_agent_max_length');
 END

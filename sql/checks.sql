@@ -1,6 +1,24 @@
 -- Checks that several functions share. They are internal, yet the functions run with the caller's
 -- rights, so that whoever may call those may call these.
 
+CREATE FUNCTION qsessions.session_id(key text) RETURNS uuid
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    id uuid := qsessions.find_session_id(key);
+BEGIN
+    IF id IS NULL THEN
+        RAISE EXCEPTION 'key: must have 8 to 512 characters, has %', char_length(key)
+            USING ERRCODE = 'QS003', HINT = 'Pass the whole key, as it was returned or as the cookie holds it.';
+    END IF;
+    RETURN id;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.session_id(text) IS
+    'The public id of a key''s session: embedded in a native key, derived from the SHA-256 of another one. QS003: the text can''t be a key';
+
 -- Turns the three ways to say an expiry into the two instants that the table keeps.
 CREATE FUNCTION qsessions.expiry(
     ttl interval, idle_timeout interval, max_age interval,
@@ -69,6 +87,19 @@ $$;
 
 COMMENT ON FUNCTION qsessions.raise_not_found(text, bigint) IS
     'Internal: raises session_not_found (QS001), version_conflict (QS002) or invalid_key (QS003)';
+
+CREATE FUNCTION qsessions.raise_data_too_large(data jsonb) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'data: has % bytes, more than the % that a session may have',
+            qsessions.data_size(data), qsessions.max_data_bytes()
+        USING ERRCODE = 'QS004', HINT = 'Keep large things in a table of their own, or raise qsessions.max_data_bytes.';
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.raise_data_too_large(jsonb) IS 'Internal: raises data_too_large (QS004)';
 
 CREATE FUNCTION qsessions.raise_null(argument text) RETURNS void
 LANGUAGE plpgsql

@@ -13,11 +13,21 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    new_key text := coalesce(create_session.key, qsessions.generate_key());
+    new_key text := create_session.key;
+    new_id uuid;
     expires_at timestamptz;
     deadline timestamptz := 'infinity';
     created qsessions.new_session;
 BEGIN
+    IF new_key IS NULL THEN
+        new_key := qsessions.generate_key();
+        new_id := qsessions.find_session_id(new_key);
+    ELSE
+        new_id := qsessions.session_id(new_key);
+    END IF;
+    IF NOT qsessions.data_fits(create_session.data) THEN
+        PERFORM qsessions.raise_data_too_large(create_session.data);
+    END IF;
     IF ttl IS NULL AND create_session.idle_timeout IS NULL AND max_age IS NULL THEN
         expires_at := now() + qsessions.default_ttl();
     ELSE
@@ -28,10 +38,10 @@ BEGIN
     INSERT INTO qsessions.session AS s
         (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline)
     VALUES (
-        qsessions.session_id(new_key),
+        new_id,
         qsessions.key_digest(new_key),
         create_session.user_id::qsessions.user_key,
-        qsessions.checked_data(coalesce(create_session.data, '{}')),
+        coalesce(create_session.data, '{}'),
         create_session.ip,
         left(create_session.user_agent, qsessions.user_agent_max_length()),
         CASE WHEN create_session.user_id IS NOT NULL THEN now() END,

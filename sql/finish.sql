@@ -4,13 +4,12 @@ COMMENT ON FUNCTION qsessions.generate_key() IS
     'A fresh key: 48 characters of base64url, the session''s id (a UUIDv7) and 160 random bits';
 COMMENT ON FUNCTION qsessions.generate_key_for(uuid) IS
     'Internal: a fresh key for a session that has its id already';
-COMMENT ON FUNCTION qsessions.session_id(text) IS
-    'The public id of a key''s session: embedded in a native key, derived from the SHA-256 of another one. QS003: the text can''t be a key';
 COMMENT ON FUNCTION qsessions.find_session_id(text) IS
     'Internal: session_id, but null for a text that can''t be a key';
 COMMENT ON FUNCTION qsessions.key_digest(text) IS 'Internal: SHA-256 of a key, as the table keeps it';
-COMMENT ON FUNCTION qsessions.checked_data(jsonb) IS
-    'Internal: the same value, or data_too_large (QS004) over qsessions.max_data_bytes';
+COMMENT ON FUNCTION qsessions.data_size(jsonb) IS 'Internal: bytes of session data as jsonb, before compression';
+COMMENT ON FUNCTION qsessions.data_fits(jsonb) IS 'Internal: whether session data is within qsessions.max_data_bytes';
+COMMENT ON FUNCTION qsessions.max_data_bytes() IS 'Internal: qsessions.max_data_bytes';
 COMMENT ON FUNCTION qsessions.default_ttl() IS 'Internal: qsessions.default_ttl';
 COMMENT ON FUNCTION qsessions.touch_interval() IS 'Internal: qsessions.touch_interval';
 COMMENT ON FUNCTION qsessions.user_agent_max_length() IS 'Internal: qsessions.user_agent_max_length';

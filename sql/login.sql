@@ -14,6 +14,9 @@ BEGIN
     IF login.user_id IS NULL THEN
         PERFORM qsessions.raise_null('user_id');
     END IF;
+    IF NOT qsessions.data_fits(login.data) THEN
+        PERFORM qsessions.raise_data_too_large(login.data);
+    END IF;
     IF max_sessions IS NOT NULL THEN
         PERFORM qsessions.lock_user_logins(login.user_id, max_sessions);
     END IF;
@@ -30,7 +33,7 @@ BEGIN
         UPDATE qsessions.session AS s SET
             digest = qsessions.key_digest(new_key),
             user_id = login.user_id::qsessions.user_key,
-            data = coalesce(qsessions.checked_data(login.data), s.data),
+            data = coalesce(login.data, s.data),
             ip = coalesce(login.ip, s.ip),
             user_agent = coalesce(left(login.user_agent, qsessions.user_agent_max_length()), s.user_agent),
             authenticated_at = now(),

@@ -14,17 +14,20 @@ BEGIN
     IF save_session.data IS NULL THEN
         PERFORM qsessions.raise_null('data');
     END IF;
+    IF NOT qsessions.data_fits(save_session.data) THEN
+        PERFORM qsessions.raise_data_too_large(save_session.data);
+    END IF;
     IF ttl IS NOT NULL THEN
         PERFORM qsessions.check_interval('ttl', ttl);
     END IF;
     UPDATE qsessions.session AS s SET
-        data = qsessions.checked_data(save_session.data),
+        data = save_session.data,
         version = s.version + 1,
         updated_at = now(),
         last_seen_at = now(),
         expires_at = CASE WHEN ttl IS NULL AND s.idle_timeout IS NULL THEN s.expires_at
                           ELSE least(now() + coalesce(ttl, s.idle_timeout), s.deadline) END
-    WHERE s.id = qsessions.session_id(save_session.key)
+    WHERE s.id = qsessions.find_session_id(save_session.key)
       AND s.digest = qsessions.key_digest(save_session.key)
       AND s.expires_at > now()
       AND (expected_version IS NULL OR s.version = expected_version)
@@ -47,24 +50,28 @@ AS $$
 #variable_conflict use_column
 DECLARE
     new_version bigint;
+    new_data jsonb;
 BEGIN
     IF jsonb_typeof(changes) <> 'object' THEN
         RAISE EXCEPTION 'changes: must be a JSON object, not %', jsonb_typeof(changes)
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the members to set, for example ''{"theme": "dark"}''.';
     END IF;
     UPDATE qsessions.session AS s SET
-        data = qsessions.checked_data((s.data || coalesce(changes, '{}')) - coalesce(remove, '{}')),
+        data = (s.data || coalesce(changes, '{}')) - coalesce(remove, '{}'),
         version = s.version + 1,
         updated_at = now(),
         last_seen_at = now(),
         expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
                           ELSE least(now() + s.idle_timeout, s.deadline) END
-    WHERE s.id = qsessions.session_id(patch_session.key)
+    WHERE s.id = qsessions.find_session_id(patch_session.key)
       AND s.digest = qsessions.key_digest(patch_session.key)
       AND s.expires_at > now()
       AND jsonb_typeof(s.data) = 'object'
-    RETURNING s.version INTO new_version;
+    RETURNING s.version, s.data INTO new_version, new_data;
     IF FOUND THEN
+        IF NOT qsessions.data_fits(new_data) THEN
+            PERFORM qsessions.raise_data_too_large(new_data);
+        END IF;
         RETURN new_version;
     END IF;
     IF qsessions.session_exists(patch_session.key) THEN
@@ -101,7 +108,7 @@ BEGIN
             CASE WHEN ttl IS NULL AND set_expiry.idle_timeout IS NULL THEN s.expires_at
                  ELSE now() + coalesce(ttl, set_expiry.idle_timeout) END,
             CASE WHEN max_age IS NULL THEN s.deadline ELSE wanted.deadline END)
-    WHERE s.id = qsessions.session_id(set_expiry.key)
+    WHERE s.id = qsessions.find_session_id(set_expiry.key)
       AND s.digest = qsessions.key_digest(set_expiry.key)
       AND s.expires_at > now()
     RETURNING s.expires_at INTO new_expires_at;
@@ -124,7 +131,7 @@ DECLARE
     new_key text := qsessions.generate_key_for(qsessions.session_id(rotate_key.key));
 BEGIN
     UPDATE qsessions.session AS s SET digest = qsessions.key_digest(new_key)
-    WHERE s.id = qsessions.session_id(rotate_key.key)
+    WHERE s.id = qsessions.find_session_id(rotate_key.key)
       AND s.digest = qsessions.key_digest(rotate_key.key)
       AND s.expires_at > now();
     IF NOT FOUND THEN

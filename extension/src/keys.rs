@@ -1,6 +1,5 @@
 //! Session keys, ids and digests as SQL functions.
 
-use crate::error::{Condition, raise};
 use pgrx::prelude::*;
 use pgrx::{Uuid, pg_sys};
 use std::cell::Cell;
@@ -35,21 +34,10 @@ fn generate_key_for(id: Uuid) -> String {
     qsessions_key::encode(uuid::Uuid::from_bytes(*id.as_bytes()), strong_random())
 }
 
-/// The id of a key's session; an error where the text can't be a key.
-#[pg_extern(schema = "qsessions", immutable, parallel_safe)]
-fn session_id(key: &str) -> Uuid {
-    match qsessions_key::session_id(key) {
-        Ok(id) => Uuid::from_bytes(*id.as_bytes()),
-        Err(invalid) => raise(
-            Condition::InvalidKey,
-            &format!("key: {invalid}"),
-            "Pass the whole key, as it was returned or as the cookie holds it.",
-        ),
-    }
-}
-
-/// The same, but null where the text can't be a key: whoever looks a session up finds none then, and
-/// a stray cookie costs neither a transaction nor a line in the log.
+/// The id of a key's session; null where the text can't be a key.
+///
+/// Whoever looks a session up finds none then, and a stray cookie costs neither a transaction
+/// nor a line in the log. `session_id`, in SQL, makes an error of it.
 #[pg_extern(schema = "qsessions", immutable, parallel_safe)]
 fn find_session_id(key: &str) -> Option<Uuid> {
     qsessions_key::session_id(key)

@@ -9,9 +9,9 @@
 //! | [`places`] | where an address is |
 //! | [`worker`] | a statement run in another database of the cluster |
 //! | [`values`] | arguments and results in PostgreSQL's own form |
-//! | [`error`] | errors with SQLSTATEs of our own |
+//!
+//! Errors with SQLSTATEs of our own are raised in SQL: pgrx passes on only the codes that PostgreSQL defines.
 
-mod error;
 mod keys;
 mod places;
 mod settings;

@@ -3,7 +3,6 @@
 //! SQL reads them through functions rather than `current_setting`: a call of one loads this library, which
 //! defines the parameters, in a backend where nothing has done so yet.
 
-use crate::error::{Condition, raise};
 use crate::values::RawJsonb;
 use pgrx::datum::Interval;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
@@ -147,19 +146,22 @@ fn user_agent_max_length() -> i32 {
     USER_AGENT_MAX_LENGTH.get()
 }
 
-/// The same value, or an error where it is larger than `qsessions.max_data_bytes`.
+/// `qsessions.max_data_bytes`.
 #[pg_extern(schema = "qsessions", stable, parallel_safe)]
-fn checked_data(data: RawJsonb) -> RawJsonb {
-    let limit = MAX_DATA_BYTES.get();
-    let size = data.size();
-    if size > limit as usize {
-        raise(
-            Condition::DataTooLarge,
-            &format!("data: has {size} bytes, more than the {limit} that a session may have"),
-            "Keep large things in a table of their own, or raise qsessions.max_data_bytes.",
-        );
-    }
-    data
+fn max_data_bytes() -> i32 {
+    MAX_DATA_BYTES.get()
+}
+
+/// The bytes of session data, as jsonb before compression.
+#[pg_extern(schema = "qsessions", immutable, parallel_safe)]
+fn data_size(data: RawJsonb) -> i64 {
+    data.size() as i64
+}
+
+/// Whether session data is within `qsessions.max_data_bytes`.
+#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+fn data_fits(data: RawJsonb) -> bool {
+    data.size() <= MAX_DATA_BYTES.get() as usize
 }
 
 /// The last value of an interval setting and what it was parsed to: sessions are resumed more often than settings

@@ -1,0 +1,3 @@
+//! What the contract promises, one file per promise, over the wire.
+
+mod keys;

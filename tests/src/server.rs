@@ -1,0 +1,369 @@
+use crate::{Error, Installation, Result, process};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+use tokio_postgres::{Client, Config, NoTls};
+
+const SUPERUSER: &str = "postgres";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a server is told to stop.
+#[derive(Clone, Copy, Debug)]
+pub enum StopMode {
+    /// Ends the connections and writes a checkpoint.
+    Fast,
+    /// Drops everything, as in a crash; the next start recovers.
+    Immediate,
+}
+
+/// What a server is to be like.
+#[derive(Clone, Debug, Default)]
+pub struct ServerBuilder {
+    settings: String,
+    durable: bool,
+    outlive: bool,
+    folder: Option<PathBuf>,
+}
+
+impl ServerBuilder {
+    /// A line of `postgresql.conf`. The value is written as a string, as every setting accepts.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        // Writing into a String can't fail.
+        let _ = writeln!(self.settings, "{name} = '{}'", value.replace('\'', "''"));
+        self
+    }
+
+    /// Flushes to disk, for servers that are to be crashed. By default nothing does, and tests
+    /// take half the time.
+    #[must_use]
+    pub fn durable(mut self) -> Self {
+        self.durable = true;
+        self
+    }
+
+    /// Does not end the server when this process is killed.
+    #[must_use]
+    pub fn outlive(mut self) -> Self {
+        self.outlive = true;
+        self
+    }
+
+    /// Keeps everything in this folder, which is made and must not exist yet.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Makes a data directory and starts a server on it, with pg_cron living in database `postgres`.
+    ///
+    /// # Errors
+    ///
+    /// When a program fails or the server does not come up within a minute.
+    pub async fn start(self) -> Result<Server> {
+        let installation = Installation::find()?;
+        let folder = make_folder(&installation, self.folder)?;
+        let data = folder.join("data");
+        let arguments = [
+            "-U",
+            SUPERUSER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+            "-D",
+        ];
+        installation.run(
+            "initdb",
+            arguments
+                .map(AsRef::as_ref)
+                .into_iter()
+                .chain([data.as_os_str()]),
+        )?;
+        let sockets = folder.display();
+        let mut settings = format!(
+            "listen_addresses = ''\nunix_socket_directories = '{sockets}'\n\
+             shared_preload_libraries = 'pg_cron'\ncron.database_name = 'postgres'\n\
+             cron.host = '{sockets}'\nmax_connections = 200\ntimezone = 'UTC'\n\
+             log_line_prefix = '%m [%p] %d '\n"
+        );
+        if !self.durable {
+            settings += "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n";
+        }
+        settings += &self.settings;
+        append(&data.join("postgresql.conf"), &settings)?;
+        let mut server = Server {
+            installation,
+            folder,
+            outlive: self.outlive,
+            process: None,
+        };
+        server.start().await?;
+        Ok(server)
+    }
+
+    /// Starts a hot standby that follows `primary`, from a base backup.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_standby_of(self, primary: &Server) -> Result<Server> {
+        let installation = primary.installation.clone();
+        let folder = make_folder(&installation, self.folder)?;
+        let data = folder.join("data");
+        let from = format!("host={} user={SUPERUSER}", primary.folder.display());
+        installation.run(
+            "pg_basebackup",
+            [
+                "-d",
+                &from,
+                "-c",
+                "fast",
+                "-R",
+                "-X",
+                "stream",
+                "--no-sync",
+                "-D",
+            ]
+            .map(AsRef::as_ref)
+            .into_iter()
+            .chain([data.as_os_str()]),
+        )?;
+        let sockets = folder.display();
+        let settings = format!("unix_socket_directories = '{sockets}'\ncron.host = '{sockets}'\n");
+        append(&data.join("postgresql.conf"), &(settings + &self.settings))?;
+        let mut server = Server {
+            installation,
+            folder,
+            outlive: self.outlive,
+            process: None,
+        };
+        server.start().await?;
+        Ok(server)
+    }
+}
+
+/// A running server of its own, removed with all its data when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    installation: Installation,
+    folder: PathBuf,
+    outlive: bool,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// A server yet to be described.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// Starts the server after [`stop`](Self::stop), and waits until it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// When it ends instead, or takes more than a minute; the error holds the end of its log.
+    pub async fn start(&mut self) -> Result<()> {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())?;
+        let mut command = self.installation.command("postgres");
+        command
+            .arg("-D")
+            .arg(self.data())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let mut child = process::spawn(command, self.outlive)?;
+        let deadline = Instant::now() + PATIENCE;
+        let failure = loop {
+            if let Some(status) = child.try_wait()? {
+                break format!("the server ended with {status}");
+            }
+            match self.connect("postgres").await {
+                Ok(_) => {
+                    self.process = Some(child);
+                    return Ok(());
+                }
+                Err(error) if Instant::now() > deadline => {
+                    child.kill()?;
+                    child.wait()?;
+                    break format!("the server does not accept connections: {error}");
+                }
+                // There is nothing to wait on but the connection itself.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let tail: Vec<_> = log.lines().rev().take(15).collect();
+        let tail: Vec<_> = tail.into_iter().rev().collect();
+        Err(Error::from(format!(
+            "{failure}; its log ends\n{}",
+            tail.join("\n")
+        )))
+    }
+
+    /// Stops the server and waits until it has gone. The data stays.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn stop(&mut self, mode: StopMode) -> Result<()> {
+        let Some(process) = self.process.take() else {
+            return Ok(());
+        };
+        signal_and_wait(process.id(), mode)
+    }
+
+    /// The id of the server's first process, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Lets a server that was built to [`outlive`](ServerBuilder::outlive) this process run on;
+    /// returns its process id.
+    #[must_use]
+    pub fn leave_running(mut self) -> Option<u32> {
+        let process = self.process.take().map(|child| child.id());
+        std::mem::forget(self);
+        process
+    }
+
+    /// The folder that holds the data directory, the log and the socket.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The file that the server logs to.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// The programs of this server's PostgreSQL.
+    #[must_use]
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// How to connect to a database as the superuser; other roles need no password either.
+    #[must_use]
+    pub fn config(&self, database: &str) -> Config {
+        let mut config = Config::new();
+        config
+            .host_path(&self.folder)
+            .user(SUPERUSER)
+            .dbname(database);
+        config
+    }
+
+    /// Connects as the superuser.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses.
+    pub async fn connect(&self, database: &str) -> Result<Client> {
+        connect(&self.config(database)).await
+    }
+
+    /// Runs psql without anybody's `.psqlrc`, stopping at the first error.
+    ///
+    /// # Errors
+    ///
+    /// When it fails; the error holds what it printed.
+    pub fn psql(&self, database: &str, arguments: &[&str]) -> Result<Output> {
+        let sockets = self.folder.to_string_lossy();
+        let common = [
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            &sockets,
+            "-U",
+            SUPERUSER,
+            "-d",
+            database,
+        ];
+        self.installation
+            .run("psql", common.iter().chain(arguments))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // What fails here fails for a server that is being thrown away.
+        let _ = self.stop(StopMode::Immediate);
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Tells a server of this process to stop, and waits until it has gone.
+pub(crate) fn signal_and_wait(process: u32, mode: StopMode) -> Result<()> {
+    let process = Pid::from_raw(process.try_into()?);
+    let signal = match mode {
+        StopMode::Fast => Signal::SIGINT,
+        StopMode::Immediate => Signal::SIGQUIT,
+    };
+    kill(process, signal)?;
+    waitpid(process, None)?;
+    Ok(())
+}
+
+/// Connects, and serves the connection in the background for as long as the client lives.
+///
+/// # Errors
+///
+/// When the server refuses.
+pub async fn connect(config: &Config) -> Result<Client> {
+    let (client, connection) = config.connect(NoTls).await?;
+    // Its end is the client's end, and that one tells.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(client)
+}
+
+/// Sockets have short paths, and the server's user must reach the folder: so it is in `/tmp`, closed to others.
+fn make_folder(installation: &Installation, wanted: Option<PathBuf>) -> Result<PathBuf> {
+    let folder = match wanted {
+        Some(folder) => {
+            fs::create_dir(&folder)?;
+            folder
+        }
+        None => tempfile::Builder::new()
+            .prefix("qsessions-")
+            .tempdir_in("/tmp")?
+            .keep(),
+    };
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    installation.hand_over(&folder)?;
+    Ok(folder)
+}
+
+fn append(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    fs::OpenOptions::new()
+        .append(true)
+        .open(path)?
+        .write_all(text.as_bytes())?;
+    Ok(())
+}
