@@ -5,6 +5,14 @@
 //! `None`.
 #![forbid(unsafe_code)]
 
+mod device;
+mod fallback;
+mod program;
+mod rules;
+mod system;
+mod table;
+mod text;
+
 use std::borrow::Cow;
 
 /// How many bytes of a string are looked at. The rest is ignored, so that a hostile text of any
@@ -71,27 +79,90 @@ pub struct UserAgent<'a> {
 
 /// Takes a string apart.
 pub fn parse(user_agent: &str) -> UserAgent<'_> {
-    let _ = cut(user_agent);
+    let text = cut(user_agent);
+    let mut program = program::program(text);
+    let mut system = system::system(text);
+    fallback::fill(text, &mut program, &mut system);
+    let is_person = !matches!(program.category, Some(Category::Bot | Category::Tool));
+    // What a bot says of a device is not where it runs.
+    let device = if is_person {
+        device::device(text, system.name)
+    } else {
+        device::Found::default()
+    };
+    let category = category(text, &program, &system, &device);
+    let is_computer = is_person && category == Category::Desktop;
+
     UserAgent {
-        browser: None,
-        browser_version: None,
-        os: None,
-        os_version: None,
-        device: None,
-        vendor: None,
-        category: Category::Other,
-        is_bot: false,
+        browser: program.name.map(Cow::Borrowed),
+        browser_version: program.version.map(Cow::Borrowed),
+        os: system.name.map(Cow::Borrowed),
+        os_version: system.version,
+        device: device
+            .name
+            .or(is_computer.then_some("PC"))
+            .map(Cow::Borrowed),
+        vendor: device.vendor.map(Cow::Borrowed),
+        category,
+        is_bot: category == Category::Bot,
     }
 }
 
 /// One line for a person: `iPhone / iOS 17.1 / Safari 17.1`. Parts unknown are `Other`; an
 /// empty string gives an empty line.
 pub fn device_line(user_agent: &str) -> String {
-    if user_agent.is_empty() {
-        String::new()
-    } else {
-        "Other / Other / Other".to_owned()
+    let text = cut(user_agent);
+    if text.is_empty() {
+        return String::new();
     }
+    let mut parsed = parse(text);
+    // The number that every Android gives here would be read as this one's.
+    if system::is_reduced_android(text) {
+        parsed.os_version = None;
+    }
+    let part = |name: Option<Cow<'_, str>>, version: Option<Cow<'_, str>>| match (name, version) {
+        (Some(name), Some(version)) => format!("{name} {version}"),
+        (Some(name), None) => name.into_owned(),
+        (None, _) => "Other".to_owned(),
+    };
+    format!(
+        "{} / {} / {}",
+        part(parsed.device, None),
+        part(parsed.os, parsed.os_version),
+        part(parsed.browser, parsed.browser_version)
+    )
+}
+
+fn category(
+    text: &str,
+    program: &program::Found<'_>,
+    system: &system::Found<'_>,
+    device: &device::Found<'_>,
+) -> Category {
+    use Category::{Console, Mobile, Other, Tablet, Tool, Tv};
+
+    if let Some(category) = program.category {
+        return category;
+    }
+    match system.category {
+        Some(Console | Tv) => {}
+        _ if device::is_tv(text) => return Tv,
+        Some(Mobile) => {
+            if let Some(category) = device.category {
+                return category;
+            }
+            // A browser on an Android phone says 'Mobile'; an app need not.
+            let is_phone = !program::is_mozilla(text) || text.contains("Mobile");
+            if device::is_tablet(text) || (system.name == Some("Android") && !is_phone) {
+                return Tablet;
+            }
+        }
+        Some(_) => {}
+        // A program that names itself and no system it runs on is seldom a person's browser.
+        None if program.name.is_some() && !program::is_mozilla(text) => return Tool,
+        None => {}
+    }
+    system.category.unwrap_or(Other)
 }
 
 fn cut(text: &str) -> &str {

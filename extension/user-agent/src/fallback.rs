@@ -1,0 +1,53 @@
+//! What the rules leave open, asked of woothee: old telephones, feed readers, rare systems.
+
+use woothee::parser::{Parser, WootheeResult};
+
+use crate::{Category, program, system};
+
+const UNKNOWN: &str = "UNKNOWN";
+
+/// Names that say what kind of program it is, not which.
+const KINDS: &[&str] = &["HTTP Library", "Webview", "misc crawler", "misc RSS Reader"];
+
+pub(crate) fn fill<'a>(
+    text: &'a str,
+    program: &mut program::Found<'a>,
+    system: &mut system::Found<'a>,
+) {
+    let is_person = !matches!(program.category, Some(Category::Bot | Category::Tool));
+    if program.name.is_some() && (system.name.is_some() || !is_person) {
+        return;
+    }
+    let Some(result) = Parser::new().parse(text) else {
+        return;
+    };
+    let category = category(&result);
+    // Of telephones and consoles it gives the system as the program.
+    let is_program = result.name != UNKNOWN
+        && !KINDS.contains(&result.name)
+        && result.name != result.os
+        && category != Some(Category::Console);
+    if program.name.is_none() && is_program {
+        program.name = Some(result.name);
+        program.version = Some(result.version).filter(|&version| version != UNKNOWN);
+    }
+    if program.category.is_none() && matches!(category, Some(Category::Bot | Category::Tool)) {
+        program.category = category;
+    }
+    if system.name.is_none() && result.os != UNKNOWN {
+        system.name = Some(result.os);
+        system.version = Some(result.os_version).filter(|version| version != UNKNOWN);
+        system.category = category;
+    }
+}
+
+fn category(result: &WootheeResult<'_>) -> Option<Category> {
+    match result.category {
+        _ if result.name == "HTTP Library" => Some(Category::Tool),
+        "pc" => Some(Category::Desktop),
+        "smartphone" | "mobilephone" => Some(Category::Mobile),
+        "crawler" => Some(Category::Bot),
+        "appliance" => Some(Category::Console),
+        _ => None,
+    }
+}
