@@ -67,7 +67,7 @@ pub enum Error {
     /// Data that can't be written as JSON, or JSON that isn't of the type asked for.
     ///
     /// The source says where, and quotes the value that doesn't fit.
-    #[error("the session's data and the type asked for don't match")]
+    #[error("the session's data can't be written as JSON, or isn't of the type asked for")]
     Data(#[from] serde_json::Error),
 }
 

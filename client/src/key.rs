@@ -43,6 +43,13 @@ impl Key {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// The key as an argument of a SQL function. PostgreSQL has no text with a NUL in it, and a
+    /// cookie may try: the empty text is as much of a key as that, so that it finds nothing and is
+    /// no error.
+    pub(crate) fn argument(&self) -> &str {
+        if self.0.contains('\0') { "" } else { &self.0 }
+    }
 }
 
 impl fmt::Debug for Key {
@@ -74,6 +81,12 @@ mod tests {
     fn debug_shows_nothing_of_the_key() {
         assert_eq!(format!("{:?}", Key::from(SECRET)), "Key(…)");
         assert_eq!(format!("{:#?}", Key::from(SECRET)), "Key(…)");
+    }
+
+    #[test]
+    fn a_key_that_text_cannot_hold_goes_as_one_that_no_session_has() {
+        assert_eq!(Key::from(SECRET).argument(), SECRET);
+        assert_eq!(Key::from("very\0secret").argument(), "");
     }
 
     #[test]

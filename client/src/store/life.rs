@@ -41,7 +41,7 @@ impl<S: Source> Store<S> {
     pub async fn session_id(&self, key: &Key) -> Result<Uuid, Error> {
         self.value(
             "SELECT qsessions.session_id(key => $1::text)",
-            &[&key.expose()],
+            &[&key.argument()],
         )
         .await
     }
@@ -69,7 +69,7 @@ impl<S: Source> Store<S> {
     /// ```
     pub async fn create(&self, mut session: NewSession) -> Result<CreatedSession, Error> {
         let user_id = session.user_id.as_ref().map(UserId::as_str);
-        let key = session.key.as_ref().map(Key::expose);
+        let key = session.key.as_ref().map(Key::argument);
         let data = session.data.take()?;
         let [ttl, idle_timeout, max_age] = session.expiry.intervals()?;
         self.row(
@@ -112,7 +112,7 @@ impl<S: Source> Store<S> {
                 session_columns!(),
                 " FROM qsessions.load_session(key => $1::text)"
             ),
-            &[&key.expose()],
+            &[&key.argument()],
         )
         .await
     }
@@ -149,7 +149,7 @@ impl<S: Source> Store<S> {
                 " FROM qsessions.resume_session(key => $1::text, ip => $2::inet, \
                  user_agent => $3::text)"
             ),
-            &[&key.expose(), &ip, &user_agent],
+            &[&key.argument(), &ip, &user_agent],
         )
         .await
     }
@@ -167,7 +167,7 @@ impl<S: Source> Store<S> {
     pub async fn exists(&self, key: &Key) -> Result<bool, Error> {
         self.value(
             "SELECT qsessions.session_exists(key => $1::text)",
-            &[&key.expose()],
+            &[&key.argument()],
         )
         .await
     }
@@ -226,7 +226,7 @@ impl<S: Source> Store<S> {
         self.value(
             "SELECT qsessions.save_session(key => $1::text, data => $2::jsonb, \
              expected_version => $3::bigint, ttl => $4::interval)",
-            &[&key.expose(), &data, &save.expected_version, &ttl],
+            &[&key.argument(), &data, &save.expected_version, &ttl],
         )
         .await
     }
@@ -257,7 +257,7 @@ impl<S: Source> Store<S> {
         self.value(
             "SELECT qsessions.patch_session(key => $1::text, changes => $2::jsonb, \
              remove => $3::text[])",
-            &[&key.expose(), &changes, &remove],
+            &[&key.argument(), &changes, &remove],
         )
         .await
     }
@@ -284,7 +284,7 @@ impl<S: Source> Store<S> {
             .row(
                 "SELECT qsessions.set_expiry(key => $1::text, ttl => $2::interval, \
                  idle_timeout => $3::interval, max_age => $4::interval)",
-                &[&key.expose(), &ttl, &idle_timeout, &max_age],
+                &[&key.argument(), &ttl, &idle_timeout, &max_age],
             )
             .await?;
         Ok(instant)

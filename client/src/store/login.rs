@@ -37,7 +37,7 @@ impl<S: Source> Store<S> {
     /// }
     /// ```
     pub async fn login(&self, mut login: Login) -> Result<CreatedSession, Error> {
-        let key = login.key.as_ref().map(Key::expose);
+        let key = login.key.as_ref().map(Key::argument);
         let data = login.data.take()?;
         self.row(
             concat!(
@@ -77,7 +77,7 @@ impl<S: Source> Store<S> {
     pub async fn rotate_key(&self, key: &Key) -> Result<Key, Error> {
         self.value::<String>(
             "SELECT qsessions.rotate_key(key => $1::text)",
-            &[&key.expose()],
+            &[&key.argument()],
         )
         .await
         .map(Key::new)
@@ -92,8 +92,11 @@ impl<S: Source> Store<S> {
     /// # }
     /// ```
     pub async fn logout(&self, key: &Key) -> Result<bool, Error> {
-        self.value("SELECT qsessions.logout(key => $1::text)", &[&key.expose()])
-            .await
+        self.value(
+            "SELECT qsessions.logout(key => $1::text)",
+            &[&key.argument()],
+        )
+        .await
     }
 
     /// Ends a session by its public id, whosever it is: for administrators. Whether there was one.
@@ -153,7 +156,7 @@ impl<S: Source> Store<S> {
     ) -> Result<u64, Error> {
         self.count(
             "SELECT qsessions.revoke_user_sessions(user_id => $1::text, except_key => $2::text)",
-            &[&user_id.into().as_str(), &except.map(Key::expose)],
+            &[&user_id.into().as_str(), &except.map(Key::argument)],
         )
         .await
     }

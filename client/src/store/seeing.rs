@@ -30,7 +30,7 @@ impl<S: Source> Store<S> {
                 session_info_columns!(),
                 " FROM qsessions.user_sessions(user_id => $1::text, current_key => $2::text)"
             ),
-            &[&user_id.into().as_str(), &current.map(Key::expose)],
+            &[&user_id.into().as_str(), &current.map(Key::argument)],
         )
         .await
     }

@@ -1,0 +1,49 @@
+//! A small database of places for a machine that has no real one.
+
+use std::fs;
+use std::path::Path;
+
+use mmdb_writer::Writer;
+use serde::Serialize;
+
+use crate::Result;
+use crate::people::{PEOPLE, Place};
+
+/// A record in the flat schema of ip-location-db, where '' stands for what isn't known.
+#[derive(Serialize)]
+struct Record {
+    city: &'static str,
+    country_code: &'static str,
+    latitude: f32,
+    longitude: f32,
+    postcode: &'static str,
+    state1: &'static str,
+    state2: &'static str,
+    timezone: &'static str,
+}
+
+/// Writes a database that knows the addresses of this demo and no others.
+pub(crate) fn write_small_database(file: &Path) -> Result {
+    let mut writer = Writer::new("qsessions-demo-City");
+    for visit in PEOPLE.iter().flat_map(|person| &person.visits) {
+        let Place {
+            city,
+            country_code,
+            latitude,
+            longitude,
+        } = visit.place;
+        let record = Record {
+            city,
+            country_code,
+            latitude,
+            longitude,
+            postcode: "",
+            state1: "",
+            state2: "",
+            timezone: "",
+        };
+        writer.insert(visit.ip(), &record)?;
+    }
+    fs::write(file, writer.to_bytes()?)?;
+    Ok(())
+}

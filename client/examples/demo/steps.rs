@@ -1,0 +1,372 @@
+//! What happens to the sessions, step by step.
+
+use std::time::{Duration, SystemTime};
+
+use qsessions::deadpool_postgres::Pool;
+use qsessions::{Error, Key, Login, NewSession, Save, Store};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::people::{PEOPLE, Person, Visit};
+use crate::print::{self, Countdown, quote, say};
+use crate::server::DemoServer;
+use crate::wait::{PATIENCE, seconds_of_the_minute, until};
+use crate::{OWNER, Result};
+
+pub(crate) struct Demo {
+    /// The owner of the tables: what an application does to its own users.
+    owner: Pool,
+    /// What the application does to sessions, under a role that may do nothing else.
+    store: Store,
+    app: Pool,
+    users: Vec<User>,
+}
+
+struct User {
+    id: i64,
+    person: &'static Person,
+    /// The keys in the cookies of their devices, in the order of the person's visits.
+    cookies: Vec<Cookie>,
+}
+
+struct Cookie {
+    id: Uuid,
+    key: Key,
+}
+
+impl User {
+    /// The device that they sit in front of.
+    fn current(&self) -> &Key {
+        &self.cookies[0].key
+    }
+}
+
+impl Demo {
+    pub(crate) async fn set_up(server: &DemoServer) -> Result<Self> {
+        let owner = server.pool(OWNER)?;
+        let client = owner.get().await?;
+        client
+            .batch_execute(
+                "CREATE EXTENSION qsessions;
+                 CREATE TABLE users (
+                     id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+                     name text NOT NULL);
+                 CREATE ROLE app LOGIN;",
+            )
+            .await?;
+        let mut users = Vec::new();
+        for person in &PEOPLE {
+            let sql = "INSERT INTO users (name) VALUES ($1) RETURNING id";
+            let row = client.query_one(sql, &[&person.name]).await?;
+            let cookies = Vec::new();
+            users.push(User {
+                id: row.get(0),
+                person,
+                cookies,
+            });
+        }
+        say("The database `demo` gets the extension, and a table of users as any application has:");
+        quote("CREATE EXTENSION qsessions;");
+        quote("CREATE TABLE users (id bigint … PRIMARY KEY, name text NOT NULL);");
+        quote("SELECT qsessions.create_session_table('users');");
+        quote("SELECT qsessions.grant_access('app');");
+        quote("SELECT qsessions.schedule_purge('* * * * *');");
+
+        let store = Store::new(owner.clone());
+        store.create_session_table(Some("users"), None).await?;
+        store.grant_access("app").await?;
+        store.schedule_purge("* * * * *", None).await?;
+        say(
+            "The session table belongs to us and has a real foreign key to our users. What follows \
+             runs as the role `app`, which may live sessions and nothing else. pg_cron will purge \
+             once a minute.",
+        );
+
+        let app = server.pool("app")?;
+        let store = Store::new(app.clone());
+        Ok(Self {
+            owner,
+            store,
+            app,
+            users,
+        })
+    }
+
+    pub(crate) async fn log_everybody_in(&mut self) -> Result {
+        for user in &mut self.users {
+            for visit in &user.person.visits {
+                // Like everybody, they came as somebody unknown who put something into the cart.
+                let anonymous = NewSession::new().data(json!({ "cart": ["book"] }));
+                let before = self.store.create(anonymous).await?;
+                let login = Login::user(user.id)
+                    .key(before.key.clone())
+                    .ip(visit.ip())
+                    .user_agent(visit.user_agent);
+                let session = self.store.login(login).await?;
+                if self.store.exists(&before.key).await? || session.id != before.id {
+                    return Err("a login must change the key of a session and nothing else".into());
+                }
+                user.cookies.push(Cookie {
+                    id: session.id,
+                    key: session.key,
+                });
+            }
+        }
+        self.age_sessions().await?;
+        say(
+            "Each comes from four devices as an anonymous visitor, puts a book into the cart, and \
+             logs in. The login keeps the session and its cart, and always changes the key, so that \
+             a key which somebody planted in the browser before is worth nothing. The key goes into \
+             the cookie; the table keeps only its SHA-256.",
+        );
+        say(
+            "Device and place come from the User-Agent and the address, IPv4 or IPv6. (All that \
+             happened in the last second, so the demo moved most logins into the past: the table is \
+             an ordinary one, and its owner may UPDATE it.)",
+        );
+        Ok(())
+    }
+
+    async fn age_sessions(&self) -> Result {
+        let client = self.owner.get().await?;
+        let ago = |duration: Duration| SystemTime::now() - duration;
+        for user in &self.users {
+            for (Visit { since, seen, .. }, cookie) in user.person.visits.iter().zip(&user.cookies)
+            {
+                let sql = "UPDATE qsessions.session SET created_at = $2, authenticated_at = $2, \
+                           updated_at = $2, last_seen_at = $3 WHERE id = $1";
+                client
+                    .execute(sql, &[&cookie.id, &ago(*since), &ago(*seen)])
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn show_everybody(&self) -> Result {
+        for user in &self.users {
+            self.show(user).await?;
+        }
+        Ok(())
+    }
+
+    async fn show(&self, user: &User) -> Result {
+        let sessions = self
+            .store
+            .user_sessions(user.id, Some(user.current()))
+            .await?;
+        print::sessions(
+            &format!("Active sessions of {}", user.person.name),
+            &sessions,
+        );
+        Ok(())
+    }
+
+    pub(crate) async fn change_from_two_connections(&self) -> Result {
+        let [ada, ..] = &self.users[..] else {
+            unreachable!()
+        };
+        let key = ada.current();
+        let before = self.loaded(key).await?;
+
+        let mut connection = self.app.get().await?;
+        let transaction = connection.transaction().await?;
+        let change = json!({ "theme": "dark" });
+        self.store.on(&transaction).patch(key, change, &[]).await?;
+        say("One connection sets the theme, and has not committed yet.");
+
+        let other = tokio::spawn({
+            let (store, key) = (self.store.clone(), key.clone());
+            async move {
+                store
+                    .patch(&key, json!({ "cart": ["book", "lamp"] }), &[])
+                    .await
+            }
+        });
+        until("the other connection waits", PATIENCE, || {
+            self.somebody_waits()
+        })
+        .await?;
+        say("Another puts a lamp into the cart. PostgreSQL lets it wait for the first.");
+
+        transaction.commit().await?;
+        other.await??;
+        let after = self.loaded(key).await?;
+        say("The first commits, the other goes on, and neither change is lost:");
+        quote(&format!("{}  (version {})", after.data, after.version));
+
+        let stale = Save::new().expected_version(before.version);
+        match self.store.save_with(key, json!({}), stale).await {
+            Err(error @ Error::VersionConflict) => {
+                say(
+                    "Whoever replaces the data as a whole can say which version was loaded, here \
+                     the one before both, and is told:",
+                );
+                quote(&error.to_string());
+                Ok(())
+            }
+            other => Err(format!("a stale save must be a conflict, and was {other:?}").into()),
+        }
+    }
+
+    async fn somebody_waits(&self) -> Result<bool> {
+        let client = self.owner.get().await?;
+        let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                   WHERE usename = 'app' AND wait_event_type = 'Lock')";
+        Ok(client.query_one(sql, &[]).await?.get(0))
+    }
+
+    pub(crate) async fn rotate_a_key(&mut self) -> Result {
+        let cookie = &mut self.users[0].cookies[0];
+        let old = cookie.key.clone();
+        cookie.key = self.store.rotate_key(&old).await?;
+        let key = cookie.key.clone();
+        let session = self.loaded(&key).await?;
+        self.expect_dead(&old).await?;
+        say(
+            "After a change of password, say, Ada's browser gets a new key for the session it has.",
+        );
+        quote("old key: no session");
+        quote(&format!(
+            "new key: session {}, {}",
+            session.id, session.data
+        ));
+        Ok(())
+    }
+
+    pub(crate) async fn revoke_one_session(&self) -> Result {
+        let mateo = &self.users[1];
+        let lost = &mateo.cookies[2];
+        say(
+            "Mateo left the iPad on a train. The page of his sessions has a button for each, with \
+             the session's public id, which is no secret and opens nothing:",
+        );
+        let sessions = self.store.user_sessions(mateo.id, None).await?;
+        let device = sessions
+            .iter()
+            .find(|session| session.id == lost.id)
+            .and_then(|session| session.device.as_deref())
+            .ok_or("the session is gone before it was revoked")?;
+        quote(&format!("revoke {} ({device})", lost.id));
+        if !self.store.revoke_for_user(lost.id, mateo.id).await? {
+            return Err("there was no session to revoke".into());
+        }
+        self.expect_dead(&lost.key).await?;
+        say(
+            "From that commit on its key is dead. A request that was under way can't bring it back:",
+        );
+        match self.store.save(&lost.key, json!({})).await {
+            Err(error @ Error::SessionNotFound) => quote(&error.to_string()),
+            other => return Err(format!("a save must not revive it, and was {other:?}").into()),
+        }
+        self.show(mateo).await
+    }
+
+    pub(crate) async fn log_out_everywhere_else(&self) -> Result {
+        let thandi = &self.users[2];
+        let ended = self
+            .store
+            .revoke_user_sessions(thandi.id, Some(thandi.current()))
+            .await?;
+        say(&format!(
+            "Thandi doesn't remember that curl in Stockholm, and presses the button that ends all \
+             but the session she is in: {ended} end.",
+        ));
+        self.show(thandi).await
+    }
+
+    pub(crate) async fn delete_a_user(&self) -> Result {
+        let mateo = &self.users[1];
+        let before = self.store.user_sessions(mateo.id, None).await?.len();
+        let client = self.owner.get().await?;
+        client
+            .execute("DELETE FROM users WHERE id = $1", &[&mateo.id])
+            .await?;
+        let after = self.store.user_sessions(mateo.id, None).await?.len();
+        self.expect_dead(mateo.current()).await?;
+        quote("DELETE FROM users WHERE name = 'Mateo';");
+        say(&format!(
+            "The foreign key takes his sessions along: there were {before}, there are {after}. No \
+             code of the application has to remember them.",
+        ));
+        Ok(())
+    }
+
+    pub(crate) async fn let_sessions_expire(&self) -> Result {
+        const CRAWLERS: usize = 100;
+        let mut last = None;
+        for _ in 0..CRAWLERS {
+            let short = NewSession::new().ttl(Duration::from_secs(1));
+            last = Some(self.store.create(short).await?);
+        }
+        let last = last.ok_or("no session was made")?;
+        say(&format!(
+            "{CRAWLERS} crawlers come by and get sessions that live for one second. Nobody ends \
+             them.",
+        ));
+        until("they expire", PATIENCE, || async {
+            Ok(!self.store.exists(&last.key).await?)
+        })
+        .await?;
+        say("Now they are dead: their keys open nothing. Their rows wait for the purge:");
+        let stats = self.store.stats().await?;
+        quote(&format!(
+            "active: {}, expired: {}",
+            stats.active, stats.expired
+        ));
+        Ok(())
+    }
+
+    pub(crate) async fn wait_for_the_purge(&self, server: &DemoServer) -> Result {
+        let to_the_minute = Duration::from_secs(60 - seconds_of_the_minute());
+        say(&format!(
+            "pg_cron looks at its jobs at every full minute. The next is in {} seconds, so the \
+             demo waits for that:",
+            to_the_minute.as_secs(),
+        ));
+        let mut countdown = Countdown::new(to_the_minute);
+        let purged = until("pg_cron purges", to_the_minute + PATIENCE, || {
+            countdown.draw();
+            async { Ok(self.store.stats().await?.expired == 0) }
+        })
+        .await;
+        countdown.end();
+        purged?;
+        let (command, status) = last_run(server).await?;
+        say("They are gone, and cron.job_run_details tells who it was:");
+        quote(&format!("{command}  {status}"));
+        Ok(())
+    }
+
+    pub(crate) async fn show_what_is_left(&self) -> Result {
+        let stats = self.store.stats().await?;
+        say("Ada's four sessions and the one that Thandi kept:");
+        print::stats(&stats);
+        Ok(())
+    }
+
+    async fn loaded(&self, key: &Key) -> Result<qsessions::Session> {
+        let session = self.store.load(key).await?;
+        Ok(session.ok_or("a session that should be there isn't")?)
+    }
+
+    async fn expect_dead(&self, key: &Key) -> Result {
+        match self.store.load(key).await? {
+            None => Ok(()),
+            Some(session) => Err(format!("the dead key still opens session {}", session.id).into()),
+        }
+    }
+}
+
+async fn last_run(server: &DemoServer) -> Result<(String, String)> {
+    let client = server.cron().await?;
+    let sql = "SELECT command, status FROM cron.job_run_details ORDER BY runid DESC LIMIT 1";
+    until("pg_cron reports", PATIENCE, || async {
+        // The rows go a moment before pg_cron takes note of it.
+        let run = client.query_one(sql, &[]).await?;
+        Ok(!["starting", "running"].contains(&run.get(1)))
+    })
+    .await?;
+    let run = client.query_one(sql, &[]).await?;
+    Ok((run.get(0), run.get(1)))
+}
