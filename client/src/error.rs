@@ -36,7 +36,7 @@ pub enum Error {
     InvalidKey,
 
     /// The data is larger than the setting `qsessions.max_data_bytes` allows (QS004).
-    #[error("data too large: {message}")]
+    #[error("{message}")]
     DataTooLarge {
         /// The server's message.
         message: String,
