@@ -64,16 +64,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         100.0 * all as f64 / rows.len() as f64,
         rows.len()
     );
-    let start = Instant::now();
-    const ROUNDS: usize = 200;
-    for row in rows.iter().cycle().take(rows.len() * ROUNDS) {
-        black_box(parse(black_box(row[0])));
-    }
+    let texts: Vec<&str> = rows.iter().map(|row| row[0]).collect();
     println!(
-        "{:.2} µs each",
-        start.elapsed().as_secs_f64() * 1e6 / (rows.len() * ROUNDS) as f64
+        "{:14} {:5.2} µs a string",
+        "time",
+        time(&texts, |text| drop(black_box(parse(text))))
     );
+    let bare = time(&texts, |text| {
+        drop(black_box(woothee::parser::Parser::new().parse(text)))
+    });
+    println!("{:14} {bare:5.2} µs a string", "bare woothee");
     Ok(())
+}
+
+/// Microseconds for one of the texts.
+fn time(texts: &[&str], work: impl Fn(&str)) -> f64 {
+    const ROUNDS: usize = 200;
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        for text in texts {
+            work(black_box(text));
+        }
+    }
+    start.elapsed().as_secs_f64() * 1e6 / (texts.len() * ROUNDS) as f64
 }
 
 fn major(version: Option<&str>) -> &str {

@@ -82,7 +82,7 @@ fn bot(text: &str) -> Option<Found<'_>> {
         return Some(Found::product(word, Category::Bot));
     }
     let before = &text[..text.find("+http")?];
-    let mut products = words(before).filter(|word| word.contains('/'));
+    let mut products = words(before).filter(|word| word.find('/') > Some(0));
     let product = if is_mozilla(text) {
         products.last()
     } else {
@@ -99,14 +99,20 @@ fn is_bot(word: &str) -> bool {
         .get(..5)
         .is_some_and(|start| start.eq_ignore_ascii_case("cubot"));
     !is_phone
-        && (0..name.len()).any(|start| {
+        && name.bytes().enumerate().any(|(start, byte)| {
+            let part: &[u8] = match byte.to_ascii_lowercase() {
+                b'b' => b"bot",
+                b's' => b"spider",
+                b'c' => b"crawler",
+                _ => return false,
+            };
             let rest = &name.as_bytes()[start..];
-            ["bot", "spider", "crawler"].iter().any(|part| {
-                rest.len() >= part.len()
-                    && rest[..part.len()].eq_ignore_ascii_case(part.as_bytes())
-                    // 'bottle' is no bot, 'Slackbot-LinkExpanding' is.
-                    && !rest.get(part.len()).is_some_and(u8::is_ascii_lowercase)
-            })
+            // 'bottle' is no bot, 'Slackbot-LinkExpanding' is.
+            let ends = |next: Option<&u8>| !next.is_some_and(u8::is_ascii_lowercase);
+            let found = rest
+                .get(..part.len())
+                .is_some_and(|found| found.eq_ignore_ascii_case(part));
+            found && ends(rest.get(part.len()))
         })
 }
 

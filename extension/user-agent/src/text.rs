@@ -22,11 +22,19 @@ pub(crate) fn word_starts(text: &str) -> impl Iterator<Item = usize> {
 
 /// All separators are ASCII, so that a word begins and ends at a character's boundary.
 fn is_separator(byte: u8) -> bool {
-    matches!(
-        byte,
-        b' ' | b'\t' | b';' | b',' | b'(' | b')' | b'[' | b']' | b'/' | b'+' | b'"'
-    )
+    SEPARATORS[usize::from(byte)]
 }
+
+static SEPARATORS: [bool; 256] = {
+    let mut table = [false; 256];
+    let separators = b" \t;,()[]/+\"";
+    let mut index = 0;
+    while index < separators.len() {
+        table[separators[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
 
 /// The version that `text` begins with: numbers with dots or underscores between them.
 pub(crate) fn version(text: &str) -> Option<&str> {
