@@ -1,7 +1,11 @@
 //! What the contract promises, one file per promise, over the wire.
 
+mod bad_input;
 mod common;
+mod concurrency;
 mod expiry;
 mod keys;
 mod life;
+mod seeing;
+mod settings;
 mod table;
