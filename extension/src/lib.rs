@@ -16,6 +16,8 @@ mod keys;
 mod places;
 mod settings;
 mod sql;
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
 mod user_agents;
 mod values;
 mod worker;

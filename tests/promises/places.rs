@@ -1,0 +1,304 @@
+//! Places: City, Country; the keys of Django's GeoIP2; nested and flat databases; nothing configured.
+
+use crate::common::row;
+use mmdb_writer::Writer;
+use qsessions_tests::{Database, Users};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tokio_postgres::Client;
+
+const UNKNOWN: &str = "10.0.0.1";
+
+fn write(path: &Path, database_type: &str, networks: &[(&str, Value)]) {
+    let mut writer = Writer::new(database_type);
+    for (network, record) in networks {
+        writer
+            .insert(network.parse::<ipnet::IpNet>().unwrap(), record)
+            .unwrap();
+    }
+    fs::write(path, writer.to_bytes().unwrap()).unwrap();
+}
+
+fn nested_city(name: &str) -> Value {
+    json!({
+        "city": {"names": {"en": name, "de": format!("{name} (deutsch)")}},
+        "continent": {"code": "EU", "names": {"en": "Europe"}},
+        "country": {"iso_code": "SE", "is_in_european_union": true, "names": {"en": "Sweden", "de": "Schweden"}},
+        "location": {"accuracy_radius": 76, "latitude": 58.4167, "longitude": 15.6167, "time_zone": "Europe/Stockholm"},
+        "postal": {"code": "582 22"},
+        "subdivisions": [{"iso_code": "E", "names": {"en": "Östergötland County"}}],
+    })
+}
+
+fn nested_country() -> Value {
+    json!({
+        "continent": {"code": "AS", "names": {"en": "Asia"}},
+        "country": {"iso_code": "BT", "names": {"en": "Bhutan"}},
+    })
+}
+
+fn flat_city() -> Value {
+    json!({
+        "city": "Berlin", "country_code": "DE", "latitude": 52.5, "longitude": 13.25,
+        "postcode": "", "state1": "Berlin", "state2": "", "timezone": "",
+    })
+}
+
+/// A folder that the server can read, and a connection that is told of it.
+async fn with_folder() -> (Database, Client, PathBuf) {
+    let database = Database::with(Users::Nothing).await;
+    let folder = database
+        .server()
+        .folder()
+        .join(format!("places-{}", database.name()));
+    fs::create_dir(&folder).unwrap();
+    database.server().installation().hand_over(&folder).unwrap();
+    let client = database.connect().await;
+    (database, client, folder)
+}
+
+async fn use_path(client: &Client, path: &Path) {
+    client
+        .batch_execute(&format!("SET qsessions.geoip_path = '{}'", path.display()))
+        .await
+        .unwrap();
+}
+
+async fn location(client: &Client, ip: &str) -> Option<String> {
+    row(client, "SELECT qsessions.location($1::text::inet)", &[&ip])
+        .await
+        .get(0)
+}
+
+#[tokio::test]
+async fn with_nothing_configured_places_are_unknown_and_that_is_no_error() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    let found = row(
+        &client,
+        "SELECT qsessions.location('192.0.2.1'), qsessions.location_info('192.0.2.1'), qsessions.country_code('192.0.2.1')",
+        &[],
+    )
+    .await;
+    assert_eq!(found.get::<_, Option<String>>(0), None);
+    assert_eq!(found.get::<_, Option<Value>>(1), None);
+    assert_eq!(found.get::<_, Option<String>>(2), None);
+    assert!(
+        client
+            .query("SELECT * FROM qsessions.geoip_databases()", &[])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn cities_are_asked_first_then_countries() {
+    let (_database, client, folder) = with_folder().await;
+    write(
+        &folder.join("b-city.mmdb"),
+        "GeoLite2-City",
+        &[
+            ("89.160.20.0/24", nested_city("Linköping")),
+            ("2001:db8::/32", nested_city("Stockholm")),
+        ],
+    );
+    write(
+        &folder.join("a-country.mmdb"),
+        "GeoLite2-Country",
+        &[
+            ("89.160.20.0/24", nested_country()),
+            ("67.43.156.0/24", nested_country()),
+        ],
+    );
+    fs::write(folder.join("README.txt"), "not a database").unwrap();
+    use_path(&client, &folder).await;
+    for (ip, place) in [
+        ("89.160.20.112", Some("Linköping, Sweden")),
+        ("89.160.20.0/24", Some("Linköping, Sweden")),
+        ("::ffff:89.160.20.112", Some("Linköping, Sweden")),
+        ("2001:db8::1", Some("Stockholm, Sweden")),
+        ("67.43.156.1", Some("Bhutan")),
+        (UNKNOWN, None),
+        ("::1", None),
+    ] {
+        assert_eq!(location(&client, ip).await.as_deref(), place, "{ip}");
+    }
+    let german: String = row(
+        &client,
+        "SELECT qsessions.location('89.160.20.112', 'de')",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(german, "Linköping (deutsch), Schweden");
+    client
+        .batch_execute("SET qsessions.locale = 'de'")
+        .await
+        .unwrap();
+    assert_eq!(location(&client, "89.160.20.112").await.unwrap(), german);
+    let fallback: String = row(
+        &client,
+        "SELECT qsessions.location('89.160.20.112', locale => 'tlh')",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(fallback, "Linköping, Sweden");
+    let code: String = row(&client, "SELECT qsessions.country_code('67.43.156.1')", &[])
+        .await
+        .get(0);
+    assert_eq!(code, "BT");
+
+    let open = client
+        .query(
+            "SELECT path, database_type, node_count, bytes FROM qsessions.geoip_databases()",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(open.len(), 2);
+    assert_eq!(open[0].get::<_, String>(1), "GeoLite2-City");
+    assert!(
+        open.iter()
+            .all(|row| row.get::<_, i64>(2) > 0 && row.get::<_, i64>(3) > 0)
+    );
+}
+
+#[tokio::test]
+async fn all_that_is_known_has_djangos_keys() {
+    let (_database, client, folder) = with_folder().await;
+    write(
+        &folder.join("city.mmdb"),
+        "GeoLite2-City",
+        &[("89.160.20.0/24", nested_city("Linköping"))],
+    );
+    write(
+        &folder.join("country.mmdb"),
+        "GeoLite2-Country",
+        &[("67.43.156.0/24", nested_country())],
+    );
+    use_path(&client, &folder).await;
+    let info = async |ip: &str| -> Option<Value> {
+        row(
+            &client,
+            "SELECT qsessions.location_info($1::text::inet)",
+            &[&ip],
+        )
+        .await
+        .get(0)
+    };
+    assert_eq!(
+        info("89.160.20.112").await.unwrap(),
+        json!({
+            "accuracy_radius": 76, "city": "Linköping", "continent_code": "EU", "continent_name": "Europe",
+            "country_code": "SE", "country_name": "Sweden", "is_in_european_union": true,
+            "latitude": 58.4167, "longitude": 15.6167, "metro_code": null, "postal_code": "582 22",
+            "region_code": "E", "region_name": "Östergötland County", "time_zone": "Europe/Stockholm",
+            "dma_code": null, "region": "E",
+        })
+    );
+    assert_eq!(
+        info("67.43.156.1").await.unwrap(),
+        json!({
+            "continent_code": "AS", "continent_name": "Asia", "country_code": "BT",
+            "country_name": "Bhutan", "is_in_european_union": false,
+        })
+    );
+    assert_eq!(info(UNKNOWN).await, None);
+}
+
+#[tokio::test]
+async fn flat_databases_serve_too_and_their_countries_have_names() {
+    let (_database, client, folder) = with_folder().await;
+    let file = folder.join("dbip-city.mmdb");
+    write(&file, "dbip city", &[("192.0.2.0/24", flat_city())]);
+    use_path(&client, &file).await;
+    assert_eq!(
+        location(&client, "192.0.2.7").await.as_deref(),
+        Some("Berlin, Germany")
+    );
+    let info: Value = row(&client, "SELECT qsessions.location_info('192.0.2.7')", &[])
+        .await
+        .get(0);
+    for (key, value) in [
+        ("city", json!("Berlin")),
+        ("country_code", json!("DE")),
+        ("country_name", json!("Germany")),
+        ("latitude", json!(52.5)),
+        ("longitude", json!(13.25)),
+        ("postal_code", json!(null)),
+        ("time_zone", json!(null)),
+    ] {
+        assert_eq!(info[key], value, "{key}");
+    }
+    assert_eq!(info.as_object().unwrap().len(), 16);
+}
+
+#[tokio::test]
+async fn a_session_shows_its_place() {
+    let database = Database::new().await;
+    let folder = database
+        .server()
+        .folder()
+        .join(format!("places-{}", database.name()));
+    fs::create_dir(&folder).unwrap();
+    write(
+        &folder.join("city.mmdb"),
+        "GeoLite2-City",
+        &[("89.160.20.0/24", nested_city("Linköping"))],
+    );
+    database.server().installation().hand_over(&folder).unwrap();
+    let client = database.connect().await;
+    use_path(&client, &folder).await;
+    crate::common::begin(&client, "user_id => 1, ip => '89.160.20.112'").await;
+    for list in ["user_sessions(1)", "list_sessions()"] {
+        let place: String = row(
+            &client,
+            &format!("SELECT location FROM qsessions.{list}"),
+            &[],
+        )
+        .await
+        .get(0);
+        assert_eq!(place, "Linköping, Sweden");
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_no_databases_are_warnings_and_the_others_serve() {
+    let (database, client, folder) = with_folder().await;
+    let good = folder.join("good.mmdb");
+    write(
+        &good,
+        "GeoLite2-City",
+        &[("89.160.20.0/24", nested_city("Linköping"))],
+    );
+    let bytes = fs::read(&good).unwrap();
+    fs::write(folder.join("empty.mmdb"), "").unwrap();
+    fs::write(folder.join("garbage.mmdb"), "x".repeat(100_000)).unwrap();
+    fs::write(folder.join("cut.mmdb"), &bytes[..bytes.len() / 2]).unwrap();
+    fs::create_dir(folder.join("folder.mmdb")).unwrap();
+    use_path(&client, &folder).await;
+    assert_eq!(
+        location(&client, "89.160.20.112").await.as_deref(),
+        Some("Linköping, Sweden")
+    );
+    let open = client
+        .query("SELECT * FROM qsessions.geoip_databases()", &[])
+        .await
+        .unwrap();
+    assert_eq!(open.len(), 1);
+    let log = fs::read_to_string(database.server().log_path()).unwrap();
+    for name in ["empty.mmdb", "garbage.mmdb", "cut.mmdb", "folder.mmdb"] {
+        assert!(
+            log.lines()
+                .any(|line| line.contains("WARNING") && line.contains(name)),
+            "{name}"
+        );
+    }
+
+    let missing = folder.join("missing");
+    use_path(&client, &missing).await;
+    assert_eq!(location(&client, "89.160.20.112").await, None);
+}

@@ -1,0 +1,116 @@
+//! User agents: what a string tells, part by part and in one line.
+
+use crate::common::row;
+use qsessions_tests::{Database, Users};
+
+const REDUCED: &str = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
+                       Chrome/131.0.0.0 Mobile Safari/537.36";
+
+type Part = Option<String>;
+
+#[tokio::test]
+async fn a_device_is_one_line_for_a_person() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    for (agent, line) in [
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.1 Mobile/15E148 Safari/604.1",
+            "iPhone / iOS 17.1 / Safari 17.1",
+        ),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_13_6) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/70.0.3538.102 Safari/537.36",
+            "Mac / macOS 10.13.6 / Chrome 70.0.3538.102",
+        ),
+        (
+            "Mozilla/5.0 (Windows NT 6.1; WOW64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/34.0.1847.137 Safari/537.36",
+            "PC / Windows 7 / Chrome 34.0.1847.137",
+        ),
+        // What this string says of version and model is the same for everybody.
+        (REDUCED, "Other / Android / Chrome 131.0.0.0"),
+        ("", ""),
+    ] {
+        let found: String = row(&client, "SELECT qsessions.device($1)", &[&agent])
+            .await
+            .get(0);
+        assert_eq!(found, line);
+    }
+    let unknown: String = row(
+        &client,
+        "SELECT qsessions.device('nothing that anybody knows')",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(unknown, "Other / Other / Other");
+    let null: Part = row(&client, "SELECT qsessions.device(NULL)", &[])
+        .await
+        .get(0);
+    assert_eq!(null, None);
+}
+
+#[tokio::test]
+async fn a_parse_has_its_parts_and_null_where_the_string_does_not_tell() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    let parse = "SELECT * FROM qsessions.parse_user_agent($1)";
+    let found = row(&client, parse, &[&REDUCED]).await;
+    assert_eq!(found.get::<_, Part>("browser").as_deref(), Some("Chrome"));
+    assert_eq!(found.get::<_, Part>("os").as_deref(), Some("Android"));
+    assert_eq!(found.get::<_, Part>("device"), None);
+    assert_eq!(found.get::<_, String>("category"), "mobile");
+    assert!(!found.get::<_, bool>("is_bot"));
+
+    let bot = row(
+        &client,
+        parse,
+        &[&"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"],
+    )
+    .await;
+    assert_eq!(bot.get::<_, String>("category"), "bot");
+    assert!(bot.get::<_, bool>("is_bot"));
+    let tool = row(&client, parse, &[&"curl/8.5.0"]).await;
+    assert_eq!(tool.get::<_, String>("category"), "tool");
+    assert_eq!(
+        tool.get::<_, Part>("browser_version").as_deref(),
+        Some("8.5.0")
+    );
+    let nothing = row(&client, parse, &[&""]).await;
+    for part in [
+        "browser",
+        "browser_version",
+        "os",
+        "os_version",
+        "device",
+        "vendor",
+    ] {
+        assert_eq!(nothing.get::<_, Part>(part), None, "{part}");
+    }
+    assert_eq!(nothing.get::<_, String>("category"), "other");
+    let null: bool = row(
+        &client,
+        "SELECT qsessions.parse_user_agent(NULL) IS NULL",
+        &[],
+    )
+    .await
+    .get(0);
+    assert!(null);
+}
+
+#[tokio::test]
+async fn a_parse_does_not_depend_on_the_search_path() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            "CREATE TYPE user_agent_info AS (other int); SET search_path = public, pg_catalog",
+        )
+        .await
+        .unwrap();
+    let found = row(
+        &client,
+        "SELECT * FROM qsessions.parse_user_agent('curl/8.5.0')",
+        &[],
+    )
+    .await;
+    assert_eq!(found.get::<_, String>("category"), "tool");
+}
