@@ -31,6 +31,6 @@ COMMENT ON FUNCTION qsessions.run_in_database(text, text) IS
 REVOKE ALL ON ALL ROUTINES IN SCHEMA qsessions FROM PUBLIC;
 GRANT USAGE ON SCHEMA qsessions TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    qsessions.generate_key(), qsessions.session_id(text),
+    qsessions.generate_key(), qsessions.session_id(text), qsessions.find_session_id(text),
     qsessions.parse_user_agent(text), qsessions.device(text)
     TO PUBLIC;

@@ -99,9 +99,20 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    cron_database text := current_setting('cron.database_name', true);
+    cron_database text;
     result bigint;
 BEGIN
+    -- Another database would not know of it, and on a standby nothing could be started there.
+    IF current_setting('transaction_read_only')::boolean THEN
+        RAISE EXCEPTION 'can''t change the schedule of purges in a read-only transaction'
+            USING ERRCODE = 'read_only_sql_transaction', HINT = 'On a standby, call this on the primary instead.';
+    END IF;
+    IF NOT pg_has_role('pg_read_all_settings', 'USAGE') THEN
+        RAISE EXCEPTION 'permission denied to schedule purges'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let a superuser call this.';
+    END IF;
+    -- Unlike current_setting, the view leaves out what is set for a library that isn't loaded.
+    SELECT s.setting INTO cron_database FROM pg_settings AS s WHERE s.name = 'cron.database_name';
     IF cron_database IS NULL THEN
         RAISE EXCEPTION 'pg_cron is not loaded in this server'
             USING ERRCODE = 'object_not_in_prerequisite_state',
