@@ -1,6 +1,7 @@
 //! What the contract promises, one file per promise, over the wire.
 
 mod bad_input;
+mod client;
 mod common;
 mod concurrency;
 mod expiry;
