@@ -101,10 +101,10 @@ pub(crate) fn define() {
     reserve_prefix();
 }
 
-#[cfg(any(feature = "pg13", feature = "pg14"))]
+#[cfg(feature = "pg14")]
 fn reserve_prefix() {}
 
-#[cfg(not(any(feature = "pg13", feature = "pg14")))]
+#[cfg(not(feature = "pg14"))]
 fn reserve_prefix() {
     // SAFETY: the prefix is a C string that lives for ever.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"qsessions".as_ptr()) };

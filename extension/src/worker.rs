@@ -4,7 +4,7 @@
 //! there for it: as the same role, with that role's rights, and without a password. It
 //! commits on its own; a rollback of the caller doesn't undo it.
 
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags};
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 use pgrx::{PgTryBuilder, pg_sys};
@@ -13,33 +13,79 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const STATEMENT_BYTES: usize = 4096;
-const ERROR_BYTES: usize = 1024;
+const MESSAGE_BYTES: usize = 1024;
 
 // What `state` says; zero, as the segment begins, is no answer yet.
 const SUCCEEDED: u32 = 1;
 const FAILED: u32 = 2;
+
+/// A text in shared memory, cut where it is too long.
+#[repr(C)]
+struct Text<const BYTES: usize> {
+    length: usize,
+    bytes: [u8; BYTES],
+}
+
+impl<const BYTES: usize> Text<BYTES> {
+    fn set(&mut self, text: &str) {
+        self.length = text.floor_char_boundary(BYTES);
+        self.bytes[..self.length].copy_from_slice(&text.as_bytes()[..self.length]);
+    }
+
+    fn get(&self) -> String {
+        String::from_utf8_lossy(&self.bytes[..self.length]).into_owned()
+    }
+}
 
 /// What lies in the shared segment: the order, then the answer.
 #[repr(C)]
 struct Order {
     database: pg_sys::Oid,
     role: pg_sys::Oid,
-    statement_length: usize,
-    statement: [u8; STATEMENT_BYTES],
+    statement: Text<STATEMENT_BYTES>,
     state: AtomicU32,
     result: i64,
     sqlstate: i32,
-    error_length: usize,
-    error: [u8; ERROR_BYTES],
+    message: Text<MESSAGE_BYTES>,
+    hint: Text<MESSAGE_BYTES>,
+}
+
+/// Why a statement could not be run.
+struct Failure {
+    sqlstate: PgSqlErrorCode,
+    message: String,
+    hint: String,
 }
 
 impl Order {
-    fn answer_failure(&mut self, sqlstate: i32, message: &str) {
-        let length = message.floor_char_boundary(ERROR_BYTES);
-        self.error[..length].copy_from_slice(&message.as_bytes()[..length]);
-        self.error_length = length;
-        self.sqlstate = sqlstate;
+    fn fail(&mut self, error: &CaughtError) {
+        let (CaughtError::PostgresError(report)
+        | CaughtError::ErrorReport(report)
+        | CaughtError::RustPanic {
+            ereport: report, ..
+        }) = error;
+        self.sqlstate = report.sql_error_code() as i32;
+        self.message.set(report.message());
+        self.hint.set(report.hint().unwrap_or_default());
         self.state.store(FAILED, Ordering::Release);
+    }
+
+    fn answer(&self) -> Result<i64, Failure> {
+        match self.state.load(Ordering::Acquire) {
+            SUCCEEDED => Ok(self.result),
+            FAILED => Err(Failure {
+                sqlstate: self.sqlstate.into(),
+                message: self.message.get(),
+                hint: self.hint.get(),
+            }),
+            _ => Err(Failure {
+                sqlstate: PgSqlErrorCode::ERRCODE_CONNECTION_EXCEPTION,
+                message: "the worker ended without an answer".to_owned(),
+                hint:
+                    "The current role needs CONNECT on that database; the server's log says more."
+                        .to_owned(),
+            }),
+        }
     }
 }
 
@@ -62,8 +108,7 @@ fn run_in_database(database: &str, statement: &str) -> Option<i64> {
         order.write_bytes(0, 1);
         (*order).database = pg_sys::get_database_oid(name.as_ptr(), false);
         (*order).role = pg_sys::GetUserId();
-        (*order).statement_length = statement.len();
-        (&mut (*order).statement)[..statement.len()].copy_from_slice(statement.as_bytes());
+        (*order).statement.set(statement);
         (segment, order)
     };
     // SAFETY: the segment is ours.
@@ -87,53 +132,42 @@ fn run_in_database(database: &str, statement: &str) -> Option<i64> {
         .report(PgLogLevel::ERROR);
         unreachable!()
     };
-    let ended = worker.wait_for_shutdown();
+    // However it ends, what counts is the answer it has left.
+    let _ = worker.wait_for_shutdown();
 
-    // SAFETY: the worker has ended, so nobody else writes to the segment.
+    // SAFETY: the worker has ended, so nobody else writes to the segment, which is not used after dsm_detach.
     let answer = unsafe {
-        let order = &*order;
-        match order.state.load(Ordering::Acquire) {
-            SUCCEEDED => Ok(order.result),
-            FAILED => Err(Some((
-                order.sqlstate,
-                String::from_utf8_lossy(&order.error[..order.error_length]).into_owned(),
-            ))),
-            _ => Err(None),
-        }
+        let answer = (*order).answer();
+        pg_sys::dsm_detach(segment);
+        answer
     };
-    // SAFETY: mapped by dsm_create above, not used after this.
-    unsafe { pg_sys::dsm_detach(segment) };
-    match answer {
-        Ok(result) => Some(result),
-        Err(failure) => {
-            let (code, detail) = failure.map_or_else(
-                || {
-                    let why = if ended.is_ok() {
-                        "it gave no answer"
-                    } else {
-                        "it was not run"
-                    };
-                    (PgSqlErrorCode::ERRCODE_CONNECTION_EXCEPTION, why.to_owned())
-                },
-                |(sqlstate, message)| (PgSqlErrorCode::from(sqlstate), message),
-            );
-            ErrorReport::new(
-                code,
-                format!("could not run a statement in database \"{database}\": {detail}"),
-                function_name!(),
-            )
-            .set_hint("The current role needs CONNECT on that database and USAGE on its schema cron; the server's log says more.")
-            .report(PgLogLevel::ERROR);
-            unreachable!()
-        }
+    answer.map_err(|failure| report(database, &failure)).ok()
+}
+
+fn report(database: &str, failure: &Failure) {
+    let message = format!(
+        "could not run a statement in database \"{database}\": {}",
+        failure.message
+    );
+    let mut report = ErrorReport::new(failure.sqlstate, message, function_name!());
+    if !failure.hint.is_empty() {
+        report = report.set_hint(failure.hint.as_str());
     }
+    report.report(PgLogLevel::ERROR);
 }
 
 /// The worker's main function; PostgreSQL finds it by name.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGTERM);
+    // SAFETY: the handler only sets flags and a latch, as PostgreSQL's own does.
+    unsafe {
+        libc::signal(
+            libc::SIGTERM,
+            on_terminate as *const () as libc::sighandler_t,
+        );
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
     // SAFETY: the caller keeps the segment until this worker has ended, and looks at it only then. dsm_attach wants a resource owner to
     // belong to, which there is none of before the first transaction.
     let order = unsafe {
@@ -149,8 +183,7 @@ pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
     // SAFETY: see above; this is the only thread that has the pointer.
     let (database, role, statement) = unsafe {
         let order = &*order;
-        let statement = String::from_utf8_lossy(&order.statement[..order.statement_length]);
-        (order.database, order.role, statement.into_owned())
+        (order.database, order.role, order.statement.get())
     };
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), Some(role));
 
@@ -158,9 +191,8 @@ pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
         PgTryBuilder::new(|| run(&statement))
             .catch_others(|caught| {
                 // The error ends this worker, as it should: there is nothing to go on with. The caller gets told first.
-                let (sqlstate, message) = describe(&caught);
                 // SAFETY: as above.
-                unsafe { (*order).answer_failure(sqlstate, &message) };
+                unsafe { (*order).fail(&caught) };
                 caught.rethrow()
             })
             .execute()
@@ -169,6 +201,17 @@ pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
     unsafe {
         (*order).result = result;
         (*order).state.store(SUCCEEDED, Ordering::Release);
+    }
+}
+
+/// Ends the statement at its next safe point. pgrx's handler would only take a note, and a shutdown of the
+/// server wait for the statement.
+extern "C-unwind" fn on_terminate(_signal: i32) {
+    // SAFETY: plain flags of this process, and a latch that may be set from a handler.
+    unsafe {
+        pg_sys::InterruptPending = 1;
+        pg_sys::ProcDiePending = 1;
+        pg_sys::SetLatch(pg_sys::MyLatch);
     }
 }
 
@@ -184,13 +227,4 @@ fn run(statement: &str) -> i64 {
         Ok(value) => value.unwrap_or_default(),
         Err(failed) => error!("{failed}"),
     }
-}
-
-fn describe(caught: &CaughtError) -> (i32, String) {
-    let (CaughtError::PostgresError(report)
-    | CaughtError::ErrorReport(report)
-    | CaughtError::RustPanic {
-        ereport: report, ..
-    }) = caught;
-    (report.sql_error_code() as i32, report.message().to_owned())
 }
