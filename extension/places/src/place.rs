@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, path};
 use serde::Deserialize;
 
-use crate::record::{Code, Flat, Names, Nested, Text};
+use crate::record::{Flat, Names, Nested, Text, Word};
 use crate::shape::Layout;
 use crate::{Error, Kind, LocationInfo, Reader, countries};
 
@@ -85,7 +85,7 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
     /// # Errors
     /// [`Error::Corrupt`]
     pub fn country_code(&self) -> Result<Option<&'a str>, Error> {
-        let code: Option<Code<'a>> = match self.reader.layout {
+        let code: Option<Word<'a>> = match self.reader.layout {
             Layout::Nested => self.value(&path!["country", "iso_code"])?,
             Layout::Flat => self.value(&path!["country_code"])?,
         };
@@ -109,7 +109,7 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
     /// The name in a section of MaxMind's layout.
     fn name(&self, section: &str, locale: &str) -> Result<Option<&'a str>, Error> {
         // Most look-ups are for a locale that is there: no need to collect the others.
-        if let Some(name) = self.value(&path![section, "names", locale])? {
+        if let Some(Word(Some(name))) = self.value(&path![section, "names", locale])? {
             return Ok(Some(name));
         }
         let names: Option<Names<'a>> = self.value(&path![section, "names"])?;

@@ -69,6 +69,7 @@ impl<S: AsRef<[u8]>> Reader<S> {
         };
         let bytes = source.as_ref().len() as u64;
         let database = guarded(|| maxminddb::Reader::from_source(source)).map_err(invalid)?;
+        check(database.metadata()).map_err(|reason| invalid(reason.to_owned()))?;
         let shape = guarded(|| Shape::of(&database)).map_err(invalid)?;
         let claimed = database.metadata();
         let metadata = Metadata {
@@ -147,4 +148,18 @@ impl<S: AsRef<[u8]>> Reader<S> {
         self.look_up(ip)?
             .map_or(Ok(None), |place| place.country_code())
     }
+}
+
+/// What a broken file may say of itself, and a caller would stumble over.
+fn check(metadata: &maxminddb::Metadata) -> Result<(), &'static str> {
+    const YEAR_10000: u64 = 253_402_300_800;
+    if metadata.build_epoch >= YEAR_10000 {
+        return Err("the build time is beyond the year 9999");
+    }
+    // PostgreSQL's texts can't hold it.
+    let mut texts = metadata.languages.iter().chain([&metadata.database_type]);
+    if texts.any(|text| text.contains('\0')) {
+        return Err("a text has a NUL in it");
+    }
+    Ok(())
 }

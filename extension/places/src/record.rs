@@ -31,8 +31,8 @@ pub(crate) struct Nested<'a> {
 pub(crate) struct Section<'a> {
     #[serde(borrow)]
     names: Names<'a>,
-    code: Option<&'a str>,
-    iso_code: Option<&'a str>,
+    code: Word<'a>,
+    iso_code: Word<'a>,
     is_in_european_union: bool,
 }
 
@@ -43,7 +43,8 @@ struct Location<'a> {
     latitude: Coordinate,
     longitude: Coordinate,
     metro_code: Count,
-    time_zone: Option<&'a str>,
+    #[serde(borrow)]
+    time_zone: Word<'a>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -65,28 +66,28 @@ impl<'a> Nested<'a> {
         CityInfo {
             accuracy_radius: self.location.accuracy_radius.0,
             city: self.city.name(locale).map(Cow::Borrowed),
-            continent_code: self.continent.code,
+            continent_code: self.continent.code.0,
             continent_name: self.continent.name(locale).map(Cow::Borrowed),
-            country_code: self.country.iso_code,
+            country_code: self.country.iso_code.0,
             country_name: self.country.name(locale).map(Cow::Borrowed),
             is_in_european_union: self.country.is_in_european_union,
             latitude: self.location.latitude.0,
             longitude: self.location.longitude.0,
             metro_code: self.location.metro_code.0,
             postal_code: self.postal.code.and_then(|code| code.0),
-            region_code: region.iso_code,
+            region_code: region.iso_code.0,
             region_name: region.name(locale).map(Cow::Borrowed),
-            time_zone: self.location.time_zone.map(Cow::Borrowed),
+            time_zone: self.location.time_zone.0.map(Cow::Borrowed),
             dma_code: self.location.metro_code.0,
-            region: region.iso_code,
+            region: region.iso_code.0,
         }
     }
 
     pub(crate) fn into_country_info(self, locale: &str) -> CountryInfo<'a> {
         CountryInfo {
-            continent_code: self.continent.code,
+            continent_code: self.continent.code.0,
             continent_name: self.continent.name(locale).map(Cow::Borrowed),
-            country_code: self.country.iso_code,
+            country_code: self.country.iso_code.0,
             country_name: self.country.name(locale).map(Cow::Borrowed),
             is_in_european_union: self.country.is_in_european_union,
         }
@@ -99,7 +100,7 @@ impl<'a> Nested<'a> {
 pub(crate) struct Flat<'a> {
     #[serde(borrow)]
     city: Text<'a>,
-    country_code: Code<'a>,
+    country_code: Word<'a>,
     latitude: Coordinate,
     longitude: Coordinate,
     postcode: Text<'a>,
@@ -169,8 +170,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Names<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 // MaxMind's files have eight; a size that a broken file claims is not trusted.
                 let mut names = Vec::with_capacity(map.size_hint().unwrap_or(0).min(8));
-                while let Some(name) = map.next_entry()? {
-                    names.push(name);
+                while let Some((locale, Word(name))) = map.next_entry()? {
+                    names.extend(name.map(|name| (locale, name)));
                 }
                 Ok(Names(names))
             }
@@ -227,8 +228,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
                 formatter.write_str("a string or a whole number")
             }
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text((!text.is_empty()).then_some(Cow::Borrowed(text))))
+            fn visit_borrowed_str<E: serde::de::Error>(
+                self,
+                text: &'de str,
+            ) -> Result<Self::Value, E> {
+                Ok(Text(checked(text)?.map(Cow::Borrowed)))
             }
 
             fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
@@ -244,15 +248,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// The code of a country; '' is none.
+/// A text that is only borrowed; '' is none.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Code<'a>(pub(crate) Option<&'a str>);
+pub(crate) struct Word<'a>(pub(crate) Option<&'a str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Code<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Word<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let code = <&str>::deserialize(deserializer)?;
-        Ok(Self((!code.is_empty()).then_some(code)))
+        checked(<&str>::deserialize(deserializer)?).map(Self)
     }
+}
+
+/// No text in a database has a NUL in it unless it is broken, and PostgreSQL can't hold one.
+fn checked<E: serde::de::Error>(text: &str) -> Result<Option<&str>, E> {
+    if text.contains('\0') {
+        return Err(E::custom("a text has a NUL in it"));
+    }
+    Ok((!text.is_empty()).then_some(text))
 }
 
 /// A whole number of any width.

@@ -40,7 +40,12 @@ impl Shape {
     pub(crate) fn of<S: AsRef<[u8]>>(
         database: &maxminddb::Reader<S>,
     ) -> Result<Self, MaxMindDbError> {
-        let options = WithinOptions::default().include_networks_without_data();
+        // With everything included each step of the walk yields a network, so that counting them
+        // bounds it. Left to itself it skips empty and aliased ones without end: a hundred nodes
+        // can make 2^96 of them.
+        let options = WithinOptions::default()
+            .include_networks_without_data()
+            .include_aliased_networks();
         let mut records = 0;
         for network in database.networks(options)?.take(NETWORKS) {
             let network = network?;
