@@ -1,7 +1,9 @@
 //! What several test files use.
 
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Row};
 use uuid::Uuid;
 
 /// Arguments of a statement.
@@ -74,5 +76,60 @@ impl Failure {
             detail: text(error.detail()),
             hint: text(error.hint()),
         }
+    }
+}
+
+/// The first column of the rows of a query, as text.
+pub(crate) async fn texts(client: &Client, query: &str) -> Vec<String> {
+    let rows = client.query(query, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Adds anonymous sessions that expired one after the other, the last an hour ago.
+pub(crate) async fn add_expired(client: &Client, count: i32) {
+    client
+        .execute(
+            "INSERT INTO qsessions.session (id, digest, expires_at)
+             SELECT pg_catalog.gen_random_uuid(), '', pg_catalog.now() - pg_catalog.make_interval(hours => n)
+             FROM pg_catalog.generate_series(1, $1::pg_catalog.int4) AS n",
+            &[&count],
+        )
+        .await
+        .unwrap();
+}
+
+/// How many rows the session table has.
+pub(crate) async fn sessions(client: &Client) -> i64 {
+    row(client, "SELECT count(*) FROM qsessions.session", &[])
+        .await
+        .get(0)
+}
+
+/// A connection that keeps what the server says beside its answers.
+pub(crate) struct Listening {
+    pub(crate) client: Client,
+    notices: Arc<Mutex<Vec<String>>>,
+}
+
+impl Listening {
+    pub(crate) async fn to(config: &Config) -> Self {
+        let (client, mut connection) = config.connect(NoTls).await.unwrap();
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&notices);
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await
+            {
+                if let AsyncMessage::Notice(notice) = message {
+                    heard.lock().unwrap().push(notice.message().to_owned());
+                }
+            }
+        });
+        Self { client, notices }
+    }
+
+    /// The notices since the last call of this. Those of a statement are here when its answer is, for the server sends
+    /// them first.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notices.lock().unwrap())
     }
 }

@@ -1,0 +1,166 @@
+//! What the extension consists of, as the contract says it. A change here is a change of the contract.
+
+/// Functions and procedures that programs call, as PostgreSQL writes them: arguments, defaults and
+/// result.
+pub(crate) const CONTRACT: &[&str] = &[
+    // Keys and ids
+    "generate_key() -> text",
+    "session_id(key text) -> uuid",
+    // The table
+    "create_session_table(users regclass DEFAULT NULL::regclass, user_key name DEFAULT NULL::name) -> void",
+    "link_users(users regclass, user_key name DEFAULT NULL::name) -> void",
+    // Life of a session
+    "create_session(user_id text DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
+     user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
+     idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
+     key text DEFAULT NULL::text) -> qsessions.new_session",
+    "create_session(user_id anynonarray, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
+     user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
+     idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
+     key text DEFAULT NULL::text) -> qsessions.new_session",
+    "load_session(key text) -> SETOF qsessions.session_data",
+    "resume_session(key text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text) \
+     -> SETOF qsessions.session_data",
+    "session_exists(key text) -> boolean",
+    "save_session(key text, data jsonb, expected_version bigint DEFAULT NULL::bigint, \
+     ttl interval DEFAULT NULL::interval) -> bigint",
+    "patch_session(key text, changes jsonb DEFAULT '{}'::jsonb, remove text[] DEFAULT '{}'::text[]) -> bigint",
+    "set_expiry(key text, ttl interval DEFAULT NULL::interval, idle_timeout interval DEFAULT NULL::interval, \
+     max_age interval DEFAULT NULL::interval) -> timestamp with time zone",
+    "login(key text, user_id text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
+     data jsonb DEFAULT NULL::jsonb, max_sessions integer DEFAULT NULL::integer) -> qsessions.new_session",
+    "login(key text, user_id anynonarray, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
+     data jsonb DEFAULT NULL::jsonb, max_sessions integer DEFAULT NULL::integer) -> qsessions.new_session",
+    "rotate_key(key text) -> text",
+    "logout(key text) -> boolean",
+    "revoke_session(id uuid, user_id text DEFAULT NULL::text) -> boolean",
+    "revoke_session(id uuid, user_id anynonarray) -> boolean",
+    "revoke_user_sessions(user_id text, except_key text DEFAULT NULL::text) -> bigint",
+    "revoke_user_sessions(user_id anynonarray, except_key text DEFAULT NULL::text) -> bigint",
+    // Seeing sessions
+    "user_sessions(user_id text, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
+    "user_sessions(user_id anynonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
+    "list_sessions(user_id text DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
+     ip inet DEFAULT NULL::inet, after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100) \
+     -> SETOF qsessions.session_info",
+    "list_sessions(user_id anynonarray, active boolean DEFAULT NULL::boolean, ip inet DEFAULT NULL::inet, \
+     after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100) -> SETOF qsessions.session_info",
+    "get_session(id uuid) -> SETOF qsessions.session_data",
+    "stats() -> qsessions.session_stats",
+    // Expiry and purge
+    "purge_expired(batch_size integer DEFAULT 10000) -> bigint",
+    "purge(IN batch_size integer DEFAULT 10000, IN max_batches integer DEFAULT NULL::integer, \
+     INOUT purged bigint DEFAULT 0) -> procedure",
+    "schedule_purge(schedule text DEFAULT '*/5 * * * *'::text, batch_size integer DEFAULT 10000) -> bigint",
+    "unschedule_purge() -> boolean",
+    // User agents
+    "parse_user_agent(user_agent text) -> qsessions.user_agent_info",
+    "device(user_agent text) -> text",
+    // Places
+    "location(ip inet, locale text DEFAULT NULL::text) -> text",
+    "location_info(ip inet, locale text DEFAULT NULL::text) -> jsonb",
+    "country_code(ip inet) -> text",
+    "geoip_databases() -> TABLE(path text, database_type text, build_time timestamp with time zone, \
+     ip_version integer, languages text[], node_count bigint, bytes bigint, \
+     loaded_at timestamp with time zone)",
+    // Access
+    "grant_access(role regrole) -> void",
+    "revoke_access(role regrole) -> void",
+];
+
+/// Functions that the others call and no program should.
+pub(crate) const INTERNAL: &[&str] = &[
+    "add_user_foreign_key",
+    "application_functions",
+    "check_access_change",
+    "check_interval",
+    "data_fits",
+    "data_size",
+    "default_ttl",
+    "expiry",
+    "find_session_id",
+    "generate_key_for",
+    "key_digest",
+    "lock_user_logins",
+    "max_data_bytes",
+    "purge_batch",
+    "purge_job_name",
+    "raise_data_too_large",
+    "raise_not_found",
+    "raise_null",
+    "run_in_cron_database",
+    "run_in_database",
+    "set_user_key_type",
+    "touch_interval",
+    "user_agent_max_length",
+    "user_key_column",
+];
+
+/// Row types and their columns.
+pub(crate) const TYPES: &[(&str, &[&str])] = &[
+    (
+        "new_session",
+        &["key text", "id uuid", "expires_at timestamp with time zone"],
+    ),
+    (
+        "session_data",
+        &[
+            "id uuid",
+            "user_id text",
+            "data jsonb",
+            "ip inet",
+            "user_agent text",
+            "created_at timestamp with time zone",
+            "authenticated_at timestamp with time zone",
+            "updated_at timestamp with time zone",
+            "last_seen_at timestamp with time zone",
+            "expires_at timestamp with time zone",
+            "version bigint",
+        ],
+    ),
+    (
+        "session_info",
+        &[
+            "id uuid",
+            "user_id text",
+            "ip inet",
+            "location text",
+            "device text",
+            "user_agent text",
+            "created_at timestamp with time zone",
+            "authenticated_at timestamp with time zone",
+            "updated_at timestamp with time zone",
+            "last_seen_at timestamp with time zone",
+            "expires_at timestamp with time zone",
+            "is_active boolean",
+            "is_current boolean",
+        ],
+    ),
+    (
+        "session_stats",
+        &[
+            "total bigint",
+            "active bigint",
+            "expired bigint",
+            "anonymous bigint",
+            "authenticated bigint",
+            "users bigint",
+            "oldest_expired_at timestamp with time zone",
+            "table_bytes bigint",
+            "index_bytes bigint",
+        ],
+    ),
+    (
+        "user_agent_info",
+        &[
+            "browser text",
+            "browser_version text",
+            "os text",
+            "os_version text",
+            "device text",
+            "vendor text",
+            "category text",
+            "is_bot boolean",
+        ],
+    ),
+];
