@@ -6,6 +6,7 @@ mod client;
 mod common;
 mod concurrency;
 mod declared;
+mod docs;
 mod dump;
 mod expiry;
 mod grants;

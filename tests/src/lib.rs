@@ -18,3 +18,8 @@ pub use server::{Server, ServerBuilder, StopMode, connect};
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// The result of setting something up.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
