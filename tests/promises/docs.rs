@@ -1,8 +1,8 @@
 //! The documentation: every SQL block in it runs, in order, and every link leads somewhere.
 //!
 //! A block runs in psql, in a database `shop` that is fresh for each file; variables live until
-//! the file ends. It has the extension unless the file creates it. A block marked ```` ```sql error=QS001 ````
-//! must end in an error with that SQLSTATE.
+//! the file ends. It has the extension unless the file creates it. A block that opens with ```` ```sql error QS001 ````
+//! must meet an error with that SQLSTATE.
 
 use qsessions_tests::{Result, Server};
 use std::fmt::Write as _;
@@ -175,13 +175,15 @@ struct Fence {
 
 impl Fence {
     fn new(backticks: usize, info: &str) -> Self {
-        let mut words = info.split_whitespace();
-        let is_sql = words.next() == Some("sql");
-        let error = words.find_map(|word| word.strip_prefix("error="));
+        let words: Vec<_> = info.split_whitespace().collect();
+        let error = match words[..] {
+            ["sql", "error", code] => Some(code.to_owned()),
+            _ => None,
+        };
         Self {
             backticks,
-            is_sql,
-            error: error.map(str::to_owned),
+            is_sql: words.first() == Some(&"sql"),
+            error,
         }
     }
 }
@@ -272,9 +274,5 @@ fn the_links_in_the_documentation_lead_somewhere() {
             }
         }
     }
-    assert!(
-        failures.is_empty(),
-        "dead links:\n{}",
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "dead links:\n{}", failures.join("\n"));
 }
