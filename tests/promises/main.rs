@@ -12,6 +12,7 @@ mod expiry;
 mod grants;
 mod inlining;
 mod keys;
+mod languages;
 mod life;
 mod places;
 mod purge;

@@ -197,7 +197,7 @@ async fn a_session_that_is_prolonged_meanwhile_survives() {
     let other = database.connect().await;
     let session = begin(&client, "").await;
     client
-        .batch_execute("UPDATE qsessions.session SET expires_at = now()")
+        .batch_execute("UPDATE qsessions.session SET expires_at = now(); SET lock_timeout = '10 s'")
         .await
         .unwrap();
     other

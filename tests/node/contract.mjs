@@ -1,0 +1,220 @@
+// Calls the contract with the types that people pass from Node.
+//
+//     node contract.mjs bigint|uuid|text USER OTHER
+//
+// connects as the environment says (PGHOST, PGDATABASE, PGUSER) to a database that has a session table
+// linked to users with keys of that type, these two among them, and no sessions.
+
+import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
+import process from 'node:process'
+
+// `import` does not look where NODE_PATH says.
+const pg = createRequire(import.meta.url)('pg')
+
+const userAgent = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** Runs statements through a pool, each under a name of its own (prepared once) or without one. */
+class Database {
+  constructor(pool, prepared) {
+    this.pool = pool
+    this.prepared = prepared
+    this.names = new Map()
+  }
+
+  async rows(text, ...values) {
+    if (!this.prepared) return (await this.pool.query(text, values)).rows
+    if (!this.names.has(text)) this.names.set(text, `statement ${this.names.size}`)
+    return (await this.pool.query({ name: this.names.get(text), text, values })).rows
+  }
+
+  async row(text, ...values) {
+    const rows = await this.rows(text, ...values)
+    assert.equal(rows.length, 1, text)
+    return rows[0]
+  }
+
+  async value(text, ...values) {
+    return Object.values(await this.row(text, ...values))[0]
+  }
+
+  async error(text, ...values) {
+    try {
+      await this.rows(text, ...values)
+    } catch (error) {
+      return error
+    }
+    return assert.fail(`${text} raised no error`)
+  }
+
+  load(key) {
+    return this.row('SELECT * FROM qsessions.load_session($1)', key)
+  }
+}
+
+const checks = {
+  async 'a session holds what Node gave it'(db, user) {
+    const data = { name: 'Zoë \\ \'quoted\' "😀"', cart: [1, 2.5, null, true] }
+    const begun = await db.row(
+      `SELECT * FROM qsessions.create_session(
+         user_id => $1, data => $2, ip => $3, user_agent => $4, idle_timeout => $5, max_age => $6)`,
+      user, data, '2001:db8::1', userAgent, '30 minutes', '90 days')
+    assert.equal(begun.key.length, 48)
+    assert.match(begun.id, uuid)
+    const session = await db.load(begun.key)
+    assert.equal(session.id, begun.id)
+    assert.equal(session.user_id, String(user))
+    assert.deepEqual(session.data, data)
+    assert.equal(session.ip, '2001:db8::1')
+    assert.equal(session.user_agent, userAgent)
+    assert.equal(session.expires_at - session.created_at, 30 * 60 * 1000)
+    assert.equal(session.version, '1')
+  },
+
+  async 'null and undefined are the default'(db) {
+    for (const nothing of [null, undefined]) {
+      const { key, id } = await db.row(
+        'SELECT * FROM qsessions.create_session($1, $2, $3, $4, $5, $6, $7, $8)', ...Array(8).fill(nothing))
+      const session = await db.load(key)
+      assert.equal(session.user_id, null)
+      assert.equal(session.ip, null)
+      assert.deepEqual(session.data, {})
+      const resumed = await db.row('SELECT * FROM qsessions.resume_session($1, $2, $3)', key, nothing, nothing)
+      assert.equal(resumed.id, id)
+      assert.deepEqual(await db.rows('SELECT * FROM qsessions.load_session($1)', nothing), [])
+      assert.equal(await db.value('SELECT qsessions.session_exists($1)', nothing), false)
+      assert.equal(await db.value('SELECT qsessions.logout($1)', nothing), false)
+    }
+  },
+
+  async 'data may be an object or JSON text'(db) {
+    for (const value of [{ a: 1 }, [], 'text', 7, null]) {
+      const { key } = await db.row('SELECT * FROM qsessions.create_session(data => $1)', JSON.stringify(value))
+      assert.deepEqual((await db.load(key)).data, value)
+    }
+  },
+
+  async 'changes are versioned'(db, user) {
+    const { key } = await db.row('SELECT * FROM qsessions.create_session($1)', user)
+    const save = 'SELECT qsessions.save_session($1, $2, expected_version => $3, ttl => $4)'
+    const { version } = await db.load(key)
+    assert.equal(await db.value(save, key, { a: 1, b: 2 }, version, '1 hour'), '2')
+    assert.equal(await db.value(save, key, { a: 1, b: 2 }, 2, null), '3')
+    const patch = 'SELECT qsessions.patch_session($1, $2, remove => $3)'
+    assert.equal(await db.value(patch, key, { c: { d: [] } }, ['a', 'no such "member"']), '4')
+    assert.equal(await db.value(patch, key, {}, []), '5')
+    assert.deepEqual((await db.load(key)).data, { b: 2, c: { d: [] } })
+    const expiry = await db.value('SELECT qsessions.set_expiry($1, idle_timeout => $2)', key, '1 hour')
+    assert.ok(expiry instanceof Date)
+
+    const error = await db.error(save, key, {}, 1n, null)
+    assert.equal(error.code, 'QS002')
+    assert.ok(error.hint)
+    assert.equal((await db.load(key)).version, '5')
+  },
+
+  async 'concurrent patches all survive'(db) {
+    const { key } = await db.row('SELECT * FROM qsessions.create_session()')
+    const members = Array.from({ length: 20 }, (_, number) => [`member ${number}`, number])
+    await Promise.all(members.map(([name, value]) =>
+      db.value('SELECT qsessions.patch_session($1, $2)', key, { [name]: value })))
+    assert.deepEqual((await db.load(key)).data, Object.fromEntries(members))
+  },
+
+  async 'people log in and out'(db, user, other) {
+    const login = 'SELECT * FROM qsessions.login($1, $2, $3, $4, $5, $6)'
+    const visitor = await db.row('SELECT * FROM qsessions.create_session(data => $1)', { cart: [1] })
+    const member = await db.row(login, visitor.key, user, null, userAgent, null, 5)
+    assert.equal(member.id, visitor.id)
+    assert.notEqual(member.key, visitor.key)
+    assert.deepEqual((await db.load(member.key)).data, { cart: [1] })
+    assert.deepEqual(await db.rows('SELECT * FROM qsessions.load_session($1)', visitor.key), [])
+
+    // A user's id may come as text, from a URL or a token.
+    const second = await db.row(login, null, String(user), '192.0.2.1', null, {}, null)
+    const third = await db.row('SELECT * FROM qsessions.login($1, user_id => $2)', null, user)
+    const mine = await db.rows('SELECT * FROM qsessions.user_sessions($1, current_key => $2)', user, third.key)
+    assert.deepEqual(new Set(mine.map(({ id }) => id)), new Set([member.id, second.id, third.id]))
+    assert.deepEqual(mine.filter(({ is_current }) => is_current).map(({ id }) => id), [third.id])
+    assert.ok(mine.every(({ is_active }) => is_active === true))
+    assert.equal((await db.rows('SELECT * FROM qsessions.list_sessions($1, $2)', user, true)).length, 3)
+    assert.equal((await db.rows('SELECT * FROM qsessions.list_sessions(ip => $1)', '192.0.2.0/24')).length, 1)
+    const page = 'SELECT * FROM qsessions.list_sessions(user_id => $1, after => $2, max_rows => $3)'
+    const newest = await db.row(page, user, null, 1)
+    assert.equal(newest.id, third.id)
+    assert.equal((await db.row(page, user, newest.id, 1)).id, second.id)
+    assert.equal((await db.row('SELECT * FROM qsessions.get_session($1)', third.id)).user_id, String(user))
+
+    const revoke = 'SELECT qsessions.revoke_session($1, user_id => $2)'
+    assert.equal(await db.value(revoke, second.id, other), false)
+    assert.equal(await db.value(revoke, second.id, user), true)
+    const rotated = await db.value('SELECT qsessions.rotate_key($1)', member.key)
+    const everywhereElse = 'SELECT qsessions.revoke_user_sessions($1, except_key => $2)'
+    assert.equal(await db.value(everywhereElse, user, rotated), '1')
+    assert.equal(await db.value(everywhereElse, other, null), '0')
+    const { total, active, users } = await db.row('SELECT * FROM qsessions.stats()')
+    assert.deepEqual([total, active, users], ['1', '1', '1'])
+    assert.equal(await db.value('SELECT qsessions.logout($1)', rotated), true)
+    assert.equal(await db.value('SELECT qsessions.logout($1)', rotated), false)
+  },
+
+  async 'errors come with their SQLSTATE'(db, user) {
+    const { key } = await db.row('SELECT * FROM qsessions.create_session($1)', user)
+    const save = 'SELECT qsessions.save_session($1, $2)'
+    const cases = [
+      [save, ['no such key', {}], 'QS001'],
+      [save, [null, {}], 'QS003'],
+      [save, [key, null], '22004'],
+      [save, [key, { large: 'x'.repeat(1 << 20) }], 'QS004'],
+      [save, [key, '{broken'], '22P02'],
+      ['SELECT qsessions.session_id($1)', ['short'], 'QS003'],
+      ['SELECT qsessions.create_session(ttl => $1)', ['0 seconds'], '22023'],
+      ['SELECT qsessions.create_session(ip => $1)', ['not an address'], '22P02'],
+      ['SELECT qsessions.create_session(key => $1)', [key], '23505'],
+      ['SELECT qsessions.login($1, $2)', [key, null], '22004'],
+    ]
+    for (const [statement, values, code] of cases) {
+      const error = await db.error(statement, ...values)
+      assert.equal(error.code, code, `${statement}: ${error}`)
+      for (const part of [error.message, error.detail, error.hint, error.where]) {
+        assert.ok(!part?.includes(key), part)
+      }
+    }
+    const stranger = uuid.test(user) ? 'ffffffff-0000-4000-8000-000000000000' : '4711'
+    assert.equal((await db.error('SELECT qsessions.create_session($1)', stranger)).code, '23503')
+  },
+
+  async 'user agents and addresses are told'(db) {
+    const told = await db.row('SELECT * FROM qsessions.parse_user_agent($1)', userAgent)
+    assert.deepEqual([told.browser, told.os, told.is_bot], ['Firefox', 'Linux', false])
+    assert.match(await db.value('SELECT qsessions.device($1)', userAgent), /Firefox/)
+    assert.equal(await db.value('SELECT qsessions.device($1)', null), null)
+    assert.equal(await db.value('SELECT qsessions.location($1)', '192.0.2.1'), null)
+    assert.equal(await db.value('SELECT qsessions.location_info($1, locale => $2)', '192.0.2.1', 'de'), null)
+  },
+
+  async 'expired sessions are purged'(db) {
+    await db.row('SELECT qsessions.create_session()')
+    await db.pool.query('UPDATE qsessions.session SET expires_at = now()')
+    assert.equal(await db.value('SELECT qsessions.purge_expired($1)', 1), '1')
+    assert.equal(await db.value('CALL qsessions.purge(batch_size => $1, max_batches => $2)', 100, null), '0')
+  },
+}
+
+const [keyType, ...ids] = process.argv.slice(2)
+// A number where JavaScript's are exact, and what people pass where they aren't.
+const asNumber = (id) => (Number.isSafeInteger(Number(id)) ? Number(id) : BigInt(id))
+const [user, other] = keyType === 'bigint' ? ids.map(asNumber) : ids
+
+const pool = new pg.Pool({ max: 4 })
+for (const prepared of [false, true]) {
+  const db = new Database(pool, prepared)
+  for (const [name, check] of Object.entries(checks)) {
+    console.log(`${prepared ? 'prepared' : 'unprepared'}: ${name}`)
+    await pool.query('TRUNCATE qsessions.session')
+    await check(db, user, other)
+  }
+}
+await pool.end()
+console.log('done')

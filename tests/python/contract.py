@@ -1,0 +1,258 @@
+"""Calls the contract with the types that people pass from Python.
+
+    contract.py bigint|uuid|text USER OTHER
+
+connects as the environment says (PGHOST, PGDATABASE, PGUSER) to a database that has a session table
+linked to users with keys of that type, these two among them, and no sessions.
+"""
+
+import datetime
+import ipaddress
+import json
+import sys
+import uuid
+
+import psycopg
+from psycopg.rows import namedtuple_row
+from psycopg.types.json import Json, Jsonb
+
+KEY_TYPES = {"bigint": int, "uuid": uuid.UUID, "text": str}
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+class Database:
+    """Runs statements in one of the ways that psycopg knows."""
+
+    def __init__(self, connection, prepare):
+        self.connection = connection
+        self.prepare = prepare
+
+    def rows(self, statement, *arguments, **named):
+        with self.connection.cursor() as cursor:
+            options = {} if self.prepare is None else {"prepare": self.prepare}
+            cursor.execute(statement, named or arguments, **options)
+            return cursor.fetchall()
+
+    def row(self, statement, *arguments, **named):
+        (row,) = self.rows(statement, *arguments, **named)
+        return row
+
+    def value(self, statement, *arguments, **named):
+        (value,) = self.row(statement, *arguments, **named)
+        return value
+
+    def error(self, statement, *arguments, **named):
+        try:
+            rows = self.rows(statement, *arguments, **named)
+        except psycopg.Error as error:
+            return error
+        raise AssertionError(f"{statement} gave {rows}, no error")
+
+    def load(self, key):
+        return self.row("SELECT * FROM qsessions.load_session(%s)", key)
+
+
+def a_session_holds_what_python_gave_it(db, user, other):
+    del other
+    begun = db.row(
+        """SELECT * FROM qsessions.create_session(
+               user_id => %(user)s, data => %(data)s, ip => %(ip)s, user_agent => %(agent)s,
+               idle_timeout => %(idle)s, max_age => %(age)s)""",
+        user=user,
+        data=Jsonb({"name": "Zoë \\ 'quoted' 😀", "cart": [1, 2.5, None, True]}),
+        ip=ipaddress.ip_address("2001:db8::1"),
+        agent=USER_AGENT,
+        idle=datetime.timedelta(minutes=30),
+        age=datetime.timedelta(days=90),
+    )
+    assert isinstance(begun.key, str) and len(begun.key) == 48
+    assert isinstance(begun.id, uuid.UUID)
+    session = db.load(begun.key)
+    assert session.id == begun.id
+    assert session.user_id == str(user)
+    assert session.data == {"name": "Zoë \\ 'quoted' 😀", "cart": [1, 2.5, None, True]}
+    assert session.ip == ipaddress.ip_address("2001:db8::1")
+    assert session.user_agent == USER_AGENT
+    lifetime = session.expires_at - session.created_at
+    assert lifetime == datetime.timedelta(minutes=30)
+    assert session.created_at.tzinfo is not None
+    assert session.version == 1
+
+
+def none_is_null_and_null_is_the_default(db, user, other):
+    del user, other
+    begun = db.row(
+        "SELECT * FROM qsessions.create_session(%s, %s, %s, %s, %s, %s, %s, %s)", *[None] * 8
+    )
+    session = db.load(begun.key)
+    assert session.user_id is None and session.ip is None and session.user_agent is None
+    assert session.data == {}
+    assert db.rows("SELECT * FROM qsessions.load_session(%s)", None) == []
+    assert db.value("SELECT qsessions.session_exists(%s)", None) is False
+    assert db.value("SELECT qsessions.logout(%s)", None) is False
+    resumed = db.row("SELECT * FROM qsessions.resume_session(%s, %s, %s)", begun.key, None, None)
+    assert resumed.id == begun.id
+
+
+def data_may_be_jsonb_text_or_cast_json(db, user, other):
+    del user, other
+    for value in ({"a": 1}, [], "text", 7, None):
+        for statement, argument in (
+            ("SELECT * FROM qsessions.create_session(data => %s)", Jsonb(value)),
+            ("SELECT * FROM qsessions.create_session(data => %s)", json.dumps(value)),
+            ("SELECT * FROM qsessions.create_session(data => %s::jsonb)", Json(value)),
+        ):
+            assert db.load(db.row(statement, argument).key).data == value
+
+
+def addresses_may_be_text_or_objects(db, user, other):
+    del user, other
+    for address in (
+        "192.0.2.7",
+        ipaddress.ip_address("192.0.2.7"),
+        ipaddress.ip_interface("192.0.2.7/32"),
+    ):
+        key = db.row("SELECT * FROM qsessions.create_session(ip => %s)", address).key
+        assert str(ipaddress.ip_interface(db.load(key).ip).ip) == "192.0.2.7"
+    for network in ("192.0.2.0/24", ipaddress.ip_network("192.0.2.0/24")):
+        found = db.rows("SELECT * FROM qsessions.list_sessions(ip => %s)", network)
+        assert len(found) == 3
+
+
+def changes_are_versioned(db, user, other):
+    del other
+    key = db.row("SELECT * FROM qsessions.create_session(%s)", user).key
+    save = "SELECT qsessions.save_session(%s, %s, expected_version => %s, ttl => %s)"
+    hour = datetime.timedelta(hours=1)
+    assert db.value(save, key, Jsonb({"a": 1, "b": 2}), db.load(key).version, hour) == 2
+    patch = "SELECT qsessions.patch_session(%s, %s, remove => %s)"
+    assert db.value(patch, key, Jsonb({"c": {"d": []}}), ["a", "no such member"]) == 3
+    assert db.value(patch, key, Jsonb({}), []) == 4
+    assert db.value("SELECT qsessions.patch_session(%s, remove => %s)", key, ["b"]) == 5
+    assert db.load(key).data == {"c": {"d": []}}
+    expiry = db.value("SELECT qsessions.set_expiry(%s, idle_timeout => %s)", key, hour)
+    assert isinstance(expiry, datetime.datetime)
+
+    error = db.error(save, key, Jsonb({}), 1, None)
+    assert error.sqlstate == "QS002", error
+    assert error.diag.message_hint
+    assert db.load(key).version == 5
+
+
+def people_log_in_and_out(db, user, other):
+    login = "SELECT * FROM qsessions.login(%s, %s, %s, %s, %s, %s)"
+    visitor = db.row("SELECT * FROM qsessions.create_session(data => %s)", Jsonb({"cart": [1]}))
+    member = db.row(login, visitor.key, user, None, USER_AGENT, None, 5)
+    assert member.id == visitor.id and member.key != visitor.key
+    assert db.load(member.key).data == {"cart": [1]}
+    assert db.rows("SELECT * FROM qsessions.load_session(%s)", visitor.key) == []
+
+    # A user's id may come as text, from a URL or a token.
+    second = db.row(login, None, str(user), "192.0.2.1", None, Jsonb({}), None)
+    third = db.row("SELECT * FROM qsessions.login(%s, user_id => %s)", None, user)
+    mine = db.rows("SELECT * FROM qsessions.user_sessions(%s, current_key => %s)", user, third.key)
+    assert {session.id for session in mine} == {member.id, second.id, third.id}
+    assert [session.id for session in mine if session.is_current] == [third.id]
+    assert all(session.is_active is True for session in mine)
+    assert len(db.rows("SELECT * FROM qsessions.user_sessions(%s)", str(user))) == 3
+    assert len(db.rows("SELECT * FROM qsessions.list_sessions(%s, %s)", user, True)) == 3
+    page = "SELECT * FROM qsessions.list_sessions(user_id => %s, after => %s, max_rows => %s)"
+    newest = db.row(page, user, None, 1)
+    assert newest.id == third.id
+    assert db.row(page, user, newest.id, 1).id == second.id
+    assert db.row("SELECT * FROM qsessions.get_session(%s)", third.id).user_id == str(user)
+    assert db.row("SELECT * FROM qsessions.get_session(%s)", str(third.id)).user_id == str(user)
+
+    revoke = "SELECT qsessions.revoke_session(%s, user_id => %s)"
+    assert db.value(revoke, second.id, other) is False
+    assert db.value(revoke, second.id, user) is True
+    rotated = db.value("SELECT qsessions.rotate_key(%s)", member.key)
+    everywhere_else = "SELECT qsessions.revoke_user_sessions(%s, except_key => %s)"
+    assert db.value(everywhere_else, user, rotated) == 1
+    assert db.value(everywhere_else, other, None) == 0
+    stats = db.row("SELECT * FROM qsessions.stats()")
+    assert (stats.total, stats.active, stats.users) == (1, 1, 1)
+    assert db.value("SELECT qsessions.logout(%s)", rotated) is True
+    assert db.value("SELECT qsessions.logout(%s)", rotated) is False
+
+
+def errors_come_with_their_sqlstate(db, user, other):
+    del other
+    key = db.row("SELECT * FROM qsessions.create_session(%s)", user).key
+    save = "SELECT qsessions.save_session(%s, %s)"
+    for statement, arguments, sqlstate in (
+        (save, ("no such key", Jsonb({})), "QS001"),
+        (save, (None, Jsonb({})), "QS003"),
+        (save, (key, None), "22004"),
+        (save, (key, Jsonb({"large": "x" * (1 << 20)})), "QS004"),
+        (save, (key, "{'single': 'quotes'}"), "22P02"),
+        ("SELECT qsessions.session_id(%s)", ("short",), "QS003"),
+        ("SELECT qsessions.create_session(ttl => %s)", (datetime.timedelta(0),), "22023"),
+        ("SELECT qsessions.create_session(ttl => %s)", (datetime.timedelta(days=-1),), "22023"),
+        ("SELECT qsessions.create_session(ip => %s)", ("not an address",), "22P02"),
+        ("SELECT qsessions.create_session(key => %s)", (key,), "23505"),
+        ("SELECT qsessions.login(%s, %s)", (key, None), "22004"),
+    ):
+        error = db.error(statement, *arguments)
+        assert error.sqlstate == sqlstate, (statement, error)
+        assert key not in str(error), error
+    stranger = {int: 4711, uuid.UUID: uuid.uuid4(), str: "nobody"}[type(user)]
+    error = db.error("SELECT qsessions.create_session(%s)", stranger)
+    assert isinstance(error, psycopg.errors.ForeignKeyViolation)
+
+
+def user_agents_and_addresses_are_told(db, user, other):
+    del user, other
+    told = db.row("SELECT * FROM qsessions.parse_user_agent(%s)", USER_AGENT)
+    assert (told.browser, told.os, told.is_bot) == ("Firefox", "Linux", False)
+    assert "Firefox" in db.value("SELECT qsessions.device(%s)", USER_AGENT)
+    assert db.value("SELECT qsessions.device(%s)", None) is None
+    address = ipaddress.ip_address("192.0.2.1")
+    assert db.value("SELECT qsessions.location(%s)", address) is None
+    assert db.value("SELECT qsessions.location_info(%s, locale => %s)", address, "de") is None
+    assert db.value("SELECT qsessions.country_code(%s)", address) is None
+
+
+def expired_sessions_are_purged(db, user, other):
+    del user, other
+    with db.connection.cursor() as cursor:
+        cursor.execute("SELECT qsessions.create_session()")
+        cursor.execute("UPDATE qsessions.session SET expires_at = now()")
+    purged = db.value("SELECT qsessions.purge_expired(%s)", 1)
+    assert purged == 1
+    assert db.value("CALL qsessions.purge(batch_size => %s, max_batches => %s)", 100, None) == 0
+
+
+CHECKS = (
+    a_session_holds_what_python_gave_it,
+    none_is_null_and_null_is_the_default,
+    data_may_be_jsonb_text_or_cast_json,
+    addresses_may_be_text_or_objects,
+    changes_are_versioned,
+    people_log_in_and_out,
+    errors_come_with_their_sqlstate,
+    user_agents_and_addresses_are_told,
+    expired_sessions_are_purged,
+)
+
+
+def main():
+    key_type, user, other = sys.argv[1:]
+    user, other = KEY_TYPES[key_type](user), KEY_TYPES[key_type](other)
+    # Arguments are bound by the server, or, as psycopg2 did and ClientCursor does, written into the statement.
+    for cursor_type, prepare in (
+        (psycopg.Cursor, False),
+        (psycopg.Cursor, True),
+        (psycopg.ClientCursor, None),
+    ):
+        with psycopg.connect(
+            autocommit=True, row_factory=namedtuple_row, cursor_factory=cursor_type
+        ) as connection:
+            for check in CHECKS:
+                print(f"{cursor_type.__name__}, prepare={prepare}: {check.__name__}", flush=True)
+                connection.execute("TRUNCATE qsessions.session")
+                check(Database(connection, prepare), user, other)
+    print("done")
+
+
+main()
