@@ -108,8 +108,7 @@ BEGIN
             USING ERRCODE = 'read_only_sql_transaction', HINT = 'On a standby, call this on the primary instead.';
     END IF;
     IF NOT pg_has_role('pg_read_all_settings', 'USAGE') THEN
-        RAISE EXCEPTION 'permission denied to schedule purges'
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Let a superuser call this.';
+        RAISE EXCEPTION 'the role is not a member of pg_read_all_settings' USING ERRCODE = 'insufficient_privilege';
     END IF;
     -- Unlike current_setting, the view leaves out what is set for a library that isn't loaded.
     SELECT s.setting INTO cron_database FROM pg_settings AS s WHERE s.name = 'cron.database_name';
@@ -125,10 +124,16 @@ BEGIN
         result := qsessions.run_in_database(cron_database, statement);
     END IF;
     RETURN result;
-EXCEPTION WHEN invalid_schema_name OR undefined_table OR undefined_function THEN
-    RAISE EXCEPTION 'extension pg_cron 1.4 or later is not there in database "%"', cron_database
-        USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = SQLERRM,
-              HINT = 'Run CREATE EXTENSION pg_cron in that database, or ALTER EXTENSION pg_cron UPDATE where it is older.';
+EXCEPTION
+    WHEN invalid_schema_name OR undefined_table OR undefined_function THEN
+        RAISE EXCEPTION 'extension pg_cron 1.4 or later is not there in database "%"', cron_database
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = SQLERRM,
+                  HINT = 'Run CREATE EXTENSION pg_cron in that database, or ALTER EXTENSION pg_cron UPDATE where it is older.';
+    WHEN insufficient_privilege THEN
+        RAISE EXCEPTION 'permission denied to schedule purges'
+            USING ERRCODE = 'insufficient_privilege', DETAIL = SQLERRM,
+                  HINT = 'Let a superuser call this, or grant the role pg_read_all_settings and, in the database of pg_cron, '
+                         'USAGE on schema cron and EXECUTE on function cron.schedule_in_database.';
 END
 $$;
 

@@ -212,32 +212,27 @@ async fn a_role_schedules_only_if_it_was_given_every_right_to() {
     let refused = failure(&client, call, &[]).await;
     assert_eq!(refused.code, DENIED);
 
-    let grant = format!("GRANT EXECUTE ON ALL ROUTINES IN SCHEMA qsessions TO {role}");
-    admin.batch_execute(&grant).await.unwrap();
-    let refused = failure(&client, call, &[]).await;
-    assert_eq!(refused.code, DENIED);
-    assert!(refused.hint.contains("superuser"), "{}", refused.hint);
-
-    let grant = format!("GRANT pg_read_all_settings TO {role}");
-    admin.batch_execute(&grant).await.unwrap();
-    let refused = failure(&client, call, &[]).await;
-    assert_eq!(refused.code, DENIED, "{}", refused.message);
-    assert!(
-        refused
-            .message
-            .contains("permission denied for schema cron"),
-        "{}",
-        refused.message
-    );
-    assert!(refused.hint.contains("schema cron"), "{}", refused.hint);
-    assert!(jobs(database.server(), database.name()).await.is_empty());
-
-    cron.batch_execute(&format!(
-        "GRANT USAGE ON SCHEMA cron TO {role};
-         GRANT EXECUTE ON FUNCTION cron.schedule_in_database TO {role}"
-    ))
-    .await
-    .unwrap();
+    let routines = format!("GRANT EXECUTE ON ALL ROUTINES IN SCHEMA qsessions TO {role}");
+    admin.batch_execute(&routines).await.unwrap();
+    for (grant, missing) in [
+        ("GRANT pg_read_all_settings", "pg_read_all_settings"),
+        (
+            "GRANT USAGE ON SCHEMA cron",
+            "permission denied for schema cron",
+        ),
+        (
+            "GRANT EXECUTE ON FUNCTION cron.schedule_in_database",
+            "permission denied for function schedule_in_database",
+        ),
+    ] {
+        let refused = failure(&client, call, &[]).await;
+        assert_eq!(refused.code, DENIED, "{}", refused.message);
+        assert_eq!(refused.message, "permission denied to schedule purges");
+        assert!(refused.detail.contains(missing), "{}", refused.detail);
+        assert!(refused.hint.contains("superuser"), "{}", refused.hint);
+        let grant = format!("{grant} TO {role}");
+        cron.batch_execute(&grant).await.unwrap();
+    }
     let id = schedule(&client, "").await;
     let job =
         format!("{id} | */5 * * * * | CALL qsessions.purge(batch_size => 10000) | {role} | t");
