@@ -1,4 +1,5 @@
-//! Reading on a standby: what only reads runs in a read-only transaction and on a hot standby, what would write says so.
+//! Reading on a standby: what only reads runs in a read-only transaction and on a hot standby,
+//! what would write says so.
 
 use crate::common::{add_expired, begin, failure, row};
 use qsessions_tests::{Database, Server};
