@@ -23,6 +23,10 @@ COMMENT ON FUNCTION qsessions.location_info(inet, text) IS
     'All that is known of where an address is, with the keys of Django''s GeoIP2.city() or country()';
 COMMENT ON FUNCTION qsessions.country_code(inet) IS 'ISO 3166-1 alpha-2 code of the country of an address';
 COMMENT ON FUNCTION qsessions.geoip_databases() IS 'The GeoIP databases that this backend has open, from qsessions.geoip_path';
+COMMENT ON FUNCTION qsessions.announce() IS
+    'Trigger function: has the ids of changed sessions announced on qsessions.invalidation_channel when the transaction has committed';
+COMMENT ON FUNCTION qsessions.invalidation_status() IS
+    'How changes are announced (mode ring or notify), and of the ring: its size, how many ids wait, how many were announced, how often it overflowed';
 COMMENT ON FUNCTION qsessions.run_in_database(text, text) IS
     'Internal: runs a statement in another database of the cluster, as the current role';
 

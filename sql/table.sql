@@ -142,6 +142,13 @@ BEGIN
         $ddl$, key_type);
     CREATE INDEX session_user_id_idx ON qsessions.session (user_id) WHERE user_id IS NOT NULL;
     CREATE INDEX session_expires_hour_id_idx ON qsessions.session (expires_hour, id);
+    CREATE TRIGGER session_announce_row AFTER UPDATE OR DELETE ON qsessions.session
+        FOR EACH ROW EXECUTE FUNCTION qsessions.announce();
+    CREATE TRIGGER session_announce_truncate AFTER TRUNCATE ON qsessions.session
+        FOR EACH STATEMENT EXECUTE FUNCTION qsessions.announce();
+    -- ALWAYS: what logical replication applies changes sessions too.
+    ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER session_announce_row;
+    ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER session_announce_truncate;
 
     COMMENT ON TABLE qsessions.session IS 'Sessions of an application; made by qsessions.create_session_table';
     COMMENT ON COLUMN qsessions.session.id IS 'public; safe in a URL or a log';

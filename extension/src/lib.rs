@@ -4,17 +4,21 @@
 //! | --- | --- |
 //! | [`sql`] | the SQL of the extension, from the folder `sql/` |
 //! | [`settings`] | `qsessions.*` parameters |
+//! | [`invalidation`] | announcing changed sessions |
 //! | [`keys`] | session keys, ids and digests |
 //! | [`user_agents`] | what a User-Agent tells |
 //! | [`places`] | where an address is |
+//! | [`signals`] | how background workers hear that they are to end |
 //! | [`worker`] | a statement run in another database of the cluster |
 //! | [`values`] | arguments and results in PostgreSQL's own form |
 //!
 //! Errors with SQLSTATEs of our own are raised in SQL: pgrx passes on only the codes that PostgreSQL defines.
 
+mod invalidation;
 mod keys;
 mod places;
 mod settings;
+mod signals;
 mod sql;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
@@ -29,6 +33,7 @@ pgrx::pg_module_magic!(name, version);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
+    invalidation::init();
 }
 
 /// `cargo pgrx test` looks for this module by name.

@@ -126,6 +126,14 @@ pub(crate) fn locale() -> String {
     )
 }
 
+/// The channel on which changes of sessions are announced.
+pub(crate) fn invalidation_channel() -> String {
+    INVALIDATION_CHANNEL.get().map_or_else(
+        || "qsessions".to_owned(),
+        |channel| channel.to_string_lossy().into_owned(),
+    )
+}
+
 /// `qsessions.default_ttl` as an interval.
 #[pg_extern(schema = "qsessions", stable, parallel_safe)]
 fn default_ttl() -> Interval {

@@ -4,6 +4,7 @@
 //! there for it: as the same role, with that role's rights, and without a password. It
 //! commits on its own; a rollback of the caller doesn't undo it.
 
+use crate::signals;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
@@ -160,14 +161,7 @@ fn report(database: &str, failure: &Failure) {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
-    // SAFETY: the handler only sets flags and a latch, as PostgreSQL's own does.
-    unsafe {
-        libc::signal(
-            libc::SIGTERM,
-            on_terminate as *const () as libc::sighandler_t,
-        );
-        pg_sys::BackgroundWorkerUnblockSignals();
-    }
+    signals::prepare_worker();
     // SAFETY: the caller keeps the segment until this worker has ended, and looks at it only then. dsm_attach wants a resource owner to
     // belong to, which there is none of before the first transaction.
     let order = unsafe {
@@ -201,17 +195,6 @@ pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
     unsafe {
         (*order).result = result;
         (*order).state.store(SUCCEEDED, Ordering::Release);
-    }
-}
-
-/// Ends the statement at its next safe point. pgrx's handler would only take a note, and a shutdown of the
-/// server wait for the statement.
-extern "C-unwind" fn on_terminate(_signal: i32) {
-    // SAFETY: plain flags of this process, and a latch that may be set from a handler.
-    unsafe {
-        pg_sys::InterruptPending = 1;
-        pg_sys::ProcDiePending = 1;
-        pg_sys::SetLatch(pg_sys::MyLatch);
     }
 }
 

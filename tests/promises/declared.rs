@@ -63,6 +63,9 @@ pub(crate) const CONTRACT: &[&str] = &[
     "geoip_databases() -> TABLE(path text, database_type text, build_time timestamp with time zone, \
      ip_version integer, languages text[], node_count bigint, bytes bigint, \
      loaded_at timestamp with time zone)",
+    // Invalidation
+    "invalidation_status() -> TABLE(mode text, channel text, ring_size integer, backlog bigint, \
+     announced bigint, overflows bigint, announcer_pid integer)",
     // Access
     "grant_access(role regrole) -> void",
     "revoke_access(role regrole) -> void",
@@ -71,6 +74,7 @@ pub(crate) const CONTRACT: &[&str] = &[
 /// Functions that the others call and no program should.
 pub(crate) const INTERNAL: &[&str] = &[
     "add_user_foreign_key",
+    "announce",
     "application_functions",
     "check_access_change",
     "check_interval",

@@ -11,6 +11,7 @@ mod dump;
 mod expiry;
 mod grants;
 mod inlining;
+mod invalidation;
 mod keys;
 mod languages;
 mod life;

@@ -1,0 +1,112 @@
+//! The background worker that announces what is in the ring, one for each database that has something to announce.
+//!
+//! It is started by the first commit that needs it and ends when nothing has come for a while, so that it stands in the way
+//! of no DROP DATABASE, which waits for five seconds before it gives up.
+
+use super::payload::Changes;
+use super::ring::{self, State};
+use crate::signals;
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::time::Duration;
+
+/// How long it waits for something to do before it ends.
+const IDLE: Duration = Duration::from_secs(3);
+/// How soon PostgreSQL starts it again after a failure.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// Whether an announcer will announce what this transaction puts into the ring. Starts one where
+/// there is none; where that fails, takes what is in the ring already along.
+pub(super) fn is_ready() -> bool {
+    match ring::state() {
+        State::Running(_) | State::Starting => true,
+        State::Absent if start() => true,
+        State::Absent => {
+            ring::give_up_place();
+            false
+        }
+        State::Unavailable => {
+            // It had promised to announce these.
+            ring::take().notify();
+            false
+        }
+    }
+}
+
+/// Tells the announcer that there is something in the ring. One that is just starting looks by itself.
+pub(super) fn wake() {
+    if let State::Running(latch) = ring::state() {
+        // SAFETY: the latch is one of PostgreSQL's shared ones, which are never freed. Should another process own it by now, it
+        // wakes for nothing.
+        unsafe { pg_sys::SetLatch(latch) };
+    }
+}
+
+fn start() -> bool {
+    BackgroundWorkerBuilder::new("qsessions announcer")
+        .set_type("qsessions announcer")
+        .set_library("qsessions")
+        .set_function("qsessions_announcer_main")
+        .set_argument(Some(pg_sys::Datum::from(ring::this_database())))
+        .set_restart_time(Some(RESTART))
+        .enable_spi_access()
+        .load_dynamic()
+        .is_ok()
+}
+
+/// The worker's main function; PostgreSQL finds it by name.
+#[doc(hidden)]
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn qsessions_announcer_main(database: pg_sys::Datum) {
+    signals::prepare_worker();
+    let database = pg_sys::Oid::from(database.value() as u32);
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    // SAFETY: variables of this process, set by now.
+    unsafe {
+        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
+        ring::announcer_began(pg_sys::MyLatch, pg_sys::MyProcPid);
+    }
+    loop {
+        announce(&ring::take());
+        if !wait() && ring::give_up_place() {
+            return;
+        }
+    }
+}
+
+/// Until there is something to do, or false after a while without.
+fn wait() -> bool {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: this process's own latch.
+    let woken = unsafe {
+        let woken = pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            IDLE.as_millis() as _,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+        woken
+    };
+    pgrx::check_for_interrupts!();
+    woken as u32 & pg_sys::WL_LATCH_SET != 0
+}
+
+fn announce(changes: &Changes) {
+    if changes.is_empty() {
+        return;
+    }
+    BackgroundWorker::transaction(|| changes.notify());
+    ring::count_announced(match changes {
+        Changes::Some(ids) => ids.len() as u64,
+        Changes::All => 1,
+    });
+}
+
+/// However it ends: commits must not rely on it any more.
+#[pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, _argument: pg_sys::Datum) {
+    ring::announcer_failed();
+}

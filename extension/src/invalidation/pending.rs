@@ -1,0 +1,195 @@
+//! The ids that the current transaction has changed so far.
+
+use super::payload::{Changes, Id};
+use super::{announcer, ring};
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use std::cell::RefCell;
+
+/// A transaction that changes more rows than this says `*`: whoever caches would drop most of what he
+/// holds anyway, and the list is kept in memory.
+const MOST_IDS: usize = 10_000;
+
+thread_local! {
+    // A backend is one thread and runs one transaction at a time.
+    static PENDING: RefCell<Pending> = const { RefCell::new(Pending::new()) };
+}
+
+/// Ids in the order of their changes. Savepoints end in the opposite order of their beginning, so that what a rollback
+/// takes back is always the end of the list.
+#[derive(Debug)]
+struct Pending {
+    ids: Vec<Id>,
+    all: bool,
+    marks: Vec<Mark>,
+}
+
+/// Where the ids of a nested transaction begin.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    level: i32,
+    start: usize,
+}
+
+impl Pending {
+    const fn new() -> Self {
+        Self {
+            ids: Vec::new(),
+            all: false,
+            marks: Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, level: i32) {
+        if level > 1 && self.marks.last().is_none_or(|mark| mark.level < level) {
+            self.marks.push(Mark {
+                level,
+                start: self.ids.len(),
+            });
+        }
+    }
+
+    fn add(&mut self, id: Id, level: i32) {
+        // Foreign-key cascades and patches of one session come in runs.
+        if self.all || (self.ids.last() == Some(&id) && self.marks.is_empty()) {
+            return;
+        }
+        self.enter(level);
+        if self.ids.len() == MOST_IDS {
+            self.add_all();
+        } else {
+            self.ids.push(id);
+        }
+    }
+
+    /// A rollback to a savepoint doesn't take this back: once the list is gone, `*` is the only
+    /// thing that is surely right.
+    fn add_all(&mut self) {
+        *self = Self {
+            all: true,
+            ..Self::new()
+        };
+    }
+
+    fn savepoint_released(&mut self, level: i32) {
+        if let Some(mark) = self.marks.pop_if(|mark| mark.level >= level)
+            && level > 2
+            && self
+                .marks
+                .last()
+                .is_none_or(|outer| outer.level < level - 1)
+        {
+            self.marks.push(Mark {
+                level: level - 1,
+                ..mark
+            });
+        }
+    }
+
+    fn savepoint_rolled_back(&mut self, level: i32) {
+        while let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) {
+            self.ids.truncate(mark.start);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.all && self.ids.is_empty()
+    }
+
+    fn take(&mut self) -> Changes {
+        let Self { mut ids, all, .. } = std::mem::replace(self, Self::new());
+        if all {
+            return Changes::All;
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Changes::Some(ids)
+    }
+}
+
+/// Has PostgreSQL tell of the ends of transactions.
+pub(super) fn init() {
+    // SAFETY: the callbacks live as long as the process, and are guarded against panics.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(transaction_ends), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(savepoint_ends), std::ptr::null_mut());
+    }
+}
+
+/// Notes a session.
+pub(super) fn add(id: Id) {
+    // SAFETY: reads a variable of this process.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    PENDING.with_borrow_mut(|pending| pending.add(id, level));
+}
+
+/// Notes that any session may have changed.
+pub(super) fn add_all() {
+    PENDING.with_borrow_mut(Pending::add_all);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn transaction_ends(
+    event: pg_sys::XactEvent::Type,
+    _argument: *mut std::ffi::c_void,
+) {
+    use pg_sys::XactEvent::{
+        XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE,
+    };
+    if PENDING.with_borrow(Pending::is_empty) {
+        return;
+    }
+    match event {
+        // The last moment at which something may fail, and at which a NOTIFY may be queued.
+        XACT_EVENT_PRE_COMMIT => {
+            if !(ring::exists() && announcer::is_ready()) {
+                PENDING.with_borrow_mut(Pending::take).notify();
+            }
+        }
+        // Others see the changes from here on, and nothing may fail any more.
+        XACT_EVENT_COMMIT => {
+            ring::push(&PENDING.with_borrow_mut(Pending::take));
+            announcer::wake();
+        }
+        XACT_EVENT_ABORT => {
+            PENDING.with_borrow_mut(Pending::take);
+        }
+        XACT_EVENT_PRE_PREPARE => refuse_to_prepare(),
+        _ => {}
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn savepoint_ends(
+    event: pg_sys::SubXactEvent::Type,
+    _this: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _argument: *mut std::ffi::c_void,
+) {
+    use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
+    PENDING.with_borrow_mut(|pending| {
+        if pending.marks.is_empty() {
+            return;
+        }
+        // SAFETY: reads a variable of this process, which still counts the one that ends.
+        let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+        match event {
+            SUBXACT_EVENT_COMMIT_SUB => pending.savepoint_released(level),
+            SUBXACT_EVENT_ABORT_SUB => pending.savepoint_rolled_back(level),
+            _ => {}
+        }
+    });
+}
+
+/// As PostgreSQL does for NOTIFY: a prepared transaction may be committed by another process, after a
+/// restart, and nobody would know what to announce.
+fn refuse_to_prepare() {
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot PREPARE a transaction that has changed sessions",
+        function_name!(),
+    )
+    .set_hint("Change sessions in a transaction of their own.")
+    .report(PgLogLevel::ERROR);
+}

@@ -1,0 +1,269 @@
+//! A ring in shared memory that holds the ids of changed sessions between a commit and its announcement.
+//!
+//! Writers never wait for readers: they overwrite the oldest entry. Each database has one reader, its announcer, with
+//! a place in the ring of its own; a reader that was overtaken knows, and announces `*`.
+
+use super::payload::{Changes, Id};
+use pgrx::lwlock::PgLwLock;
+use pgrx::prelude::*;
+use pgrx::shmem::PGRXSharedMemory;
+use pgrx::{pg_shmem_init, pg_sys};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Entries of the ring: at 20 bytes each, 640 kB.
+pub(super) const SIZE: usize = 32_768;
+
+/// Databases that can have an announcer at once; another one's transactions NOTIFY by themselves.
+const DATABASES: usize = 64;
+
+/// How long a commit trusts that an announcer that is being started will come up.
+const START_PATIENCE_MICROS: i64 = 1_000_000;
+
+/// An id that no session has stands for all of them.
+const ALL: Id = [0xff; 16];
+
+// SAFETY: the lock has this name in PostgreSQL's table of locks, and no other.
+static RING: PgLwLock<Ring> = unsafe { PgLwLock::new(c"qsessions_ring") };
+static EXISTS: AtomicBool = AtomicBool::new(false);
+
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    database: u32,
+    id: Id,
+}
+
+/// The reader of a database.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reader {
+    /// OID of the database; zero where this place is free.
+    pub(super) database: u32,
+    /// Where in the ring to go on.
+    next: u64,
+    /// The latch of the announcer, an address in shared memory, which is the same in all processes; zero
+    /// while there is none.
+    latch: usize,
+    pub(super) process: i32,
+    /// When the announcer was last started, or ended.
+    since: i64,
+    pub(super) announced: u64,
+    pub(super) overflows: u64,
+}
+
+struct Ring {
+    /// Entries written since the server started; the next goes to this, modulo the size.
+    written: u64,
+    entries: [Entry; SIZE],
+    readers: [Reader; DATABASES],
+}
+
+// SAFETY: plain numbers, no references; the lock guards them.
+unsafe impl PGRXSharedMemory for Ring {}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self {
+            written: 0,
+            entries: [Entry::default(); SIZE],
+            readers: [Reader::default(); DATABASES],
+        }
+    }
+}
+
+impl Ring {
+    fn reader(&mut self, database: u32) -> Option<&mut Reader> {
+        self.readers
+            .iter_mut()
+            .find(|reader| reader.database == database)
+    }
+
+    fn write(&mut self, database: u32, id: Id) {
+        let at = (self.written % SIZE as u64) as usize;
+        self.entries[at] = Entry { database, id };
+        self.written += 1;
+    }
+
+    /// What a database has in the ring, which is thereby taken out.
+    fn take(&mut self, database: u32) -> Changes {
+        let written = self.written;
+        let Some(reader) = self.reader(database) else {
+            return Changes::Some(vec![]);
+        };
+        let from = std::mem::replace(&mut reader.next, written);
+        if written - from > SIZE as u64 {
+            reader.overflows += 1;
+            return Changes::All;
+        }
+        let mut ids: Vec<Id> = (from..written)
+            .map(|at| &self.entries[(at % SIZE as u64) as usize])
+            .filter(|entry| entry.database == database)
+            .map(|entry| entry.id)
+            .collect();
+        if ids.contains(&ALL) {
+            return Changes::All;
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Changes::Some(ids)
+    }
+}
+
+/// Asks for the shared memory, where the server is just starting.
+pub(super) fn init() {
+    // SAFETY: a variable that PostgreSQL sets before it loads libraries.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        pg_shmem_init!(RING);
+        EXISTS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether this server has the ring. Backends are forked from the process that knows.
+pub(super) fn exists() -> bool {
+    EXISTS.load(Ordering::Relaxed)
+}
+
+/// OID of the database that this process is connected to.
+pub(super) fn this_database() -> u32 {
+    // SAFETY: a variable that is set once, when the process connects.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+/// Puts the changes of a transaction that has committed into the ring. Never fails.
+pub(super) fn push(changes: &Changes) {
+    let database = this_database();
+    let mut ring = RING.exclusive();
+    match changes {
+        Changes::All => ring.write(database, ALL),
+        Changes::Some(ids) => ids.iter().for_each(|id| ring.write(database, *id)),
+    }
+}
+
+/// What this database has in the ring, which is thereby taken out.
+pub(super) fn take() -> Changes {
+    RING.exclusive().take(this_database())
+}
+
+/// How far the announcer of this database is.
+pub(super) enum State {
+    /// It runs, and this is its latch.
+    Running(*mut pg_sys::Latch),
+    /// It was told to start a moment ago.
+    Starting,
+    /// There is none, and it is for the caller to start one; what is pushed from now on will wait for it.
+    Absent,
+    /// It should have come up and has not, or there is no place for one.
+    Unavailable,
+}
+
+/// Looks up the announcer of this database; where there is none, the caller is the only one who is told so.
+pub(super) fn state() -> State {
+    let database = this_database();
+    let now = now();
+    let mut ring = RING.exclusive();
+    let written = ring.written;
+    if let Some(reader) = ring.reader(database) {
+        if reader.latch != 0 {
+            return State::Running(reader.latch as *mut pg_sys::Latch);
+        }
+        let waited = now - reader.since;
+        return if waited < START_PATIENCE_MICROS {
+            State::Starting
+        } else {
+            State::Unavailable
+        };
+    }
+    match ring.reader(0) {
+        Some(free) => {
+            *free = Reader {
+                database,
+                next: written,
+                since: now,
+                ..Reader::default()
+            };
+            State::Absent
+        }
+        None => State::Unavailable,
+    }
+}
+
+/// The announcer of this database has come up.
+pub(super) fn announcer_began(latch: *mut pg_sys::Latch, process: i32) {
+    let database = this_database();
+    let mut ring = RING.exclusive();
+    let written = ring.written;
+    let since = now();
+    if ring.reader(database).is_none()
+        && let Some(free) = ring.reader(0)
+    {
+        *free = Reader {
+            database,
+            next: written,
+            ..Reader::default()
+        };
+    }
+    if let Some(reader) = ring.reader(database) {
+        reader.latch = latch as usize;
+        reader.process = process;
+        reader.since = since;
+    }
+}
+
+/// The announcer of this database has ended and will be started again; what it has left stays for it.
+pub(super) fn announcer_failed() {
+    let since = now();
+    if let Some(reader) = RING.exclusive().reader(this_database()) {
+        reader.latch = 0;
+        reader.process = 0;
+        reader.since = since;
+    }
+}
+
+/// Gives the place of this database back, if there is nothing left to announce.
+pub(super) fn give_up_place() -> bool {
+    let database = this_database();
+    let mut ring = RING.exclusive();
+    let written = ring.written;
+    let entries = &ring.entries;
+    let Some(reader) = ring
+        .readers
+        .iter()
+        .find(|reader| reader.database == database)
+    else {
+        return true;
+    };
+    let overtaken = written - reader.next > SIZE as u64;
+    let waiting = overtaken
+        || (reader.next..written)
+            .any(|at| entries[(at % SIZE as u64) as usize].database == database);
+    if !waiting && let Some(reader) = ring.reader(database) {
+        *reader = Reader::default();
+    }
+    !waiting
+}
+
+/// Counts what was announced.
+pub(super) fn count_announced(ids: u64) {
+    if let Some(reader) = RING.exclusive().reader(this_database()) {
+        reader.announced += ids;
+    }
+}
+
+/// The reader of this database, and how many ids wait for it.
+pub(super) fn look() -> Option<(Reader, u64)> {
+    let database = this_database();
+    let ring = RING.share();
+    let reader = ring
+        .readers
+        .iter()
+        .find(|reader| reader.database == database)?;
+    let oldest = reader.next.max(ring.written.saturating_sub(SIZE as u64));
+    let waiting = (oldest..ring.written)
+        .filter(|at| ring.entries[(at % SIZE as u64) as usize].database == database)
+        .count();
+    Some((*reader, waiting as u64))
+}
+
+/// Microseconds, by PostgreSQL's clock.
+fn now() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
