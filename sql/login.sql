@@ -1,6 +1,7 @@
 CREATE FUNCTION qsessions.login(
     key text, user_id text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL, data jsonb DEFAULT NULL,
-    max_sessions integer DEFAULT NULL)
+    max_sessions integer DEFAULT NULL, ttl interval DEFAULT NULL, idle_timeout interval DEFAULT NULL,
+    max_age interval DEFAULT NULL)
 RETURNS qsessions.new_session
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -44,9 +45,13 @@ BEGIN
             version = s.version + 1
         WHERE s.id = previous.id
         RETURNING new_key, s.id, s.expires_at INTO created;
+        IF ttl IS NOT NULL OR login.idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
+            created.expires_at := qsessions.set_expiry(new_key, ttl, login.idle_timeout, max_age);
+        END IF;
     ELSE
         DELETE FROM qsessions.session AS s WHERE s.id = previous.id;
-        created := qsessions.create_session(login.user_id, login.data, login.ip, login.user_agent);
+        created := qsessions.create_session(
+            login.user_id, login.data, login.ip, login.user_agent, ttl, login.idle_timeout, max_age);
     END IF;
 
     IF max_sessions IS NOT NULL THEN
@@ -61,22 +66,23 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.login(text, text, inet, text, jsonb, integer) IS
-    'Makes a session the user''s, always under a new key. An anonymous session keeps id and data, another user''s is ended and a new one begun; beyond max_sessions the user''s longest-unseen ones are revoked';
+COMMENT ON FUNCTION qsessions.login(text, text, inet, text, jsonb, integer, interval, interval, interval) IS
+    'Makes a session the user''s, always under a new key. An anonymous session keeps id and data, another user''s is ended and a new one begun; beyond max_sessions the user''s longest-unseen ones are revoked. ttl, idle_timeout and max_age as in create_session; without them a session that goes on keeps its expiry';
 
 CREATE FUNCTION qsessions.login(
     key text, user_id anynonarray, ip inet DEFAULT NULL, user_agent text DEFAULT NULL, data jsonb DEFAULT NULL,
-    max_sessions integer DEFAULT NULL)
+    max_sessions integer DEFAULT NULL, ttl interval DEFAULT NULL, idle_timeout interval DEFAULT NULL,
+    max_age interval DEFAULT NULL)
 RETURNS qsessions.new_session
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN qsessions.login(key, user_id::text, ip, user_agent, data, max_sessions);
+    RETURN qsessions.login(key, user_id::text, ip, user_agent, data, max_sessions, ttl, idle_timeout, max_age);
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.login(text, anynonarray, inet, text, jsonb, integer) IS
+COMMENT ON FUNCTION qsessions.login(text, anynonarray, inet, text, jsonb, integer, interval, interval, interval) IS
     'The same for a user_id of type bigint, integer, uuid and others';
 
 -- Logins of one user that count his sessions go one at a time; the statements after this one then see

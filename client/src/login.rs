@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::new_session::Data;
-use crate::{Key, UserId};
+use crate::{Expiry, Key, UserId};
 
 /// Somebody has proved who they are: what [`Store::login`](crate::Store::login) should do about it.
 ///
@@ -25,6 +25,7 @@ pub struct Login {
     pub(crate) user_agent: Option<String>,
     pub(crate) data: Data,
     pub(crate) max_sessions: Option<i32>,
+    pub(crate) expiry: Expiry,
 }
 
 impl Login {
@@ -41,6 +42,7 @@ impl Login {
             user_agent: None,
             data: Data::default(),
             max_sessions: None,
+            expiry: Expiry::default(),
         }
     }
 
@@ -100,6 +102,19 @@ impl Login {
     /// ```
     pub fn max_sessions(mut self, max_sessions: i32) -> Self {
         self.max_sessions = Some(max_sessions);
+        self
+    }
+
+    /// When the session ends, counted from now. Without it a session that goes on keeps the expiry
+    /// that it has, and a new one gets that of the setting `qsessions.default_ttl`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use qsessions::{Expiry, Login};
+    /// let login = Login::user(42).expiry(Expiry::idle_timeout(Duration::from_secs(1800)));
+    /// ```
+    pub fn expiry(mut self, expiry: Expiry) -> Self {
+        self.expiry = expiry;
         self
     }
 }

@@ -28,9 +28,13 @@ pub(crate) const CONTRACT: &[&str] = &[
     "set_expiry(key text, ttl interval DEFAULT NULL::interval, idle_timeout interval DEFAULT NULL::interval, \
      max_age interval DEFAULT NULL::interval) -> timestamp with time zone",
     "login(key text, user_id text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
-     data jsonb DEFAULT NULL::jsonb, max_sessions integer DEFAULT NULL::integer) -> qsessions.new_session",
+     data jsonb DEFAULT NULL::jsonb, max_sessions integer DEFAULT NULL::integer, \
+     ttl interval DEFAULT NULL::interval, idle_timeout interval DEFAULT NULL::interval, \
+     max_age interval DEFAULT NULL::interval) -> qsessions.new_session",
     "login(key text, user_id anynonarray, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
-     data jsonb DEFAULT NULL::jsonb, max_sessions integer DEFAULT NULL::integer) -> qsessions.new_session",
+     data jsonb DEFAULT NULL::jsonb, max_sessions integer DEFAULT NULL::integer, \
+     ttl interval DEFAULT NULL::interval, idle_timeout interval DEFAULT NULL::interval, \
+     max_age interval DEFAULT NULL::interval) -> qsessions.new_session",
     "rotate_key(key text) -> text",
     "logout(key text) -> boolean",
     "revoke_session(id uuid, user_id text DEFAULT NULL::text) -> boolean",

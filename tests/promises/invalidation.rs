@@ -309,7 +309,10 @@ async fn prepared_transactions_are_refused(client: &Client) {
     .get(0);
     assert_eq!(version, 1);
     // Without a change of sessions nothing stands in the way.
-    client.batch_execute("BEGIN; INSERT INTO users VALUES (99); PREPARE TRANSACTION 'p'").await.unwrap();
+    client
+        .batch_execute("BEGIN; INSERT INTO users VALUES (99); PREPARE TRANSACTION 'p'")
+        .await
+        .unwrap();
     client.batch_execute("COMMIT PREPARED 'p'").await.unwrap();
 }
 

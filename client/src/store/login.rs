@@ -15,8 +15,8 @@ impl<S: Source> Store<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `max_sessions` is less than one, or the id is none that the
-    /// table of users can have; [`Error::DataTooLarge`]. A user whom the table of users doesn't
+    /// [`Error::InvalidArgument`] if `max_sessions` is less than one, the durations make no expiry,
+    /// or the id is none that the table of users can have; [`Error::DataTooLarge`]. A user whom the table of users doesn't
     /// have is [`Error::Database`], with the SQLSTATE of a foreign key.
     ///
     /// ```
@@ -39,12 +39,14 @@ impl<S: Source> Store<S> {
     pub async fn login(&self, mut login: Login) -> Result<CreatedSession, Error> {
         let key = login.key.as_ref().map(Key::argument);
         let data = login.data.take()?;
+        let [ttl, idle_timeout, max_age] = login.expiry.intervals()?;
         self.row(
             concat!(
                 "SELECT ",
                 created_session_columns!(),
                 " FROM qsessions.login(key => $1::text, user_id => $2::text, ip => $3::inet, \
-                 user_agent => $4::text, data => $5::jsonb, max_sessions => $6::integer)"
+                 user_agent => $4::text, data => $5::jsonb, max_sessions => $6::integer, \
+                 ttl => $7::interval, idle_timeout => $8::interval, max_age => $9::interval)"
             ),
             &[
                 &key,
@@ -53,6 +55,9 @@ impl<S: Source> Store<S> {
                 &login.user_agent,
                 &data,
                 &login.max_sessions,
+                &ttl,
+                &idle_timeout,
+                &max_age,
             ],
         )
         .await
