@@ -12,7 +12,7 @@ BEGIN
             'set_expiry', 'login', 'rotate_key', 'logout', 'revoke_session', 'revoke_user_sessions',
             'user_sessions', 'list_sessions', 'get_session', 'stats',
             'location', 'location_info', 'country_code',
-            'expiry', 'check_interval', 'raise_not_found', 'raise_null', 'lock_user_logins', 'raise_data_too_large',
+            'expiry', 'check_interval', 'raise_not_found', 'raise_null', 'lock_user_logins', 'lock_user', 'raise_data_too_large',
             'data_size', 'data_fits', 'max_data_bytes',
             'generate_key_for', 'find_session_id', 'key_digest',
             'default_ttl', 'touch_interval', 'user_agent_max_length');
@@ -77,6 +77,10 @@ DECLARE
     function regprocedure;
 BEGIN
     PERFORM qsessions.check_access_change(role);
+    IF role = (SELECT c.relowner FROM pg_class AS c WHERE c.oid = 'qsessions.session'::regclass) THEN
+        RAISE EXCEPTION 'role: "%" owns the session table', role
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the table to another owner first.';
+    END IF;
     FOR function IN SELECT * FROM qsessions.application_functions() LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', function, role);
     END LOOP;

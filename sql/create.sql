@@ -24,6 +24,8 @@ BEGIN
         new_id := qsessions.find_session_id(new_key);
     ELSE
         new_id := qsessions.session_id(new_key);
+        -- A session that is dead but not purged yet must not stand in the way of its key.
+        DELETE FROM qsessions.session AS s WHERE s.id = new_id AND s.expires_at <= now();
     END IF;
     IF NOT qsessions.data_fits(create_session.data) THEN
         PERFORM qsessions.raise_data_too_large(create_session.data);

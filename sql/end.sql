@@ -62,7 +62,7 @@ BEGIN
     IF revoke_user_sessions.user_id IS NULL THEN
         PERFORM qsessions.raise_null('user_id');
     END IF;
-    -- Locked in the order of their ids, so that two of these calls can't deadlock.
+    PERFORM qsessions.lock_user(revoke_user_sessions.user_id);
     WITH theirs AS MATERIALIZED (
         SELECT s.id FROM qsessions.session AS s
         WHERE s.user_id = revoke_user_sessions.user_id::qsessions.user_key

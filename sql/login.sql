@@ -92,8 +92,6 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
-DECLARE
-    canonical text;
 BEGIN
     IF max_sessions < 1 THEN
         RAISE EXCEPTION 'max_sessions: must be at least 1, is %', max_sessions
@@ -105,13 +103,29 @@ BEGIN
                   DETAIL = 'Its snapshot doesn''t show sessions that began meanwhile.',
                   HINT = 'Log in in a READ COMMITTED transaction (the default) or a SERIALIZABLE one.';
     END IF;
-    -- The join, which finds nothing, makes the kept plan depend on the table, so that a change of the type of user_id
-    -- reaches it.
-    SELECT (lock_user_logins.user_id::qsessions.user_key)::text INTO canonical
-    FROM (VALUES (0)) AS one (row) LEFT JOIN qsessions.session AS s ON false;
-    PERFORM pg_advisory_xact_lock(hashtextextended('qsessions.login ' || canonical, 0));
+    PERFORM qsessions.lock_user(lock_user_logins.user_id);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.lock_user_logins(text, integer) IS
     'Internal: makes logins with max_sessions of one user wait for each other';
+
+-- Whoever locks several sessions of a user takes this first, or two of them could wait for each other's rows.
+CREATE FUNCTION qsessions.lock_user(user_id text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    canonical text;
+BEGIN
+    -- The join, which finds nothing, makes the kept plan depend on the table, so that a change of the type of user_id
+    -- reaches it.
+    SELECT (lock_user.user_id::qsessions.user_key)::text INTO canonical
+    FROM (VALUES (0)) AS one (row) LEFT JOIN qsessions.session AS s ON false;
+    PERFORM pg_advisory_xact_lock(hashtextextended('qsessions.login ' || canonical, 0));
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.lock_user(text) IS
+    'Internal: makes what locks several sessions of one user wait for each other';

@@ -38,7 +38,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN (SELECT b.purged FROM qsessions.purge_batch(batch_size) AS b);
+    RETURN (SELECT b.purged FROM qsessions.purge_batch(batch_size, '-infinity', '00000000-0000-0000-0000-000000000000') AS b);
 END
 $$;
 
@@ -46,21 +46,20 @@ COMMENT ON FUNCTION qsessions.purge_expired(integer) IS
     'Deletes up to batch_size expired sessions, skipping locked ones; how many went';
 
 -- A procedure that commits can't pin its search_path: every name and operator in it is qualified instead.
-CREATE PROCEDURE qsessions.purge(
-    batch_size integer DEFAULT 10000, max_batches integer DEFAULT NULL, INOUT purged bigint DEFAULT 0)
+CREATE PROCEDURE qsessions.purge(batch_size integer DEFAULT 10000, max_batches integer DEFAULT NULL)
 LANGUAGE plpgsql
 AS $$
 DECLARE
     batch record;
-    batches integer := 0;
-    after_hour timestamptz := '-infinity';
-    after_id uuid := '00000000-0000-0000-0000-000000000000';
+    batches pg_catalog.int4 := 0;
+    purged pg_catalog.int8 := 0;
+    after_hour pg_catalog.timestamptz := '-infinity';
+    after_id pg_catalog.uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
     IF max_batches OPERATOR(pg_catalog.<) 1 THEN
         RAISE EXCEPTION 'max_batches: must be at least 1, is %', max_batches
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to purge all that has expired.';
     END IF;
-    purged := 0;
     LOOP
         SELECT b.purged, b.last_hour, b.last_id INTO batch
         FROM qsessions.purge_batch(batch_size, after_hour, after_id) AS b;
@@ -69,17 +68,17 @@ BEGIN
         batches := batches OPERATOR(pg_catalog.+) 1;
         EXIT WHEN batch.purged OPERATOR(pg_catalog.<) batch_size OR batches OPERATOR(pg_catalog.>=) max_batches;
         IF batches OPERATOR(pg_catalog.%) 10 OPERATOR(pg_catalog.=) 0 THEN
-            RAISE NOTICE '% expired sessions purged so far', purged;
+            RAISE NOTICE 'expired sessions purged so far: %', purged;
         END IF;
         after_hour := batch.last_hour;
         after_id := batch.last_id;
     END LOOP;
-    RAISE NOTICE '% expired sessions purged in % batches', purged, batches;
+    RAISE NOTICE 'expired sessions purged: % (batches: %)', purged, batches;
 END
 $$;
 
-COMMENT ON PROCEDURE qsessions.purge(integer, integer, bigint) IS
-    'Deletes all expired sessions, or max_batches batches of them, committing each; returns and reports how many went. Can''t run in a transaction block';
+COMMENT ON PROCEDURE qsessions.purge(integer, integer) IS
+    'Deletes all expired sessions, or max_batches batches of them, committing each; a notice says how many went. Can''t run in a transaction block';
 
 -- The job's name tells the databases of a cluster apart: pg_cron keeps the jobs of all of them in one place.
 CREATE FUNCTION qsessions.purge_job_name() RETURNS text
@@ -93,14 +92,13 @@ $$;
 
 COMMENT ON FUNCTION qsessions.purge_job_name() IS 'Internal: the name of this database''s pg_cron job';
 
--- Runs a statement of ours where pg_cron lives: here, or in the database that cron.database_name names.
-CREATE FUNCTION qsessions.run_in_cron_database(statement text) RETURNS bigint
-LANGUAGE plpgsql
+-- The database that pg_cron lives in; raises where nothing can be scheduled.
+CREATE FUNCTION qsessions.cron_database() RETURNS text
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     cron_database text;
-    result bigint;
 BEGIN
     -- Another database would not know of it, and on a standby nothing could be started there.
     IF current_setting('transaction_read_only')::boolean THEN
@@ -108,7 +106,10 @@ BEGIN
             USING ERRCODE = 'read_only_sql_transaction', HINT = 'On a standby, call this on the primary instead.';
     END IF;
     IF NOT pg_has_role('pg_read_all_settings', 'USAGE') THEN
-        RAISE EXCEPTION 'the role is not a member of pg_read_all_settings' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'permission denied to schedule purges'
+            USING ERRCODE = 'insufficient_privilege', DETAIL = 'The role is not a member of pg_read_all_settings.',
+                  HINT = 'Let a superuser call this, or grant the role pg_read_all_settings and, in the database of pg_cron, '
+                         'USAGE on schema cron and EXECUTE on function cron.schedule_in_database.';
     END IF;
     -- Unlike current_setting, the view leaves out what is set for a library that isn't loaded.
     SELECT s.setting INTO cron_database FROM pg_settings AS s WHERE s.name = 'cron.database_name';
@@ -118,6 +119,21 @@ BEGIN
                   HINT = 'Install pg_cron (Debian: postgresql-NN-cron), add pg_cron to shared_preload_libraries, restart, '
                          'and run CREATE EXTENSION pg_cron in database "postgres" or the one that cron.database_name names.';
     END IF;
+    RETURN cron_database;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.cron_database() IS 'Internal: the database where pg_cron lives';
+
+-- Runs a statement of ours there, be it this database or another.
+CREATE FUNCTION qsessions.run_in_cron_database(statement text) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    cron_database text := qsessions.cron_database();
+    result bigint;
+BEGIN
     IF cron_database = current_database() THEN
         EXECUTE statement INTO result;
     ELSE
@@ -132,7 +148,7 @@ EXCEPTION
     WHEN insufficient_privilege THEN
         RAISE EXCEPTION 'permission denied to schedule purges'
             USING ERRCODE = 'insufficient_privilege', DETAIL = SQLERRM,
-                  HINT = 'Let a superuser call this, or grant the role pg_read_all_settings and, in the database of pg_cron, '
+                  HINT = 'Let a superuser call this, or grant the role, in the database of pg_cron, '
                          'USAGE on schema cron and EXECUTE on function cron.schedule_in_database.';
 END
 $$;
@@ -144,6 +160,8 @@ RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    table_owner name;
 BEGIN
     IF schedule IS NULL THEN
         PERFORM qsessions.raise_null('schedule');
@@ -152,16 +170,35 @@ BEGIN
         RAISE EXCEPTION 'batch_size: must be at least 1, is %', coalesce(batch_size::text, 'null')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for batches of 10000.';
     END IF;
-    -- pg_cron replaces a job of the same name and user.
+    PERFORM qsessions.cron_database();
+    -- The job is the table owner's, whoever asks for it: he may put triggers on his table, and they would run with the
+    -- rights of the job.
+    SELECT pg_get_userbyid(c.relowner) INTO table_owner FROM pg_class AS c WHERE c.oid = to_regclass('qsessions.session');
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table "qsessions.session" does not exist'
+            USING ERRCODE = 'undefined_table', HINT = 'Call qsessions.create_session_table(users) first.';
+    END IF;
+    IF NOT (has_function_privilege(table_owner, 'qsessions.purge(integer, integer)', 'EXECUTE')
+            AND has_function_privilege(table_owner, 'qsessions.purge_batch(integer, timestamptz, uuid)', 'EXECUTE')) THEN
+        RAISE EXCEPTION 'role "%" owns the session table, but may not purge it', table_owner
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('Run GRANT EXECUTE ON ROUTINE qsessions.purge, qsessions.purge_batch TO %I;', table_owner);
+    END IF;
+    IF table_owner <> current_user AND NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+        RAISE EXCEPTION 'permission denied to schedule purges'
+            USING ERRCODE = 'insufficient_privilege', DETAIL = format('The session table belongs to role "%s".', table_owner),
+                  HINT = 'Let the owner of the session table call this, or a superuser.';
+    END IF;
+    -- pg_cron replaces a job of the same name and user. Only a superuser may name the user, even himself.
     RETURN qsessions.run_in_cron_database(format(
-        'SELECT cron.schedule_in_database(%L, %L, %L, %L)',
+        'SELECT cron.schedule_in_database(%L, %L, %L, %L, %L)',
         qsessions.purge_job_name(), schedule, format('CALL qsessions.purge(batch_size => %s)', batch_size),
-        current_database()));
+        current_database(), nullif(table_owner, current_user)));
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.schedule_purge(text, integer) IS
-    'Has pg_cron purge this database''s expired sessions on a schedule; calling it again replaces the job. The job''s id';
+    'Has pg_cron purge this database''s expired sessions on a schedule, as the owner of the session table; calling it again replaces the job. The job''s id';
 
 CREATE FUNCTION qsessions.unschedule_purge() RETURNS boolean
 LANGUAGE plpgsql

@@ -1,3 +1,16 @@
+-- Keys are hashed, and User-Agents read, as UTF-8. In another encoding one odd header would break the pages that
+-- list it, so such a database is refused at the door.
+DO $$
+BEGIN
+    IF pg_catalog.current_setting('server_encoding') OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        RAISE EXCEPTION 'qsessions needs a database with the encoding UTF8, and this one has %',
+                pg_catalog.current_setting('server_encoding')
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Make one by CREATE DATABASE … ENCODING ''UTF8'' TEMPLATE template0.';
+    END IF;
+END
+$$;
+
 -- The schema is made here and must not exist yet: a schema that somebody else made beforehand could
 -- hold functions of his own, which ours would then call.
 CREATE SCHEMA qsessions;

@@ -1,9 +1,29 @@
 -- The session table is made on request and belongs to the caller. It is not a member of the extension, so that
 -- pg_dump, ALTER TABLE, policies and replication treat it as any other table.
 
--- Type and collation of the column that user_id will refer to, as SQL text; raises where the table
--- has no single such column.
-CREATE FUNCTION qsessions.user_key_column(users regclass, user_key name, OUT column_name name, OUT column_type text)
+CREATE FUNCTION qsessions.collation_clause(attribute pg_attribute) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT format(' COLLATE %I.%I', n.nspname, c.collname)
+        FROM pg_type AS t
+        JOIN pg_collation AS c ON c.oid = attribute.attcollation
+        JOIN pg_namespace AS n ON n.oid = c.collnamespace
+        WHERE t.oid = attribute.atttypid AND t.typcollation <> attribute.attcollation), '');
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.collation_clause(pg_attribute) IS
+    'Internal: the COLLATE clause of a column, empty where its type has that collation anyway';
+
+-- The column that user_id will refer to, its type as SQL text, and the type that user ids are converted by; raises
+-- where the table has no single such column.
+--
+-- The second leaves out lengths: converting to varchar(5) would cut a longer text, and make it another user's id.
+CREATE FUNCTION qsessions.user_key_column(
+    users regclass, user_key name, OUT column_name name, OUT column_type text, OUT conversion_type text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -11,6 +31,8 @@ DECLARE
     relation pg_class;
     primary_key smallint[];
     attribute pg_attribute;
+    base pg_type;
+    typmod integer;
 BEGIN
     SELECT * INTO relation FROM pg_class WHERE oid = users;
     IF NOT FOUND THEN
@@ -56,14 +78,28 @@ BEGIN
         END IF;
     END IF;
 
-    column_name := attribute.attname;
-    column_type := format_type(attribute.atttypid, attribute.atttypmod);
-    IF attribute.attcollation <> (SELECT typcollation FROM pg_type WHERE oid = attribute.atttypid) THEN
-        column_type := column_type || (
-            SELECT format(' COLLATE %I.%I', n.nspname, c.collname)
-            FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace
-            WHERE c.oid = attribute.attcollation);
+    SELECT * INTO base FROM pg_type WHERE oid = attribute.atttypid;
+    typmod := attribute.atttypmod;
+    WHILE base.typtype = 'd' LOOP
+        typmod := greatest(typmod, base.typtypmod);
+        SELECT * INTO base FROM pg_type WHERE oid = base.typbasetype;
+    END LOOP;
+    -- Types of extensions bring operators of their own, which functions with a pinned search_path would not find.
+    IF base.typtype <> 'b' OR base.typnamespace <> 'pg_catalog'::regnamespace THEN
+        RAISE EXCEPTION 'user_key: column "%" of table "%" has type %, by which sessions can''t be found',
+                attribute.attname, relation.relname, format_type(attribute.atttypid, NULL)
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Name a unique column of a built-in type such as bigint, uuid or text with user_key => ''column''.';
     END IF;
+    IF base.oid = 'numeric'::regtype AND typmod >= 0 THEN
+        RAISE EXCEPTION 'user_key: column "%" of table "%" rounds what is written to it', attribute.attname, relation.relname
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Name a unique column of type bigint, or of numeric without a precision, with user_key => ''column''.';
+    END IF;
+
+    column_name := attribute.attname;
+    column_type := format_type(attribute.atttypid, attribute.atttypmod) || qsessions.collation_clause(attribute);
+    conversion_type := format_type(base.oid, NULL) || qsessions.collation_clause(attribute);
 END
 $$;
 
@@ -72,7 +108,7 @@ COMMENT ON FUNCTION qsessions.user_key_column(regclass, name) IS
 
 -- The functions take user_id as text and must compare it as what the column is, or no index serves them. This
 -- domain gives the type a name that does not change: WHERE user_id = $1::qsessions.user_key.
-CREATE FUNCTION qsessions.set_user_key_type(column_type text) RETURNS void
+CREATE FUNCTION qsessions.set_user_key_type(conversion_type text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -80,7 +116,7 @@ BEGIN
     IF to_regtype('qsessions.user_key') IS NOT NULL THEN
         DROP DOMAIN qsessions.user_key;
     END IF;
-    EXECUTE 'CREATE DOMAIN qsessions.user_key AS ' || column_type;
+    EXECUTE 'CREATE DOMAIN qsessions.user_key AS ' || conversion_type;
     COMMENT ON DOMAIN qsessions.user_key IS
         'The type of qsessions.session.user_id; the functions of qsessions convert user ids by it';
 END
@@ -95,6 +131,7 @@ AS $$
 DECLARE
     key_column name;
     key_type text := 'text';
+    conversion_type text := 'text';
 BEGIN
     IF to_regclass('qsessions.session') IS NOT NULL THEN
         RAISE EXCEPTION 'table "qsessions.session" already exists'
@@ -111,10 +148,10 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the users table as well.';
     END IF;
     IF users IS NOT NULL THEN
-        SELECT k.column_name, k.column_type INTO key_column, key_type
+        SELECT k.column_name, k.column_type, k.conversion_type INTO key_column, key_type, conversion_type
         FROM qsessions.user_key_column(users, user_key) AS k;
     END IF;
-    PERFORM qsessions.set_user_key_type(key_type);
+    PERFORM qsessions.set_user_key_type(conversion_type);
 
     -- expires_hour is what purges search by. An index on expires_at itself would make every slide of the expiry write
     -- all indexes; the hour changes rarely, and an update that leaves it alone stays HOT, as the
@@ -196,6 +233,8 @@ AS $$
 DECLARE
     key_column name;
     key_type text;
+    conversion_type text;
+    present_type text;
     constraint_name name;
 BEGIN
     IF to_regclass('qsessions.session') IS NULL THEN
@@ -206,7 +245,10 @@ BEGIN
         RAISE EXCEPTION 'users: must not be null'
             USING ERRCODE = 'null_value_not_allowed', HINT = 'Pass the name of the users table.';
     END IF;
-    SELECT k.column_name, k.column_type INTO key_column, key_type FROM qsessions.user_key_column(users, user_key) AS k;
+    SELECT k.column_name, k.column_type, k.conversion_type INTO key_column, key_type, conversion_type
+    FROM qsessions.user_key_column(users, user_key) AS k;
+    SELECT format_type(a.atttypid, a.atttypmod) || qsessions.collation_clause(a) INTO present_type
+    FROM pg_attribute AS a WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'user_id';
 
     FOR constraint_name IN
         SELECT conname FROM pg_constraint
@@ -217,14 +259,18 @@ BEGIN
         EXECUTE format('ALTER TABLE qsessions.session DROP CONSTRAINT %I', constraint_name);
     END LOOP;
 
-    BEGIN
-        EXECUTE format('ALTER TABLE qsessions.session ALTER COLUMN user_id TYPE %s USING user_id::text::%1$s', key_type);
-    EXCEPTION WHEN data_exception OR undefined_function OR cannot_coerce THEN
-        RAISE EXCEPTION 'users: a user_id of an existing session can''t become %', key_type
-            USING ERRCODE = SQLSTATE, DETAIL = SQLERRM,
-                  HINT = 'Revoke or delete the sessions of users that the new table does not know, then call again.';
-    END;
-    PERFORM qsessions.set_user_key_type(key_type);
+    -- The same type needs no rewrite of the table, and policies and views may stay.
+    IF present_type <> key_type THEN
+        BEGIN
+            EXECUTE format('ALTER TABLE qsessions.session ALTER COLUMN user_id TYPE %s USING user_id::text::%s',
+                           key_type, conversion_type);
+        EXCEPTION WHEN data_exception OR undefined_function OR cannot_coerce THEN
+            RAISE EXCEPTION 'users: a user_id of an existing session can''t become %', key_type
+                USING ERRCODE = SQLSTATE, DETAIL = SQLERRM,
+                      HINT = 'Revoke or delete the sessions of users that the new table does not know, then call again.';
+        END;
+        PERFORM qsessions.set_user_key_type(conversion_type);
+    END IF;
     BEGIN
         PERFORM qsessions.add_user_foreign_key(users, key_column);
     EXCEPTION WHEN foreign_key_violation THEN

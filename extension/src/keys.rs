@@ -45,10 +45,12 @@ fn find_session_id(key: &str) -> Option<Uuid> {
         .map(|id| Uuid::from_bytes(*id.as_bytes()))
 }
 
-/// SHA-256 of a key.
+/// SHA-256 of a key; null where the text can't be a key, so that nobody has a gigabyte hashed.
 #[pg_extern(schema = "qsessions", immutable, parallel_safe)]
-fn key_digest(key: &str) -> Vec<u8> {
-    qsessions_key::digest(key).to_vec()
+fn key_digest(key: &str) -> Option<Vec<u8>> {
+    qsessions_key::check(key)
+        .ok()
+        .map(|()| qsessions_key::digest(key).to_vec())
 }
 
 fn strong_random<const N: usize>() -> [u8; N] {

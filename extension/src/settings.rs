@@ -24,6 +24,9 @@ static INVALIDATION_CHANNEL: Text = Text::new(Some(c"qsessions"));
 /// A jsonb can't be larger than 256 MB, whatever the setting says.
 const LARGEST_DATA_BYTES: i32 = 256 * 1024 * 1024;
 
+/// A thousand years: what is added to now, or taken from it, must stay a timestamp.
+const LONGEST_INTERVAL_MICROS: i128 = 1000 * 366 * 24 * 3600 * 1_000_000;
+
 /// Makes the parameters known to PostgreSQL.
 pub(crate) fn define() {
     // SAFETY: the hooks below are guarded against panics and keep to PostgreSQL's contract for hooks.
@@ -222,7 +225,7 @@ unsafe extern "C-unwind" fn check_positive_interval(
         check_interval(
             *new_value,
             1,
-            c"It must be an interval longer than zero, such as '14 days'.",
+            c"It must be an interval longer than zero, such as '14 days', and of at most 1000 years.",
         )
     }
 }
@@ -238,7 +241,7 @@ unsafe extern "C-unwind" fn check_interval_or_zero(
         check_interval(
             *new_value,
             0,
-            c"It must be an interval of zero or longer, such as '60 s'.",
+            c"It must be an interval of zero or longer, such as '60 s', and of at most 1000 years.",
         )
     }
 }
@@ -250,7 +253,8 @@ unsafe fn check_interval(text: *const c_char, least_micros: i128, detail: &'stat
     let valid = !text.is_null() && {
         // SAFETY: see the function's contract.
         let text = unsafe { CStr::from_ptr(text) }.to_owned();
-        PgTryBuilder::new(move || parse_interval(&text).as_micros() >= least_micros)
+        let allowed = least_micros..=LONGEST_INTERVAL_MICROS;
+        PgTryBuilder::new(move || allowed.contains(&parse_interval(&text).as_micros()))
             .catch_others(|_| false)
             .execute()
     };

@@ -100,6 +100,14 @@ fn run_in_database(database: &str, statement: &str) -> Option<i64> {
             format!("statement: has more than {STATEMENT_BYTES} bytes")
         );
     }
+    // SAFETY: asks for the state of the server.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            "cannot run a statement in another database during recovery"
+        );
+    }
     let name = CString::new(database).expect("a text has no NUL");
     // SAFETY: a segment of the size of what is put into it, zeroed, which is a valid Order; it stays mapped until
     // dsm_detach below, or until the end of the transaction where an ERROR comes first.

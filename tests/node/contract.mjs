@@ -198,7 +198,7 @@ const checks = {
     await db.row('SELECT qsessions.create_session()')
     await db.pool.query('UPDATE qsessions.session SET expires_at = now()')
     assert.equal(await db.value('SELECT qsessions.purge_expired($1)', 1), '1')
-    assert.equal(await db.value('CALL qsessions.purge(batch_size => $1, max_batches => $2)', 100, null), '0')
+    await db.pool.query('CALL qsessions.purge(batch_size => $1, max_batches => $2)', [100, null])
   },
 }
 

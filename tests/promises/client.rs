@@ -308,8 +308,9 @@ async fn sessions_that_never_expire_and_those_that_did_are_read_and_purged() {
         .await
         .unwrap();
     assert_eq!(store.purge_expired(Some(5)).await.unwrap(), 5);
-    assert_eq!(store.purge(Some(5), Some(2)).await.unwrap(), 10);
-    assert_eq!(store.purge(None, None).await.unwrap(), 10);
+    store.purge(Some(5), Some(2)).await.unwrap();
+    assert_eq!(store.stats().await.unwrap().total, 11);
+    store.purge(None, None).await.unwrap();
     assert_eq!(store.stats().await.unwrap().total, 1);
 }
 

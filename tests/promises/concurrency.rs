@@ -347,3 +347,29 @@ async fn an_error_in_a_save_leaves_the_session_as_it_was() {
     assert_eq!(found.get::<_, Value>(0), json!({"a": 1}));
     assert_eq!(found.get::<_, i64>(1), 1);
 }
+
+#[tokio::test]
+async fn logging_out_everywhere_and_logging_in_again_do_not_deadlock() {
+    let database = Database::new().await;
+    let admin = database.connect().await;
+    let mut sessions = Vec::new();
+    for _ in 0..8 {
+        sessions.push(begin(&admin, "user_id => 1").await);
+    }
+    let calls = sessions.iter().map(|session| {
+        let database = &database;
+        async move {
+            let client = database.connect().await;
+            for _ in 0..20 {
+                row(
+                    &client,
+                    "SELECT id FROM qsessions.login($1, 1, max_sessions => 3)",
+                    &[&session.key],
+                )
+                .await;
+                row(&client, "SELECT qsessions.revoke_user_sessions(1)", &[]).await;
+            }
+        }
+    });
+    join_all(calls).await;
+}

@@ -53,8 +53,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "stats() -> qsessions.session_stats",
     // Expiry and purge
     "purge_expired(batch_size integer DEFAULT 10000) -> bigint",
-    "purge(IN batch_size integer DEFAULT 10000, IN max_batches integer DEFAULT NULL::integer, \
-     INOUT purged bigint DEFAULT 0) -> procedure",
+    "purge(IN batch_size integer DEFAULT 10000, IN max_batches integer DEFAULT NULL::integer) -> procedure",
     "schedule_purge(schedule text DEFAULT '*/5 * * * *'::text, batch_size integer DEFAULT 10000) -> bigint",
     "unschedule_purge() -> boolean",
     // User agents
@@ -82,6 +81,8 @@ pub(crate) const INTERNAL: &[&str] = &[
     "application_functions",
     "check_access_change",
     "check_interval",
+    "collation_clause",
+    "cron_database",
     "data_fits",
     "data_size",
     "default_ttl",
@@ -89,6 +90,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "find_session_id",
     "generate_key_for",
     "key_digest",
+    "lock_user",
     "lock_user_logins",
     "max_data_bytes",
     "purge_batch",

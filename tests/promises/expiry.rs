@@ -300,3 +300,41 @@ async fn infinite_instants_are_fine() {
         .get(0);
     assert_eq!(purged, 1);
 }
+
+#[tokio::test]
+async fn a_dead_session_does_not_stand_in_the_way_of_its_key() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    begin(&client, "key => 'a foreign key', data => '{\"old\": 1}'").await;
+    client
+        .batch_execute("UPDATE qsessions.session SET expires_at = now()")
+        .await
+        .unwrap();
+    begin(&client, "key => 'a foreign key'").await;
+    let data: serde_json::Value = row(
+        &client,
+        "SELECT data FROM qsessions.load_session('a foreign key')",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(data, serde_json::json!({}));
+}
+
+#[tokio::test]
+async fn a_login_can_set_the_expiry() {
+    for (before, expires) in [
+        ("ttl => '1 hour'", 600.0),
+        ("idle_timeout => '1 hour'", 600.0),
+    ] {
+        let create = format!("SELECT qsessions.create_session({before}, key => 'a foreign key')");
+        let login = "SELECT qsessions.login('a foreign key', 1, idle_timeout => '10 min')";
+        assert_eq!(
+            in_a_transaction(&[&create, login]).await.0,
+            Some(expires),
+            "{before}"
+        );
+    }
+    let login = "SELECT qsessions.login(NULL, 1, ttl => '10 min', max_age => '5 min')";
+    assert_eq!(in_a_transaction(&[login]).await, (Some(300.0), Some(300.0)));
+}

@@ -2,7 +2,7 @@
 
 use crate::common::{Listening, add_expired, alive, begin, failure, row, sessions};
 use qsessions_tests::Database;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
 async fn purge_expired(client: &Client, arguments: &str) -> i64 {
     row(
@@ -14,15 +14,9 @@ async fn purge_expired(client: &Client, arguments: &str) -> i64 {
     .get(0)
 }
 
-/// What a CALL says in its INOUT argument.
-async fn call_purge(client: &Client, arguments: &str) -> i64 {
+async fn call_purge(client: &Client, arguments: &str) {
     let call = format!("CALL qsessions.purge({arguments})");
-    let messages = client.simple_query(&call).await.unwrap();
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get("purged"),
-        _ => None,
-    });
-    row.expect("a row").parse().unwrap()
+    client.batch_execute(&call).await.unwrap();
 }
 
 #[tokio::test]
@@ -86,35 +80,32 @@ async fn purge_expired_takes_one_batch_the_oldest_first() {
 async fn purge_takes_batch_after_batch_and_reports() {
     let listening = Listening::to(&Database::new().await.config()).await;
     let client = &listening.client;
-    for (expired, arguments, purged, notices) in [
+    for (expired, arguments, notices) in [
         (
             25,
             "batch_size => 10",
-            25,
-            &["25 expired sessions purged in 3 batches"] as &[_],
+            &["expired sessions purged: 25 (batches: 3)"] as &[_],
         ),
         (
             20,
             "batch_size => 10, max_batches => 2",
-            20,
-            &["20 expired sessions purged in 2 batches"],
+            &["expired sessions purged: 20 (batches: 2)"],
         ),
         (
             11,
             "1, 20",
-            11,
             &[
-                "10 expired sessions purged so far",
-                "11 expired sessions purged in 12 batches",
+                "expired sessions purged so far: 10",
+                "expired sessions purged: 11 (batches: 12)",
             ],
         ),
-        (3, "", 3, &["3 expired sessions purged in 1 batches"]),
-        (0, "", 0, &["0 expired sessions purged in 1 batches"]),
+        (3, "", &["expired sessions purged: 3 (batches: 1)"]),
+        (0, "", &["expired sessions purged: 0 (batches: 1)"]),
     ] {
         add_expired(client, expired).await;
         listening.notices();
-        assert_eq!(call_purge(client, arguments).await, purged, "{arguments}");
-        assert_eq!(listening.notices(), notices);
+        call_purge(client, arguments).await;
+        assert_eq!(listening.notices(), notices, "{arguments}");
         assert_eq!(sessions(client).await, 0);
     }
 }
@@ -123,10 +114,7 @@ async fn purge_takes_batch_after_batch_and_reports() {
 async fn purge_stops_after_max_batches() {
     let client = Database::new().await.connect().await;
     add_expired(&client, 25).await;
-    assert_eq!(
-        call_purge(&client, "batch_size => 10, max_batches => 1").await,
-        10
-    );
+    call_purge(&client, "batch_size => 10, max_batches => 1").await;
     assert_eq!(sessions(&client).await, 15);
 }
 
@@ -184,9 +172,9 @@ async fn what_somebody_has_locked_is_left_for_the_next_purge() {
         .batch_execute("SELECT qsessions.purge_expired(5)")
         .await
         .unwrap();
-    assert_eq!(call_purge(&client, "batch_size => 4").await, 10);
+    call_purge(&client, "batch_size => 4").await;
     other.batch_execute("ROLLBACK").await.unwrap();
-    assert_eq!(call_purge(&client, "").await, 5);
+    call_purge(&client, "").await;
     assert_eq!(sessions(&client).await, 0);
 }
 
@@ -247,5 +235,5 @@ async fn a_purge_takes_sessions_by_the_ten_thousand() {
     let client = Database::new().await.connect().await;
     add_expired(&client, 10_001).await;
     assert_eq!(purge_expired(&client, "").await, 10_000);
-    assert_eq!(call_purge(&client, "2147483647").await, 1);
+    call_purge(&client, "2147483647").await;
 }

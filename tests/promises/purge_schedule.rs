@@ -80,6 +80,10 @@ async fn the_name_of_the_database_may_need_quotes() {
         .unwrap();
     let name = r#"o'dd \ "name"#;
     let client = server.connect(name).await.unwrap();
+    client
+        .batch_execute("SELECT qsessions.create_session_table()")
+        .await
+        .unwrap();
     schedule(&client, "").await;
     assert_eq!(jobs(server, name).await.len(), 1);
     assert!(unschedule(&client).await);
@@ -207,6 +211,10 @@ async fn a_role_schedules_only_if_it_was_given_every_right_to() {
     let admin = database.connect().await;
     let cron = database.server().connect("postgres").await.unwrap();
     let role = new_role(&database, &admin, "keeper").await;
+    admin
+        .batch_execute(&format!("ALTER TABLE qsessions.session OWNER TO {role}"))
+        .await
+        .unwrap();
     let client = database.connect_as(&role).await;
     let call = "SELECT qsessions.schedule_purge()";
     let refused = failure(&client, call, &[]).await;
@@ -255,6 +263,9 @@ async fn who_may_not_enter_the_database_of_pg_cron_gets_an_error() {
         .await
         .unwrap();
     for role in ["keeper", "idle"] {
+        app.batch_execute(&format!("ALTER TABLE qsessions.session OWNER TO {role}"))
+            .await
+            .unwrap();
         app.batch_execute(&format!("SET ROLE {role}"))
             .await
             .unwrap();

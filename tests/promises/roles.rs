@@ -89,6 +89,7 @@ fn value_of(argument: &str) -> &'static str {
         "interval" => "interval '1 hour'",
         "jsonb" => "jsonb '{}'",
         "name" => "name 'id'",
+        "pg_attribute" => "NULL::pg_attribute",
         "regclass" => "regclass 'pg_class'",
         "regrole" => "regrole 'pg_monitor'",
         "text" => "text '12345678'",

@@ -143,7 +143,7 @@ async fn plpgsql_has_its_search_path_pinned_but_for_the_procedure_that_commits()
            AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(proconfig, '{}'))",
     )
     .await;
-    assert_eq!(unpinned, ["qsessions.purge(integer,integer,bigint)"]);
+    assert_eq!(unpinned, ["qsessions.purge(integer,integer)"]);
 }
 
 #[tokio::test]

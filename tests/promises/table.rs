@@ -328,3 +328,108 @@ async fn a_user_may_add_columns() {
         .get(0);
     assert_eq!(tenants, 14);
 }
+
+#[tokio::test]
+async fn an_id_that_is_too_long_is_nobodys() {
+    let database = Database::with(Users::Keyed("character varying(5)", &["admin"])).await;
+    let client = database.connect().await;
+    let session = begin(&client, "user_id => 'admin'").await;
+    for call in [
+        "create_session('administrator')",
+        "login(NULL, 'administrator')",
+    ] {
+        let refused = failure(&client, &format!("SELECT qsessions.{call}"), &[]).await;
+        assert_eq!(refused.code, "22001", "{call}");
+    }
+    for call in [
+        "user_sessions('administrator')",
+        "list_sessions('administrator')",
+    ] {
+        assert!(
+            client
+                .query(&format!("SELECT qsessions.{call}"), &[])
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    }
+    let ended: i64 = row(
+        &client,
+        "SELECT qsessions.revoke_user_sessions('administrator')",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(ended, 0);
+    assert!(alive(&client, &session.key).await);
+}
+
+#[tokio::test]
+async fn keys_by_which_sessions_could_not_be_found_are_refused() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            "CREATE TYPE colour AS ENUM ('red'); CREATE TABLE coloured (id colour PRIMARY KEY);
+             CREATE TABLE rounded (id numeric(10, 0) PRIMARY KEY);
+             CREATE DOMAIN short AS varchar(5); CREATE TABLE named (id short PRIMARY KEY)",
+        )
+        .await
+        .unwrap();
+    for table in ["coloured", "rounded"] {
+        let statement = format!("SELECT qsessions.create_session_table('{table}')");
+        let refused = failure(&client, &statement, &[]).await;
+        assert_eq!(refused.code, "0A000", "{table}");
+        assert!(
+            refused.message.starts_with("user_key: ") && !refused.hint.is_empty(),
+            "{refused:?}"
+        );
+    }
+    client
+        .batch_execute(
+            "INSERT INTO named VALUES ('admin'); SELECT qsessions.create_session_table('named')",
+        )
+        .await
+        .unwrap();
+    begin(&client, "user_id => 'admin'").await;
+    let refused = failure(
+        &client,
+        "SELECT qsessions.create_session('administrator')",
+        &[],
+    )
+    .await;
+    assert_eq!(refused.code, "22001");
+}
+
+#[tokio::test]
+async fn linking_the_same_type_again_leaves_views_and_policies_alone() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            "CREATE VIEW mine AS SELECT user_id FROM qsessions.session;
+             CREATE TABLE people (id bigint PRIMARY KEY); SELECT qsessions.link_users('people')",
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        failure(&client, "SELECT qsessions.create_session(1)", &[])
+            .await
+            .code,
+        "23503"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_in_utf8_is_refused() {
+    let server = qsessions_tests::shared().await;
+    let admin = server.connect("postgres").await.unwrap();
+    admin
+        .batch_execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        .await
+        .unwrap();
+    let client = server.connect("latin").await.unwrap();
+    let refused = failure(&client, "CREATE EXTENSION qsessions", &[]).await;
+    assert_eq!(refused.code, "0A000");
+    assert!(refused.hint.contains("UTF8"), "{refused:?}");
+}

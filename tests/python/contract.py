@@ -220,7 +220,8 @@ def expired_sessions_are_purged(db, user, other):
         cursor.execute("UPDATE qsessions.session SET expires_at = now()")
     purged = db.value("SELECT qsessions.purge_expired(%s)", 1)
     assert purged == 1
-    assert db.value("CALL qsessions.purge(batch_size => %s, max_batches => %s)", 100, None) == 0
+    with db.connection.cursor() as cursor:
+        cursor.execute("CALL qsessions.purge(batch_size => %s, max_batches => %s)", (100, None))
 
 
 CHECKS = (

@@ -75,8 +75,10 @@ impl<S: Source> Store<S> {
 /// Only by way of a pool: the procedure commits after each batch, which a transaction of the
 /// caller's forbids.
 impl Store<Pool> {
-    /// Deletes all expired sessions, or so many batches of them, committing each batch. How many
-    /// went.
+    /// Deletes all expired sessions, or so many batches of them, committing each batch.
+    ///
+    /// The server says in a notice how many went; [`purge_expired`](Store::purge_expired) returns
+    /// it, for one batch.
     ///
     /// # Errors
     ///
@@ -84,8 +86,9 @@ impl Store<Pool> {
     ///
     /// ```
     /// # async fn example(store: qsessions::Store) -> Result<(), qsessions::Error> {
-    /// let all = store.purge(None, None).await?;
-    /// let at_most_a_thousand = store.purge(Some(100), Some(10)).await?;
+    /// store.purge(None, None).await?;
+    /// let (batch_size, max_batches) = (Some(100), Some(10));
+    /// store.purge(batch_size, max_batches).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -93,16 +96,16 @@ impl Store<Pool> {
         &self,
         batch_size: Option<i32>,
         max_batches: Option<i32>,
-    ) -> Result<u64, Error> {
+    ) -> Result<(), Error> {
         match batch_size {
             None => {
                 let sql = "CALL qsessions.purge(max_batches => $1::integer)";
-                self.count(sql, &[&max_batches]).await
+                self.run(sql, &[&max_batches]).await
             }
             Some(size) => {
                 let sql = "CALL qsessions.purge(batch_size => $1::integer, \
                            max_batches => $2::integer)";
-                self.count(sql, &[&size, &max_batches]).await
+                self.run(sql, &[&size, &max_batches]).await
             }
         }
     }

@@ -27,19 +27,24 @@ pub const ID_RANDOM_LENGTH: usize = 8;
 const ID_LENGTH: usize = 16;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// A text that can't be a key. Carries its length only, never the text.
+/// A text that can't be a key. Says nothing of the text but whether it is too short or too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidKey {
-    /// How many characters the text has.
-    pub chars: usize,
+pub enum InvalidKey {
+    /// It has fewer than [`MIN_CHARS`].
+    TooShort,
+    /// It has more than [`MAX_CHARS`].
+    TooLong,
 }
 
 impl std::fmt::Display for InvalidKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match self {
+            Self::TooShort => "fewer",
+            Self::TooLong => "more",
+        };
         write!(
             f,
-            "a key has {MIN_CHARS} to {MAX_CHARS} characters, this one has {}",
-            self.chars
+            "a key has {MIN_CHARS} to {MAX_CHARS} characters, this one has {what}"
         )
     }
 }
@@ -98,15 +103,10 @@ pub fn digest(key: &str) -> [u8; 32] {
 /// [`InvalidKey`] when the text is shorter or longer than a key can be.
 pub fn check(key: &str) -> Result<(), InvalidKey> {
     // Counting a text of a megabyte to its end would be work done for an attacker.
-    let chars = key.chars().take(MAX_CHARS + 1).count();
-    if (MIN_CHARS..=MAX_CHARS).contains(&chars) {
-        Ok(())
-    } else if chars > MAX_CHARS {
-        Err(InvalidKey {
-            chars: key.chars().count(),
-        })
-    } else {
-        Err(InvalidKey { chars })
+    match key.chars().take(MAX_CHARS + 1).count() {
+        0..MIN_CHARS => Err(InvalidKey::TooShort),
+        MIN_CHARS..=MAX_CHARS => Ok(()),
+        _ => Err(InvalidKey::TooLong),
     }
 }
 
@@ -187,15 +187,12 @@ mod tests {
 
     #[test]
     fn length_is_counted_in_characters() {
-        assert_eq!(session_id(""), Err(InvalidKey { chars: 0 }));
-        assert_eq!(session_id("1234567"), Err(InvalidKey { chars: 7 }));
+        assert_eq!(session_id(""), Err(InvalidKey::TooShort));
+        assert_eq!(session_id("1234567"), Err(InvalidKey::TooShort));
         assert!(session_id("12345678").is_ok());
         assert!(session_id(&"é".repeat(512)).is_ok());
-        assert_eq!(session_id(&"é".repeat(513)), Err(InvalidKey { chars: 513 }));
-        assert_eq!(
-            session_id(&"x".repeat(1 << 20)),
-            Err(InvalidKey { chars: 1 << 20 })
-        );
+        assert_eq!(session_id(&"é".repeat(513)), Err(InvalidKey::TooLong));
+        assert_eq!(session_id(&"x".repeat(1 << 20)), Err(InvalidKey::TooLong));
     }
 
     #[test]
