@@ -46,7 +46,7 @@ BEGIN
         WHERE s.id = previous.id
         RETURNING new_key, s.id, s.expires_at INTO created;
         IF ttl IS NOT NULL OR login.idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
-            created.expires_at := qsessions.set_expiry(new_key, ttl, login.idle_timeout, max_age);
+            SELECT new_key, created.id, qsessions.set_expiry(new_key, ttl, login.idle_timeout, max_age) INTO created;
         END IF;
     ELSE
         DELETE FROM qsessions.session AS s WHERE s.id = previous.id;

@@ -142,11 +142,8 @@ unsafe extern "C-unwind" fn transaction_ends(
     }
     match event {
         // The last moment at which something may fail, and at which a NOTIFY may be queued.
-        XACT_EVENT_PRE_COMMIT => {
-            if !(ring::exists() && announcer::is_ready()) {
-                PENDING.with_borrow_mut(Pending::take).notify();
-            }
-        }
+        XACT_EVENT_PRE_COMMIT if ring::exists() && announcer::is_ready() => {}
+        XACT_EVENT_PRE_COMMIT => PENDING.with_borrow_mut(Pending::take).notify(),
         // Others see the changes from here on, and nothing may fail any more.
         XACT_EVENT_COMMIT => {
             ring::push(&PENDING.with_borrow_mut(Pending::take));
