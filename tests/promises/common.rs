@@ -1,5 +1,6 @@
 //! What several test files use.
 
+use serde_json::Value;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use tokio_postgres::types::ToSql;
@@ -132,4 +133,15 @@ impl Listening {
     pub(crate) fn notices(&self) -> Vec<String> {
         std::mem::take(&mut *self.notices.lock().unwrap())
     }
+}
+
+/// The data of a live session.
+pub(crate) async fn data(client: &Client, key: &str) -> Value {
+    row(
+        client,
+        "SELECT data FROM qsessions.load_session($1)",
+        &[&key],
+    )
+    .await
+    .get(0)
 }

@@ -1,89 +1,13 @@
 //! Invalidation: what changed is announced after commit and not otherwise, with the ring and without.
 
 use crate::common::{Begun, begin, failure, row};
-use futures_util::{StreamExt, stream};
+use crate::heard::Heard;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qsessions_tests::{Database, Server, StopMode, connect};
 use std::collections::BTreeSet;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
-
-/// A database whose changes are listened to.
-struct Heard {
-    config: Config,
-    client: Client,
-    _listener: Client,
-    payloads: UnboundedReceiver<String>,
-    /// Sessions whose only use is to be announced last.
-    sentinels: BTreeSet<String>,
-}
-
-impl Heard {
-    async fn of(config: Config) -> Self {
-        let (listener, mut connection) = config.connect(NoTls).await.unwrap();
-        let (sender, payloads) = unbounded_channel();
-        tokio::spawn(async move {
-            let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
-            while let Some(Ok(message)) = messages.next().await {
-                if let AsyncMessage::Notification(notification) = message {
-                    // A test that has ended does not listen any more.
-                    let _ = sender.send(notification.payload().to_owned());
-                }
-            }
-        });
-        listener.batch_execute("LISTEN qsessions").await.unwrap();
-        let client = connect(&config).await.unwrap();
-        Self {
-            config,
-            client,
-            _listener: listener,
-            payloads,
-            sentinels: BTreeSet::new(),
-        }
-    }
-
-    /// What has been announced since the last call. Announcements keep the order of the commits, so that
-    /// after the one of a sentinel there is nothing more to wait for.
-    async fn announced(&mut self) -> BTreeSet<String> {
-        let sentinel = begin(&self.client, "").await;
-        let end = sentinel.id.to_string();
-        self.sentinels.insert(end.clone());
-        self.touch(&sentinel).await;
-        let mut announced = BTreeSet::new();
-        loop {
-            let payload = self
-                .payloads
-                .recv()
-                .await
-                .expect("the listener is connected");
-            assert!(payload.len() < 8000);
-            if payload == "*" {
-                // The sentinel may have been a part of everything, and is not named then.
-                self.touch(&sentinel).await;
-            }
-            announced.extend(payload.split(',').map(str::to_owned));
-            if announced.contains(&end) {
-                return announced.difference(&self.sentinels).cloned().collect();
-            }
-        }
-    }
-
-    /// Changes a session in a way that is announced.
-    async fn touch(&self, session: &Begun) {
-        row(
-            &self.client,
-            "SELECT qsessions.patch_session($1)",
-            &[&session.key],
-        )
-        .await;
-    }
-
-    async fn run(&self, statements: &str) {
-        self.client.batch_execute(statements).await.unwrap();
-    }
-}
 
 fn ids<'a>(sessions: impl IntoIterator<Item = &'a Begun>) -> BTreeSet<String> {
     sessions
