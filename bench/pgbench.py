@@ -1,0 +1,116 @@
+"""Statements run by pgbench."""
+
+import math
+import os
+import signal
+import time
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from server import SUPERUSER, Failure
+from table import BATCH, DATA, IP, USER_AGENT, USERS
+
+CLIENTS = 8
+# The first seconds of a connection go to filling its caches and planning, which a pool does once a day.
+WARM_UP_SECONDS = 2
+
+# What a transaction fetches first, by the kind of thing that its statement needs. The id of a session to come begins
+# with the present instant, as that of a native key does.
+_LOOKUPS = {
+    "key": ("keys[{0}] AS key_{0}", "bench.batch"),
+    "id": ("ids[{0}] AS id_{0}", "bench.batch"),
+    "new": ("(half || halves[{0}])::uuid AS id_{0}, digests[{0}] AS digest_{0}", """bench.batch,
+            (SELECT lpad(to_hex(nanos / 1000000), 12, '0') || '7' || lpad(to_hex(nanos % 1000000 * 4096 / 1000000), 3, '0')
+             FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000) AS clock (nanos)) AS begin (half)"""),
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is run, # standing for the number of a session in its batch."""
+
+    name: str
+    needs: str
+    text: str
+
+    def script(self):
+        columns, source = _LOOKUPS[self.needs]
+        numbers = range(1, BATCH + 1)
+        columns = ", ".join(columns.format(number) for number in numbers)
+        lines = ["\\set n random(0, :batches - 1)", f"SELECT {columns} FROM {source} WHERE n = :n \\gset"]
+        for number in numbers:
+            lines.append(f"\\set user_{number} random(1, {USERS})")
+            lines.append(self.text.replace("#", str(number)) + ";")
+        return "\n".join(lines) + "\n"
+
+
+def threads():
+    """As many as there are processors to run them."""
+    return min(CLIENTS, os.cpu_count() or 1)
+
+
+class Run:
+    """A pgbench that runs a statement for some seconds, in which it can be held."""
+
+    def __init__(self, server, rows, statement, seconds, options=""):
+        self.folder = server.make_folder(statement.name.replace(" ", "-"))
+        script = self.folder / "script.sql"
+        script.write_text(statement.script(), encoding="utf-8")
+        self.process = server.start(
+            "pgbench", "-n", "-M", "prepared", "-c", CLIENTS, "-j", threads(), "-T", seconds, "-f", script,
+            "-l", "--log-prefix", self.folder / "transactions",
+            "-D", f"batches={rows // BATCH}", "-D", f"data={DATA}", "-D", f"ip={IP}", "-D", f"user_agent={USER_AGENT}",
+            f"host={server.folder} user={SUPERUSER} dbname=bench options='{options}'",
+            output=self.folder / "output")
+        self.ends = None
+
+    def hold(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def wait(self):
+        """Waits for its end and reads when each of its transactions ended, in seconds since 1970."""
+        if self.process.wait():
+            raise Failure("pgbench failed: " + (self.folder / "output").read_text(errors="replace"))
+        ends = []
+        for log in self.folder.glob("transactions.*"):
+            with open(log, encoding="ascii") as lines:
+                for line in lines:
+                    _, _, _, _, second, microsecond, *_ = line.split()
+                    ends.append(int(second) + int(microsecond) / 1e6)
+        self.ends = sorted(ends)
+
+    def speed(self, begin, end):
+        """Statements per second between two instants; the lookups are not counted."""
+        return (bisect_left(self.ends, end) - bisect_left(self.ends, begin)) * BATCH / (end - begin)
+
+
+def in_turns(server, rows, statements, rounds, seconds):
+    """Runs two statements against each other: each has its own pgbench, and one of them is held while the other goes on.
+    Gives their speeds in each round."""
+    total = WARM_UP_SECONDS + rounds * 2 * seconds
+    runs = [Run(server, rows, statement, math.ceil(total)) for statement in statements]
+    try:
+        time.sleep(WARM_UP_SECONDS)
+        slices = [_round(runs, number, seconds) for number in range(rounds)]
+    finally:
+        for run in runs:
+            run.go_on()
+    for run in runs:
+        run.wait()
+    return [[run.speed(*times) for run, times in zip(runs, slice)] for slice in slices]
+
+
+def _round(runs, number, seconds):
+    """When each of them ran. Who came last in one round comes first in the next."""
+    times = [None, None]
+    for turn in (0, 1):
+        current = (number + turn) % 2
+        runs[1 - current].hold()
+        runs[current].go_on()
+        begin = time.time()
+        time.sleep(seconds)
+        times[current] = (begin, time.time())
+    return times

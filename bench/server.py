@@ -1,0 +1,159 @@
+"""A PostgreSQL server for one measurement: in a folder of its own, reached by a Unix socket in it, gone at the end."""
+
+import ctypes
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+SUPERUSER = "postgres"
+PATIENCE = 60
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+# What the functions cost is processor time. Waiting for a disk would hide it: both sides of a ratio
+# wait equally long. Checkpoints and autovacuum come when they like, so they are off. The library is
+# loaded at the start, as docs/invalidation.md advises where many write.
+SETTINGS = """
+shared_preload_libraries = 'qsessions'
+listen_addresses = ''
+unix_socket_directories = '{folder}'
+max_connections = 50
+shared_buffers = '1GB'
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+checkpoint_timeout = '1d'
+max_wal_size = '50GB'
+autovacuum = off
+timezone = 'UTC'
+qsessions.touch_interval = '1 day'
+"""
+
+
+class Failure(Exception):
+    """What a person is told in one line."""
+
+
+class Server:
+    """Started by `with`."""
+
+    def __init__(self):
+        pg_config = _pg_config()
+        self.bin = pathlib.Path(_ask(pg_config, "--bindir"))
+        self.version = _ask(pg_config, "--version")
+        self.major = int(re.match(r"PostgreSQL (\d+)", self.version)[1])
+        self.run_as = _server_user()
+
+    def __enter__(self):
+        # The path of a socket may have 107 bytes at most, and the server's user must reach it: so /tmp.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="qsessions-bench-", dir="/tmp"))
+        self.process = None
+        try:
+            self._start()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._remove()
+
+    def _start(self):
+        self._hand_over(self.folder)
+        data = self.folder / "data"
+        self.run("initdb", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync", "-D", data)
+        with open(data / "postgresql.conf", "a", encoding="utf-8") as settings:
+            settings.write(SETTINGS.format(folder=self.folder))
+        self.process = self.start("postgres", "-D", data, output=self.folder / "log", end_by=signal.SIGQUIT)
+        deadline = time.monotonic() + PATIENCE
+        while subprocess.run(
+                [self.bin / "pg_isready", "-q", "-h", self.folder], check=False, **self._identity()).returncode:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Failure("the server does not start; its log ends:\n" + self.log_tail())
+            time.sleep(0.05)
+
+    def _remove(self):
+        if self.process:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _hand_over(self, folder):
+        if self.run_as:
+            os.chown(folder, self.run_as.pw_uid, self.run_as.pw_gid)
+
+    def _identity(self):
+        identity = {"cwd": "/", "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}}
+        if self.run_as:
+            identity |= {"user": self.run_as.pw_uid, "group": self.run_as.pw_gid, "extra_groups": []}
+        return identity
+
+    def make_folder(self, name):
+        """A folder that the programs can write to."""
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=name + "-", dir=self.folder))
+        self._hand_over(folder)
+        return folder
+
+    def start(self, program, *arguments, output, end_by=signal.SIGKILL):
+        """Starts a program of PostgreSQL, which gets a signal should this process be killed."""
+        with open(output, "wb") as file:
+            return subprocess.Popen(
+                [self.bin / program, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                preexec_fn=lambda: _LIBC.prctl(PR_SET_PDEATHSIG, end_by), **self._identity())
+
+    def run(self, program, *arguments, text=""):
+        """Runs a program of PostgreSQL on a text; returns what it printed and what it said."""
+        done = subprocess.run(
+            [self.bin / program, *map(str, arguments)],
+            input=text, capture_output=True, text=True, check=False, **self._identity())
+        if done.returncode:
+            raise Failure(f"{program} failed: {done.stderr.strip()}")
+        return done.stdout, done.stderr
+
+    def sql(self, statements, database="bench"):
+        """Runs statements, each in a transaction of its own; returns what they answer."""
+        answer, _ = self.run(
+            "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U", SUPERUSER,
+            "-d", database, text=statements)
+        return answer.strip()
+
+    def has(self, database):
+        """Whether it has a database of this name."""
+        return self.sql(f"SELECT 1 FROM pg_database WHERE datname = '{database}'", "postgres") != ""
+
+    def log_tail(self):
+        """The end of the server's log."""
+        lines = (self.folder / "log").read_text(errors="replace").splitlines()
+        return "\n".join(lines[-15:])
+
+
+def _pg_config():
+    default = "../.build/pg{0}/lib/postgresql/{0}/bin/pg_config".format(os.environ.get("PG_MAJOR", "15"))
+    path = os.environ.get("QSESSIONS_PG_CONFIG") or pathlib.Path(__file__).parent / default
+    # The real path: the server's user may not be allowed to walk through the repository to it.
+    path = pathlib.Path(path).resolve()
+    if not path.exists():
+        raise Failure(f"no PostgreSQL at {path}; `make bench` makes one")
+    return path
+
+
+def _ask(program, option):
+    return subprocess.run([program, option], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _server_user():
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    name = os.environ.get("QSESSIONS_RUN_AS", "postgres")
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise Failure(f"there is no user {name!r} to run PostgreSQL as; root can't") from None
+

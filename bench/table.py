@@ -1,0 +1,63 @@
+"""A session table with many rows, and the keys by which pgbench finds them."""
+
+# pgbench computes with numbers only and can't make a key or an id of one. So each of its
+# transactions begins by fetching this many of them at once; that costs the same on both sides, and little.
+BATCH = 20
+
+USERS = 100_000
+IP = "203.0.113.77"
+USER_AGENT = ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+              "Chrome/142.0.0.0 Safari/537.36")
+DATA = ('{"cart": [{"sku": "B-1042", "count": 2}, {"sku": "K-77", "count": 1}], "theme": "dark", "csrf": '
+        '"7yZq1m0vT3kP5sXw9bNc2dRf", "messages": [], "locale": "en-GB", "last_page": "/orders/2026/11"}')
+
+# Native keys, so the ids are in the order of time, as in life.
+_FILL = """
+CREATE EXTENSION qsessions;
+CREATE SCHEMA bench;
+CREATE TABLE bench.users (id bigint PRIMARY KEY);
+INSERT INTO bench.users SELECT n FROM generate_series(1, {users}) AS n;
+SELECT qsessions.create_session_table('bench.users');
+CREATE UNLOGGED TABLE bench.made AS SELECT qsessions.generate_key() AS key FROM generate_series(1, {rows});
+-- The foreign key holds, so that it need not be looked at a million times.
+SET session_replication_role = replica;
+INSERT INTO qsessions.session
+    (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout)
+SELECT qsessions.session_id(r.key), sha256(convert_to(r.key, 'UTF8')), 1 + floor(random() * {users}), '{data}',
+       '{ip}', '{user_agent}', now(), {expires_at}, {idle_timeout}
+FROM (SELECT m.key, interval '1 day' + random() * interval '13 days' AS span, random() < 0.5 AS slides
+      FROM bench.made AS m) AS r;
+RESET session_replication_role;
+"""
+
+# Batches of sessions in no order, and for sessions to come: digests, and the second half of their ids.
+_BATCHES = """
+CREATE TABLE bench.batch (n bigint PRIMARY KEY, keys text[], ids uuid[], digests bytea[], halves text[]);
+INSERT INTO bench.batch
+SELECT k.n, array_agg(k.key), array_agg(k.id), array_agg(sha256(convert_to(k.key, 'UTF8'))),
+       array_agg(right(k.id::text, 17))
+FROM (SELECT m.key, qsessions.session_id(m.key) AS id, (row_number() OVER (ORDER BY random()) - 1) / {batch} AS n
+      FROM bench.made AS m) AS k
+GROUP BY k.n HAVING count(*) = {batch};
+"""
+
+_END = "DROP TABLE bench.made; VACUUM ANALYZE; CHECKPOINT;"
+
+
+def make_living(server, rows):
+    """Database bench: live sessions, half of them sliding, and their keys."""
+    server.sql("CREATE DATABASE bench", "postgres")
+    server.sql(_fill(rows, "now() + r.span", "CASE WHEN r.slides THEN r.span END")
+               + _BATCHES.format(batch=BATCH) + _END)
+
+
+def make_expired(server, rows):
+    """Database expired: sessions that have expired, and a tenth as many that live, between them."""
+    server.sql("CREATE DATABASE expired", "postgres")
+    server.sql(_fill(rows * 11 // 10, "now() + CASE WHEN random() < 10.0 / 11 THEN -r.span ELSE r.span END", "NULL")
+               + _END, "expired")
+
+
+def _fill(rows, expires_at, idle_timeout):
+    return _FILL.format(rows=rows, users=USERS, data=DATA, ip=IP, user_agent=USER_AGENT,
+                        expires_at=expires_at, idle_timeout=idle_timeout)
