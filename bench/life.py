@@ -19,11 +19,11 @@ UPDATE = Statement(
 SAVE = Statement(
     "save_session", "key", "SELECT qsessions.save_session(:key_#, :data)")
 INSERT = Statement(
-    "bare INSERT", "new",
+    "bare INSERT", "new id",
     "INSERT INTO qsessions.session (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at) "
-    "VALUES (:id_#, :digest_#, :user_#, :data, :ip, :user_agent, now(), now() + interval '14 days')")
+    "VALUES (:id_#, :digest, :user_#, :data, :ip, :user_agent, now(), now() + interval '14 days')")
 CREATE = Statement(
-    "create_session", "new", "SELECT * FROM qsessions.create_session(:user_#, :data, :ip, :user_agent)")
+    "create_session", "new id", "SELECT * FROM qsessions.create_session(:user_#, :data, :ip, :user_agent)")
 
 # A function, what it is compared with, and the ratio of their speeds that is wanted.
 COMPARISONS = [(LOAD, SELECT, 0.9), (RESUME, SELECT, 0.5), (SAVE, UPDATE, 0.75), (CREATE, INSERT, 0.7)]

@@ -14,15 +14,16 @@ CLIENTS = 8
 # The first seconds of a connection go to filling its caches and planning, which a pool does once a day.
 WARM_UP_SECONDS = 2
 
-# What a transaction fetches first, by the kind of thing that its statement needs. The id of a session to come begins
-# with the present instant, as that of a native key does.
+# What a transaction fetches first, by what its statement needs. The id of a session to come begins with
+# the present instant, as that of a native key does.
 _LOOKUPS = {
-    "key": ("keys[{0}] AS key_{0}", "bench.batch"),
-    "id": ("ids[{0}] AS id_{0}", "bench.batch"),
-    "new": ("(half || halves[{0}])::uuid AS id_{0}, digests[{0}] AS digest_{0}", """bench.batch,
-            (SELECT lpad(to_hex(nanos / 1000000), 12, '0') || '7' || lpad(to_hex(nanos % 1000000 * 4096 / 1000000), 3, '0')
-             FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000) AS clock (nanos)) AS begin (half)"""),
+    "key": ("key_{0}", "bench.key"),
+    "id": ("id_{0}", "bench.id"),
+    "new id": ("(half || tail_{0})::uuid AS id_{0}", """bench.tail, (
+        SELECT lpad(to_hex(micros / 1000), 12, '0') || '7' || lpad(to_hex(micros % 1000 * 4096 / 1000), 3, '0')
+        FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS clock (micros)) AS now (half)"""),
 }
+DIGEST = "\\x" + 32 * "2a"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Run:
             "pgbench", "-n", "-M", "prepared", "-c", CLIENTS, "-j", threads(), "-T", seconds, "-f", script,
             "-l", "--log-prefix", self.folder / "transactions",
             "-D", f"batches={rows // BATCH}", "-D", f"data={DATA}", "-D", f"ip={IP}", "-D", f"user_agent={USER_AGENT}",
+            "-D", f"digest={DIGEST}",
             f"host={server.folder} user={SUPERUSER} dbname=bench options='{options}'",
             output=self.folder / "output")
         self.ends = None

@@ -30,16 +30,21 @@ FROM (SELECT m.key, interval '1 day' + random() * interval '13 days' AS span, ra
 RESET session_replication_role;
 """
 
-# Batches of sessions in no order, and for sessions to come: digests, and the second half of their ids.
+# What a statement needs to know of a session, in rows of one batch each, the sessions in no order; "tail"
+# is the second half of an id, for sessions to come. Rows are below 2 kB, or they would be kept out of line.
 _BATCHES = """
-CREATE TABLE bench.batch (n bigint PRIMARY KEY, keys text[], ids uuid[], digests bytea[], halves text[]);
-INSERT INTO bench.batch
-SELECT k.n, array_agg(k.key), array_agg(k.id), array_agg(sha256(convert_to(k.key, 'UTF8'))),
-       array_agg(right(k.id::text, 17))
-FROM (SELECT m.key, qsessions.session_id(m.key) AS id, (row_number() OVER (ORDER BY random()) - 1) / {batch} AS n
-      FROM bench.made AS m) AS k
-GROUP BY k.n HAVING count(*) = {batch};
+CREATE TABLE bench.{kind} (n bigint PRIMARY KEY, {columns});
+INSERT INTO bench.{kind}
+SELECT b.n, {elements}
+FROM (SELECT k.n, array_agg({value}) AS a
+      FROM (SELECT m.key, (row_number() OVER (ORDER BY random()) - 1) / {batch} AS n FROM bench.made AS m) AS k
+      GROUP BY k.n HAVING count(*) = {batch}) AS b;
 """
+_KINDS = {
+    "key": ("text", "k.key"),
+    "id": ("uuid", "qsessions.session_id(k.key)"),
+    "tail": ("text", "right(qsessions.session_id(k.key)::text, 17)"),
+}
 
 _END = "DROP TABLE bench.made; VACUUM ANALYZE; CHECKPOINT;"
 
@@ -48,7 +53,7 @@ def make_living(server, rows):
     """Database bench: live sessions, half of them sliding, and their keys."""
     server.sql("CREATE DATABASE bench", "postgres")
     server.sql(_fill(rows, "now() + r.span", "CASE WHEN r.slides THEN r.span END")
-               + _BATCHES.format(batch=BATCH) + _END)
+               + "".join(_batches(kind, *details) for kind, details in _KINDS.items()) + _END)
 
 
 def make_expired(server, rows):
@@ -61,3 +66,10 @@ def make_expired(server, rows):
 def _fill(rows, expires_at, idle_timeout):
     return _FILL.format(rows=rows, users=USERS, data=DATA, ip=IP, user_agent=USER_AGENT,
                         expires_at=expires_at, idle_timeout=idle_timeout)
+
+
+def _batches(kind, sql_type, value):
+    numbers = range(1, BATCH + 1)
+    return _BATCHES.format(
+        kind=kind, value=value, batch=BATCH, columns=", ".join(f"{kind}_{n} {sql_type}" for n in numbers),
+        elements=", ".join(f"b.a[{n}]" for n in numbers))
