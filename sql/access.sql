@@ -10,6 +10,7 @@ BEGIN
         WHERE p.pronamespace = 'qsessions'::regnamespace AND p.proname IN (
             'create_session', 'load_session', 'resume_session', 'session_exists', 'save_session', 'patch_session',
             'set_expiry', 'login', 'rotate_key', 'logout', 'revoke_session', 'revoke_user_sessions',
+            'load_for_cache', 'invalidate', 'invalidation_channel',
             'user_sessions', 'list_sessions', 'get_session', 'stats',
             'location', 'location_info', 'country_code',
             'expiry', 'check_interval', 'raise_not_found', 'raise_null', 'lock_user_logins', 'lock_user', 'raise_data_too_large',

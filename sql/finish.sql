@@ -25,6 +25,9 @@ COMMENT ON FUNCTION qsessions.country_code(inet) IS 'ISO 3166-1 alpha-2 code of 
 COMMENT ON FUNCTION qsessions.geoip_databases() IS 'The GeoIP databases that this backend has open, from qsessions.geoip_path';
 COMMENT ON FUNCTION qsessions.announce() IS
     'Trigger function: has the ids of changed sessions announced on qsessions.invalidation_channel when the transaction has committed';
+COMMENT ON FUNCTION qsessions.invalidate(uuid) IS
+    'Announces an id as if its session had changed, so that caches drop it; heard after everything that was committed before';
+COMMENT ON FUNCTION qsessions.invalidation_channel() IS 'qsessions.invalidation_channel: where to LISTEN';
 COMMENT ON FUNCTION qsessions.invalidation_status() IS
     'How changes are announced (mode ring or notify), and of the ring: its size, how many ids wait, how many were announced, how often it overflowed';
 COMMENT ON FUNCTION qsessions.run_in_database(text, text) IS

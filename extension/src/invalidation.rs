@@ -9,6 +9,7 @@
 //! - Without, the transaction itself does the NOTIFY: as right, but commits then go one at a time.
 
 mod announcer;
+mod invalidate;
 mod payload;
 mod pending;
 mod ring;

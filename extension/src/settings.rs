@@ -130,6 +130,7 @@ pub(crate) fn locale() -> String {
 }
 
 /// The channel on which changes of sessions are announced.
+#[pg_extern(schema = "qsessions", stable, parallel_safe)]
 pub(crate) fn invalidation_channel() -> String {
     INVALIDATION_CHANNEL.get().map_or_else(
         || "qsessions".to_owned(),

@@ -15,7 +15,8 @@ extension_sql_file!(
     requires = ["checks"]
 );
 extension_sql_file!("../../sql/load.sql", name = "load", requires = ["create"]);
-extension_sql_file!("../../sql/save.sql", name = "save", requires = ["load"]);
+extension_sql_file!("../../sql/cache.sql", name = "cache", requires = ["load"]);
+extension_sql_file!("../../sql/save.sql", name = "save", requires = ["cache"]);
 extension_sql_file!("../../sql/login.sql", name = "login", requires = ["save"]);
 extension_sql_file!("../../sql/end.sql", name = "end", requires = ["login"]);
 extension_sql_file!("../../sql/see.sql", name = "see", requires = ["end"]);

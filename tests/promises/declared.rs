@@ -67,6 +67,9 @@ pub(crate) const CONTRACT: &[&str] = &[
      ip_version integer, languages text[], node_count bigint, bytes bigint, \
      loaded_at timestamp with time zone)",
     // Invalidation
+    "invalidate(id uuid) -> void",
+    "invalidation_channel() -> text",
+    "load_for_cache(key text) -> SETOF qsessions.cacheable_session",
     "invalidation_status() -> TABLE(mode text, channel text, ring_size integer, backlog bigint, \
      announced bigint, overflows bigint, announcer_pid integer)",
     // Access
@@ -108,6 +111,26 @@ pub(crate) const INTERNAL: &[&str] = &[
 
 /// Row types and their columns.
 pub(crate) const TYPES: &[(&str, &[&str])] = &[
+    (
+        "cacheable_session",
+        &[
+            "id uuid",
+            "user_id text",
+            "data jsonb",
+            "ip inet",
+            "user_agent text",
+            "created_at timestamp with time zone",
+            "authenticated_at timestamp with time zone",
+            "updated_at timestamp with time zone",
+            "last_seen_at timestamp with time zone",
+            "expires_at timestamp with time zone",
+            "version bigint",
+            "visit_due_at timestamp with time zone",
+            "user_agent_max_length integer",
+            "server_started_at timestamp with time zone",
+            "is_standby boolean",
+        ],
+    ),
     (
         "new_session",
         &["key text", "id uuid", "expires_at timestamp with time zone"],

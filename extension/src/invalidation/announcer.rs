@@ -3,8 +3,7 @@
 //! It is started by the first commit that needs it and ends when nothing has come for a while, so that it stands in the way
 //! of no DROP DATABASE, which waits for five seconds before it gives up.
 
-use super::payload::Changes;
-use super::ring::{self, State};
+use super::ring::{self, State, Waiting};
 use crate::signals;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys;
@@ -16,31 +15,26 @@ const IDLE: Duration = Duration::from_secs(3);
 /// How soon PostgreSQL starts it again after a failure.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// Whether an announcer will announce what this transaction puts into the ring. Starts one where
-/// there is none; where that fails, takes what is in the ring already along.
+/// Whether an announcer will announce what this transaction pushes into the ring, which is then promised. Starts one where
+/// there is none.
 pub(super) fn is_ready() -> bool {
-    match ring::state() {
-        State::Running(_) | State::Starting => true,
+    match ring::promise() {
+        State::Present => true,
         State::Absent if start() => true,
         State::Absent => {
+            ring::withdraw();
             ring::give_up_place();
             false
         }
-        State::Unavailable => {
-            // It had promised to announce these.
-            ring::take().notify();
-            false
-        }
+        State::Unavailable => false,
     }
 }
 
-/// Tells the announcer that there is something in the ring. One that is just starting looks by itself.
-pub(super) fn wake() {
-    if let State::Running(latch) = ring::state() {
-        // SAFETY: the latch is one of PostgreSQL's shared ones, which are never freed. Should another process own it by now, it
-        // wakes for nothing.
-        unsafe { pg_sys::SetLatch(latch) };
-    }
+/// Tells the announcer that there is something in the ring.
+pub(super) fn wake(latch: *mut pg_sys::Latch) {
+    // SAFETY: the latch is one of PostgreSQL's shared ones, which are never freed. Should another process own it by now, it
+    // wakes for nothing.
+    unsafe { pg_sys::SetLatch(latch) };
 }
 
 fn start() -> bool {
@@ -69,7 +63,7 @@ pub extern "C-unwind" fn qsessions_announcer_main(database: pg_sys::Datum) {
         ring::announcer_began(pg_sys::MyLatch, pg_sys::MyProcPid);
     }
     loop {
-        announce(&ring::take());
+        announce(&ring::peek());
         if !wait() && ring::give_up_place() {
             return;
         }
@@ -94,15 +88,12 @@ fn wait() -> bool {
     woken as u32 & pg_sys::WL_LATCH_SET != 0
 }
 
-fn announce(changes: &Changes) {
-    if changes.is_empty() {
+fn announce(waiting: &Waiting) {
+    if waiting.changes.is_empty() {
         return;
     }
-    BackgroundWorker::transaction(|| changes.notify());
-    ring::count_announced(match changes {
-        Changes::Some(ids) => ids.len() as u64,
-        Changes::All => 1,
-    });
+    BackgroundWorker::transaction(|| waiting.changes.notify());
+    ring::announced(waiting);
 }
 
 /// However it ends: commits must not rely on it any more.

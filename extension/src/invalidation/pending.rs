@@ -1,6 +1,7 @@
 //! The ids that the current transaction has changed so far.
 
 use super::payload::{Changes, Id};
+use super::ring::Waiting;
 use super::{announcer, ring};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -14,6 +15,8 @@ const MOST_IDS: usize = 10_000;
 thread_local! {
     // A backend is one thread and runs one transaction at a time.
     static PENDING: RefCell<Pending> = const { RefCell::new(Pending::new()) };
+    // How this transaction's changes leave, from shortly before its commit to its end.
+    static WAY: RefCell<Way> = const { RefCell::new(Way::Undecided) };
 }
 
 /// Ids in the order of their changes. Savepoints end in the opposite order of their beginning, so that what a rollback
@@ -23,6 +26,16 @@ struct Pending {
     ids: Vec<Id>,
     all: bool,
     marks: Vec<Mark>,
+}
+
+/// How the changes of a transaction leave.
+#[derive(Debug)]
+enum Way {
+    Undecided,
+    /// Through the ring; the announcer waits for them.
+    Ring,
+    /// By a NOTIFY of the transaction itself, and what waited in the ring for an announcer that has not come goes along.
+    Notify(Option<Waiting>),
 }
 
 /// Where the ids of a nested transaction begin.
@@ -98,7 +111,21 @@ impl Pending {
     }
 
     fn take(&mut self) -> Changes {
-        let Self { mut ids, all, .. } = std::mem::replace(self, Self::new());
+        std::mem::replace(self, Self::new()).into_changes()
+    }
+
+    fn changes(&self) -> Changes {
+        let (ids, all) = (self.ids.clone(), self.all);
+        Self {
+            ids,
+            all,
+            ..Self::new()
+        }
+        .into_changes()
+    }
+
+    fn into_changes(self) -> Changes {
+        let Self { mut ids, all, .. } = self;
         if all {
             return Changes::All;
         }
@@ -142,19 +169,42 @@ unsafe extern "C-unwind" fn transaction_ends(
     }
     match event {
         // The last moment at which something may fail, and at which a NOTIFY may be queued.
-        XACT_EVENT_PRE_COMMIT if ring::exists() && announcer::is_ready() => {}
-        XACT_EVENT_PRE_COMMIT => PENDING.with_borrow_mut(Pending::take).notify(),
+        XACT_EVENT_PRE_COMMIT => choose_way(),
         // Others see the changes from here on, and nothing may fail any more.
         XACT_EVENT_COMMIT => {
-            ring::push(&PENDING.with_borrow_mut(Pending::take));
-            announcer::wake();
+            let changes = PENDING.with_borrow_mut(Pending::take);
+            match WAY.replace(Way::Undecided) {
+                Way::Ring => {
+                    if let Some(latch) = ring::push(&changes) {
+                        announcer::wake(latch);
+                    }
+                }
+                Way::Notify(Some(waiting)) => ring::announced(&waiting),
+                Way::Notify(None) | Way::Undecided => {}
+            }
         }
         XACT_EVENT_ABORT => {
             PENDING.with_borrow_mut(Pending::take);
+            if let Way::Ring = WAY.replace(Way::Undecided) {
+                ring::withdraw();
+            }
         }
         XACT_EVENT_PRE_PREPARE => refuse_to_prepare(),
         _ => {}
     }
+}
+
+fn choose_way() {
+    if ring::exists() && announcer::is_ready() {
+        WAY.set(Way::Ring);
+        return;
+    }
+    let waiting = ring::exists().then(ring::peek);
+    if let Some(waiting) = &waiting {
+        waiting.changes.notify();
+    }
+    PENDING.with_borrow(Pending::changes).notify();
+    WAY.set(Way::Notify(waiting));
 }
 
 #[pg_guard]

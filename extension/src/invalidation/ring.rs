@@ -45,6 +45,8 @@ pub(super) struct Reader {
     pub(super) process: i32,
     /// When the announcer was last started, or ended.
     since: i64,
+    /// Transactions that are committing and will push then. As long as there are any, the place is not given back.
+    promised: u32,
     pub(super) announced: u64,
     pub(super) overflows: u64,
 }
@@ -82,18 +84,36 @@ impl Ring {
         self.written += 1;
     }
 
-    /// What a database has in the ring, which is thereby taken out.
-    fn take(&mut self, database: u32) -> Changes {
-        let written = self.written;
-        let Some(reader) = self.reader(database) else {
-            return Changes::Some(vec![]);
+    /// What a database has in the ring, without taking it out.
+    fn peek(&self, database: u32) -> Waiting {
+        let upto = self.written;
+        let Some(from) = self
+            .readers
+            .iter()
+            .find(|reader| reader.database == database)
+            .map(|reader| reader.next)
+        else {
+            return Waiting {
+                changes: Changes::Some(vec![]),
+                upto,
+                overtaken: false,
+            };
         };
-        let from = std::mem::replace(&mut reader.next, written);
-        if written - from > SIZE as u64 {
-            reader.overflows += 1;
-            return Changes::All;
+        let overtaken = upto - from > SIZE as u64;
+        let changes = if overtaken {
+            Changes::All
+        } else {
+            self.changes(database, from)
+        };
+        Waiting {
+            changes,
+            upto,
+            overtaken,
         }
-        let mut ids: Vec<Id> = (from..written)
+    }
+
+    fn changes(&self, database: u32, from: u64) -> Changes {
+        let mut ids: Vec<Id> = (from..self.written)
             .map(|at| &self.entries[(at % SIZE as u64) as usize])
             .filter(|entry| entry.database == database)
             .map(|entry| entry.id)
@@ -105,6 +125,15 @@ impl Ring {
         ids.dedup();
         Changes::Some(ids)
     }
+}
+
+/// What waits in the ring for the announcer of a database.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) changes: Changes,
+    /// Up to where in the ring this is.
+    upto: u64,
+    overtaken: bool,
 }
 
 /// Asks for the shared memory, where the server is just starting.
@@ -127,49 +156,71 @@ pub(super) fn this_database() -> u32 {
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
-/// Puts the changes of a transaction that has committed into the ring. Never fails.
-pub(super) fn push(changes: &Changes) {
+/// Puts the changes of a transaction that has committed into the ring, as was [promised](promise), and tells
+/// the latch of who is to announce them. Never fails.
+pub(super) fn push(changes: &Changes) -> Option<*mut pg_sys::Latch> {
     let database = this_database();
     let mut ring = RING.exclusive();
     match changes {
         Changes::All => ring.write(database, ALL),
         Changes::Some(ids) => ids.iter().for_each(|id| ring.write(database, *id)),
     }
+    let reader = ring.reader(database)?;
+    reader.promised = reader.promised.saturating_sub(1);
+    // One that is just starting looks by itself.
+    (reader.latch != 0).then_some(reader.latch as *mut pg_sys::Latch)
 }
 
-/// What this database has in the ring, which is thereby taken out.
-pub(super) fn take() -> Changes {
-    RING.exclusive().take(this_database())
+/// The transaction that has [promised](promise) to push does not commit after all.
+pub(super) fn withdraw() {
+    if let Some(reader) = RING.exclusive().reader(this_database()) {
+        reader.promised = reader.promised.saturating_sub(1);
+    }
+}
+
+/// What this database has in the ring. It stays there until [`announced`] is told, so that nothing is lost with a
+/// transaction that fails to announce it; what two have announced was announced twice, which is harmless.
+pub(super) fn peek() -> Waiting {
+    RING.share().peek(this_database())
+}
+
+/// What waited has been announced.
+pub(super) fn announced(waiting: &Waiting) {
+    if let Some(reader) = RING.exclusive().reader(this_database()) {
+        if waiting.overtaken {
+            reader.overflows += 1;
+        }
+        reader.next = reader.next.max(waiting.upto);
+        reader.announced += match &waiting.changes {
+            Changes::Some(ids) => ids.len() as u64,
+            Changes::All => 1,
+        };
+    }
 }
 
 /// How far the announcer of this database is.
 pub(super) enum State {
-    /// It runs, and this is its latch.
-    Running(*mut pg_sys::Latch),
-    /// It was told to start a moment ago.
-    Starting,
+    /// It runs, or was told to start a moment ago.
+    Present,
     /// There is none, and it is for the caller to start one; what is pushed from now on will wait for it.
     Absent,
     /// It should have come up and has not, or there is no place for one.
     Unavailable,
 }
 
-/// Looks up the announcer of this database; where there is none, the caller is the only one who is told so.
-pub(super) fn state() -> State {
+/// Looks up the announcer of this database; where there is none, the caller is the only one who is told so. Unless it is
+/// unavailable, the caller has thereby promised to [`push`] or to [`withdraw`], and the announcer stays until then.
+pub(super) fn promise() -> State {
     let database = this_database();
     let now = now();
     let mut ring = RING.exclusive();
     let written = ring.written;
     if let Some(reader) = ring.reader(database) {
-        if reader.latch != 0 {
-            return State::Running(reader.latch as *mut pg_sys::Latch);
+        if reader.latch == 0 && now - reader.since >= START_PATIENCE_MICROS {
+            return State::Unavailable;
         }
-        let waited = now - reader.since;
-        return if waited < START_PATIENCE_MICROS {
-            State::Starting
-        } else {
-            State::Unavailable
-        };
+        reader.promised += 1;
+        return State::Present;
     }
     match ring.reader(0) {
         Some(free) => {
@@ -177,6 +228,7 @@ pub(super) fn state() -> State {
                 database,
                 next: written,
                 since: now,
+                promised: 1,
                 ..Reader::default()
             };
             State::Absent
@@ -217,7 +269,7 @@ pub(super) fn announcer_failed() {
     }
 }
 
-/// Gives the place of this database back, if there is nothing left to announce.
+/// Gives the place of this database back, if there is nothing left to announce, nor will be in a moment.
 pub(super) fn give_up_place() -> bool {
     let database = this_database();
     let mut ring = RING.exclusive();
@@ -232,19 +284,13 @@ pub(super) fn give_up_place() -> bool {
     };
     let overtaken = written - reader.next > SIZE as u64;
     let waiting = overtaken
+        || reader.promised > 0
         || (reader.next..written)
             .any(|at| entries[(at % SIZE as u64) as usize].database == database);
     if !waiting && let Some(reader) = ring.reader(database) {
         *reader = Reader::default();
     }
     !waiting
-}
-
-/// Counts what was announced.
-pub(super) fn count_announced(ids: u64) {
-    if let Some(reader) = RING.exclusive().reader(this_database()) {
-        reader.announced += ids;
-    }
 }
 
 /// The reader of this database, and how many ids wait for it.
