@@ -56,6 +56,22 @@ pub enum Error {
         hint: Option<String>,
     },
 
+    /// A [`StoreBuilder`](crate::StoreBuilder) can't build what it was told to.
+    #[error("{message}")]
+    Configuration {
+        /// What is wrong with it.
+        message: String,
+    },
+
+    /// The cache can't hear of changes, and won't without somebody changing something.
+    ///
+    /// Sessions come from the database meanwhile; only [`Store::ready`](crate::Store::ready) says this.
+    #[error("the cache can't listen: {message}")]
+    Listener {
+        /// Why, and what to do about it.
+        message: String,
+    },
+
     /// No connection could be had from the pool.
     #[error("no connection to the database: {}", Root(.0))]
     Pool(#[from] PoolError),

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use uuid::Uuid;
+
 /// The secret of a session: what the cookie holds, and the database never sees again after a hash.
 ///
 /// Whoever has the key has the session, so a `Key` doesn't print: its `Debug` shows `Key(…)`, it
@@ -42,6 +44,14 @@ impl Key {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The public id and the SHA-256 of the key, if any session can have it.
+    pub(crate) fn identify(&self) -> Option<(Uuid, [u8; 32])> {
+        if self.0.contains('\0') {
+            return None;
+        }
+        qsessions_key::identify(&self.0).ok()
     }
 
     /// The key as an argument of a SQL function. PostgreSQL has no text with a NUL in it, and a

@@ -53,6 +53,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod cache;
 mod error;
 mod expiry;
 mod key;
@@ -71,6 +72,7 @@ mod wire;
 /// The pool that [`Store::new`] takes, at the version this crate was built with.
 pub use deadpool_postgres;
 
+pub use cache::{CacheConfig, Health};
 pub use error::Error;
 pub use expiry::Expiry;
 pub use key::Key;
@@ -81,7 +83,7 @@ pub use save::Save;
 pub use session::{CreatedSession, Session, SessionInfo};
 pub use session_filter::SessionFilter;
 pub use stats::Stats;
-pub use store::{Source, Store};
+pub use store::{Connection, Source, Store, StoreBuilder};
 pub use user_agent::{Category, UserAgent};
 pub use user_id::UserId;
 

@@ -2,6 +2,9 @@
 //! order that a session lives.
 
 mod access;
+mod builder;
+mod caching;
+mod connection;
 mod life;
 mod login;
 mod places;
@@ -12,13 +15,18 @@ mod user_agents;
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::future::Future;
+use std::sync::Arc;
 
-use deadpool_postgres::{GenericClient, Pool};
+use deadpool_postgres::Pool;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSqlOwned, ToSql};
+use tokio_postgres::types::FromSqlOwned;
 
 use crate::Error;
+use crate::cache::Listening;
+
+pub use builder::StoreBuilder;
+pub use connection::{Connection, Source};
+pub(crate) use connection::{Parameter, Statements};
 
 /// The sessions in a database.
 ///
@@ -48,6 +56,8 @@ use crate::Error;
 #[derive(Clone)]
 pub struct Store<S = Pool> {
     source: S,
+    statements: Statements,
+    cache: Option<Arc<Listening>>,
 }
 
 impl Store {
@@ -61,13 +71,35 @@ impl Store {
     /// ```
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { source: pool }
+        Self::uncached(pool, Statements::default())
+    }
+
+    /// A store with more than a pool: a cache, for one.
+    ///
+    /// ```
+    /// # use qsessions::{Store, deadpool_postgres::Pool};
+    /// # fn example(pool: Pool) -> Result<(), qsessions::Error> {
+    /// let store = Store::builder(pool).unnamed_statements().build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(pool: Pool) -> StoreBuilder {
+        StoreBuilder::new(pool)
+    }
+
+    pub(crate) fn uncached(pool: Pool, statements: Statements) -> Self {
+        Self {
+            source: pool,
+            statements,
+            cache: None,
+        }
     }
 }
 
 impl<S: Source> Store<S> {
     /// The same sessions by way of this connection or transaction, so that a session changes
-    /// together with tables of yours.
+    /// together with tables of yours. It reads what the transaction sees, and so without the cache; what it
+    /// changes is known to the cache soon after the commit, or after [`catch_up`](Self::catch_up).
     ///
     /// ```
     /// use qsessions::{Login, NewSession, Store, deadpool_postgres::Pool};
@@ -87,47 +119,47 @@ impl<S: Source> Store<S> {
     /// # }
     /// ```
     #[must_use]
-    pub fn on<'c, C: GenericClient>(&self, client: &'c C) -> Store<&'c C> {
-        Store { source: client }
+    pub fn on<'c, C: Connection>(&self, connection: &'c C) -> Store<&'c C> {
+        Store {
+            source: connection,
+            statements: self.statements,
+            cache: None,
+        }
     }
 }
 
 impl<S: Source> Store<S> {
-    async fn rows<T>(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<T>, Error>
+    async fn rows<T>(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<T>, Error>
     where
         T: TryFrom<Row, Error = Error>,
     {
-        let loan = self.source.client().await?;
-        let client = loan.borrow();
-        let statement = client.prepare_cached(sql).await?;
-        let rows = client.query(&statement, parameters).await?;
+        let rows = self.fetch(sql, parameters).await?;
         rows.into_iter().map(T::try_from).collect()
     }
 
-    async fn optional_row<T>(
+    pub(crate) async fn optional_row<T>(
         &self,
         sql: &str,
-        parameters: Parameters<'_>,
+        parameters: &[Parameter<'_>],
     ) -> Result<Option<T>, Error>
     where
         T: TryFrom<Row, Error = Error>,
     {
-        Ok(self.rows(sql, parameters).await?.pop())
+        let row = self.fetch(sql, parameters).await?.pop();
+        row.map(T::try_from).transpose()
     }
 
     /// For functions that return one row whatever happens.
-    async fn row<T>(&self, sql: &str, parameters: Parameters<'_>) -> Result<T, Error>
+    async fn row<T>(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<T, Error>
     where
         T: TryFrom<Row, Error = Error>,
     {
-        let loan = self.source.client().await?;
-        let client = loan.borrow();
-        let statement = client.prepare_cached(sql).await?;
-        client.query_one(&statement, parameters).await?.try_into()
+        let row = self.optional_row(sql, parameters).await?;
+        Ok(row.expect("a function that returns no set returns a row"))
     }
 
     /// For functions that return one value.
-    async fn value<T>(&self, sql: &str, parameters: Parameters<'_>) -> Result<T, Error>
+    async fn value<T>(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<T, Error>
     where
         T: FromSqlOwned,
     {
@@ -136,19 +168,21 @@ impl<S: Source> Store<S> {
     }
 
     /// For functions that return how many there were.
-    async fn count(&self, sql: &str, parameters: Parameters<'_>) -> Result<u64, Error> {
+    async fn count(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<u64, Error> {
         self.value::<i64>(sql, parameters)
             .await
             .map(i64::unsigned_abs)
     }
 
     /// For functions that return nothing to look at.
-    async fn run(&self, sql: &str, parameters: Parameters<'_>) -> Result<(), Error> {
-        let loan = self.source.client().await?;
-        let client = loan.borrow();
-        let statement = client.prepare_cached(sql).await?;
-        client.execute(&statement, parameters).await?;
-        Ok(())
+    async fn run(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<(), Error> {
+        self.fetch(sql, parameters).await.map(drop)
+    }
+
+    async fn fetch(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
+        let loan = self.source.connection().await?;
+        let connection = loan.borrow();
+        Ok(connection.fetch(sql, parameters, self.statements).await?)
     }
 }
 
@@ -163,56 +197,16 @@ impl<T: FromSqlOwned> TryFrom<Row> for Value<T> {
     }
 }
 
-type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
-
 impl<S> fmt::Debug for Store<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Store")
     }
 }
 
-/// Where a [`Store`] sends its calls: a pool, or a connection or transaction that was passed to
-/// [`Store::on`].
-///
-/// Sealed: no other type can be one.
-pub trait Source: sealed::Sealed + Sync {
-    #[doc(hidden)]
-    type Client: GenericClient;
-    #[doc(hidden)]
-    type Loan: Borrow<Self::Client> + Send + Sync;
-
-    /// A client for the time of one call.
-    #[doc(hidden)]
-    fn client(&self) -> impl Future<Output = Result<Self::Loan, Error>> + Send;
-}
-
-impl Source for Pool {
-    type Client = deadpool_postgres::Client;
-    type Loan = deadpool_postgres::Client;
-
-    async fn client(&self) -> Result<Self::Loan, Error> {
-        Ok(self.get().await?)
-    }
-}
-
-impl<'c, C: GenericClient> Source for &'c C {
-    type Client = C;
-    type Loan = &'c C;
-
-    async fn client(&self) -> Result<Self::Loan, Error> {
-        Ok(self)
-    }
-}
-
-mod sealed {
-    pub trait Sealed {}
-
-    impl Sealed for deadpool_postgres::Pool {}
-    impl<C: deadpool_postgres::GenericClient> Sealed for &C {}
-}
-
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+
     use deadpool_postgres::Transaction;
 
     use super::*;

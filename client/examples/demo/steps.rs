@@ -345,7 +345,7 @@ impl Demo {
         Ok(())
     }
 
-    async fn loaded(&self, key: &Key) -> Result<qsessions::Session> {
+    async fn loaded(&self, key: &Key) -> Result<std::sync::Arc<qsessions::Session>> {
         let session = self.store.load(key).await?;
         Ok(session.ok_or("a session that should be there isn't")?)
     }

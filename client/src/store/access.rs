@@ -1,5 +1,7 @@
 //! Who may use the sessions.
 
+use tokio_postgres::types::Type;
+
 use super::{Source, Store};
 use crate::Error;
 
@@ -20,7 +22,7 @@ impl<S: Source> Store<S> {
     pub async fn grant_access(&self, role: &str) -> Result<(), Error> {
         self.run(
             "SELECT qsessions.grant_access(role => $1::text::regrole)",
-            &[&role],
+            &[(&role, Type::TEXT)],
         )
         .await
     }
@@ -40,7 +42,7 @@ impl<S: Source> Store<S> {
     pub async fn revoke_access(&self, role: &str) -> Result<(), Error> {
         self.run(
             "SELECT qsessions.revoke_access(role => $1::text::regrole)",
-            &[&role],
+            &[(&role, Type::TEXT)],
         )
         .await
     }

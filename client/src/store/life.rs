@@ -1,9 +1,11 @@
 //! A session from its beginning to its end, except for login.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Source, Store};
@@ -41,7 +43,7 @@ impl<S: Source> Store<S> {
     pub async fn session_id(&self, key: &Key) -> Result<Uuid, Error> {
         self.value(
             "SELECT qsessions.session_id(key => $1::text)",
-            &[&key.argument()],
+            &[(&key.argument(), Type::TEXT)],
         )
         .await
     }
@@ -68,6 +70,7 @@ impl<S: Source> Store<S> {
     /// # }
     /// ```
     pub async fn create(&self, mut session: NewSession) -> Result<CreatedSession, Error> {
+        let _begins = session.key.as_ref().and_then(|key| self.begins(key));
         let user_id = session.user_id.as_ref().map(UserId::as_str);
         let key = session.key.as_ref().map(Key::argument);
         let data = session.data.take()?;
@@ -81,14 +84,14 @@ impl<S: Source> Store<S> {
                  idle_timeout => $6::interval, max_age => $7::interval, key => $8::text)"
             ),
             &[
-                &user_id,
-                &data,
-                &session.ip,
-                &session.user_agent,
-                &ttl,
-                &idle_timeout,
-                &max_age,
-                &key,
+                (&user_id, Type::TEXT),
+                (&data, Type::JSONB),
+                (&session.ip, Type::INET),
+                (&session.user_agent, Type::TEXT),
+                (&ttl, Type::INTERVAL),
+                (&idle_timeout, Type::INTERVAL),
+                (&max_age, Type::INTERVAL),
+                (&key, Type::TEXT),
             ],
         )
         .await
@@ -96,6 +99,8 @@ impl<S: Source> Store<S> {
 
     /// The live session of a key, or `None`. Reads only, also on a standby: nothing records the
     /// visit.
+    ///
+    /// With a [cache](crate::StoreBuilder::cache) it usually doesn't leave the process.
     ///
     /// ```
     /// # async fn example(store: qsessions::Store, key: qsessions::Key) -> Result<(), qsessions::Error> {
@@ -105,16 +110,24 @@ impl<S: Source> Store<S> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn load(&self, key: &Key) -> Result<Option<Session>, Error> {
+    pub async fn load(&self, key: &Key) -> Result<Option<Arc<Session>>, Error> {
+        match &self.cache {
+            Some(cache) => cache.load(key).await,
+            None => self.load_uncached(key).await,
+        }
+    }
+
+    async fn load_uncached(&self, key: &Key) -> Result<Option<Arc<Session>>, Error> {
         self.optional_row(
             concat!(
                 "SELECT ",
                 session_columns!(),
                 " FROM qsessions.load_session(key => $1::text)"
             ),
-            &[&key.argument()],
+            &[(&key.argument(), Type::TEXT)],
         )
         .await
+        .map(|session| session.map(Arc::new))
     }
 
     /// The live session of a key, or `None`; and records the visit, which moves a sliding expiry.
@@ -125,6 +138,7 @@ impl<S: Source> Store<S> {
     ///
     /// ```
     /// use std::net::IpAddr;
+    /// use std::sync::Arc;
     /// use qsessions::{Error, Key, Session, Store};
     ///
     /// async fn visitor(
@@ -132,7 +146,7 @@ impl<S: Source> Store<S> {
     ///     cookie: &str,
     ///     peer: IpAddr,
     ///     user_agent: Option<&str>,
-    /// ) -> Result<Option<Session>, Error> {
+    /// ) -> Result<Option<Arc<Session>>, Error> {
     ///     store.resume(&Key::from(cookie), Some(peer), user_agent).await
     /// }
     /// ```
@@ -141,7 +155,19 @@ impl<S: Source> Store<S> {
         key: &Key,
         ip: Option<IpAddr>,
         user_agent: Option<&str>,
-    ) -> Result<Option<Session>, Error> {
+    ) -> Result<Option<Arc<Session>>, Error> {
+        match &self.cache {
+            Some(cache) => cache.resume(key, ip, user_agent).await,
+            None => self.resume_uncached(key, ip, user_agent).await,
+        }
+    }
+
+    pub(crate) async fn resume_uncached(
+        &self,
+        key: &Key,
+        ip: Option<IpAddr>,
+        user_agent: Option<&str>,
+    ) -> Result<Option<Arc<Session>>, Error> {
         self.optional_row(
             concat!(
                 "SELECT ",
@@ -149,9 +175,14 @@ impl<S: Source> Store<S> {
                 " FROM qsessions.resume_session(key => $1::text, ip => $2::inet, \
                  user_agent => $3::text)"
             ),
-            &[&key.argument(), &ip, &user_agent],
+            &[
+                (&key.argument(), Type::TEXT),
+                (&ip, Type::INET),
+                (&user_agent, Type::TEXT),
+            ],
         )
         .await
+        .map(|session| session.map(Arc::new))
     }
 
     /// Whether there is a live session under this key.
@@ -165,9 +196,12 @@ impl<S: Source> Store<S> {
     /// # }
     /// ```
     pub async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        if let Some(cache) = &self.cache {
+            return Ok(cache.load(key).await?.is_some());
+        }
         self.value(
             "SELECT qsessions.session_exists(key => $1::text)",
-            &[&key.argument()],
+            &[(&key.argument(), Type::TEXT)],
         )
         .await
     }
@@ -205,7 +239,7 @@ impl<S: Source> Store<S> {
     /// async fn count(store: &Store, key: &Key) -> Result<(), Error> {
     ///     loop {
     ///         let session = store.load(key).await?.ok_or(Error::SessionNotFound)?;
-    ///         let mut data = session.data;
+    ///         let mut data = session.data.clone();
     ///         data["visits"] = (data["visits"].as_u64().unwrap_or(0) + 1).into();
     ///         let save = Save::new().expected_version(session.version);
     ///         match store.save_with(key, &data, save).await {
@@ -223,10 +257,16 @@ impl<S: Source> Store<S> {
     ) -> Result<i64, Error> {
         let data = wire::json(data)?;
         let ttl = wire::interval("ttl", save.ttl)?;
+        let _change = self.changes_session_of(key);
         self.value(
             "SELECT qsessions.save_session(key => $1::text, data => $2::jsonb, \
              expected_version => $3::bigint, ttl => $4::interval)",
-            &[&key.argument(), &data, &save.expected_version, &ttl],
+            &[
+                (&key.argument(), Type::TEXT),
+                (&data, Type::JSONB),
+                (&save.expected_version, Type::INT8),
+                (&ttl, Type::INTERVAL),
+            ],
         )
         .await
     }
@@ -254,10 +294,15 @@ impl<S: Source> Store<S> {
         remove: &[&str],
     ) -> Result<i64, Error> {
         let changes = wire::json(changes)?;
+        let _change = self.changes_session_of(key);
         self.value(
             "SELECT qsessions.patch_session(key => $1::text, changes => $2::jsonb, \
              remove => $3::text[])",
-            &[&key.argument(), &changes, &remove],
+            &[
+                (&key.argument(), Type::TEXT),
+                (&changes, Type::JSONB),
+                (&remove, Type::TEXT_ARRAY),
+            ],
         )
         .await
     }
@@ -280,11 +325,17 @@ impl<S: Source> Store<S> {
     /// ```
     pub async fn set_expiry(&self, key: &Key, expiry: Expiry) -> Result<Option<SystemTime>, Error> {
         let [ttl, idle_timeout, max_age] = expiry.intervals()?;
+        let _change = self.changes_session_of(key);
         let Ends(instant) = self
             .row(
                 "SELECT qsessions.set_expiry(key => $1::text, ttl => $2::interval, \
                  idle_timeout => $3::interval, max_age => $4::interval)",
-                &[&key.argument(), &ttl, &idle_timeout, &max_age],
+                &[
+                    (&key.argument(), Type::TEXT),
+                    (&ttl, Type::INTERVAL),
+                    (&idle_timeout, Type::INTERVAL),
+                    (&max_age, Type::INTERVAL),
+                ],
             )
             .await?;
         Ok(instant)

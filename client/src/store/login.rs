@@ -1,5 +1,6 @@
 //! Login and logout, and what else makes a key die.
 
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Source, Store};
@@ -40,27 +41,37 @@ impl<S: Source> Store<S> {
         let key = login.key.as_ref().map(Key::argument);
         let data = login.data.take()?;
         let [ttl, idle_timeout, max_age] = login.expiry.intervals()?;
-        self.row(
-            concat!(
-                "SELECT ",
-                created_session_columns!(),
-                " FROM qsessions.login(key => $1::text, user_id => $2::text, ip => $3::inet, \
+        let _change = login
+            .key
+            .as_ref()
+            .and_then(|key| self.changes_session_of(key));
+        let created = self
+            .row(
+                concat!(
+                    "SELECT ",
+                    created_session_columns!(),
+                    " FROM qsessions.login(key => $1::text, user_id => $2::text, ip => $3::inet, \
                  user_agent => $4::text, data => $5::jsonb, max_sessions => $6::integer, \
                  ttl => $7::interval, idle_timeout => $8::interval, max_age => $9::interval)"
-            ),
-            &[
-                &key,
-                &login.user_id.as_str(),
-                &login.ip,
-                &login.user_agent,
-                &data,
-                &login.max_sessions,
-                &ttl,
-                &idle_timeout,
-                &max_age,
-            ],
-        )
-        .await
+                ),
+                &[
+                    (&key, Type::TEXT),
+                    (&login.user_id.as_str(), Type::TEXT),
+                    (&login.ip, Type::INET),
+                    (&login.user_agent, Type::TEXT),
+                    (&data, Type::JSONB),
+                    (&login.max_sessions, Type::INT4),
+                    (&ttl, Type::INTERVAL),
+                    (&idle_timeout, Type::INTERVAL),
+                    (&max_age, Type::INTERVAL),
+                ],
+            )
+            .await?;
+        if login.max_sessions.is_some() {
+            // Which ones it has revoked only the announcement says.
+            self.catch_up().await;
+        }
+        Ok(created)
     }
 
     /// Gives a session a new key and returns it; id, data and user stay. The old key is dead from
@@ -80,9 +91,10 @@ impl<S: Source> Store<S> {
     /// # }
     /// ```
     pub async fn rotate_key(&self, key: &Key) -> Result<Key, Error> {
+        let _change = self.changes_session_of(key);
         self.value::<String>(
             "SELECT qsessions.rotate_key(key => $1::text)",
-            &[&key.argument()],
+            &[(&key.argument(), Type::TEXT)],
         )
         .await
         .map(Key::new)
@@ -97,9 +109,10 @@ impl<S: Source> Store<S> {
     /// # }
     /// ```
     pub async fn logout(&self, key: &Key) -> Result<bool, Error> {
+        let _change = self.changes_session_of(key);
         self.value(
             "SELECT qsessions.logout(key => $1::text)",
-            &[&key.argument()],
+            &[(&key.argument(), Type::TEXT)],
         )
         .await
     }
@@ -137,9 +150,13 @@ impl<S: Source> Store<S> {
     }
 
     async fn revoke_session(&self, id: Uuid, user_id: Option<UserId>) -> Result<bool, Error> {
+        let _change = self.changes(Some(id));
         self.value(
             "SELECT qsessions.revoke_session(id => $1::uuid, user_id => $2::text)",
-            &[&id, &user_id.as_ref().map(UserId::as_str)],
+            &[
+                (&id, Type::UUID),
+                (&user_id.as_ref().map(UserId::as_str), Type::TEXT),
+            ],
         )
         .await
     }
@@ -159,10 +176,16 @@ impl<S: Source> Store<S> {
         user_id: impl Into<UserId>,
         except: Option<&Key>,
     ) -> Result<u64, Error> {
-        self.count(
+        let ended = self.count(
             "SELECT qsessions.revoke_user_sessions(user_id => $1::text, except_key => $2::text)",
-            &[&user_id.into().as_str(), &except.map(Key::argument)],
+            &[
+                (&user_id.into().as_str(), Type::TEXT),
+                (&except.map(Key::argument), Type::TEXT),
+            ],
         )
-        .await
+        .await?;
+        // Which ones they were only the announcement says.
+        self.catch_up().await;
+        Ok(ended)
     }
 }

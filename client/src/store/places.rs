@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
+use tokio_postgres::types::Type;
 
 use super::{Source, Store};
 use crate::place::geoip_database_columns;
@@ -27,7 +28,7 @@ impl<S: Source> Store<S> {
     ) -> Result<Option<String>, Error> {
         self.value(
             "SELECT qsessions.location(ip => $1::inet, locale => $2::text)",
-            &[&ip, &locale],
+            &[(&ip, Type::INET), (&locale, Type::TEXT)],
         )
         .await
     }
@@ -51,7 +52,7 @@ impl<S: Source> Store<S> {
     ) -> Result<Option<Value>, Error> {
         self.value(
             "SELECT qsessions.location_info(ip => $1::inet, locale => $2::text)",
-            &[&ip, &locale],
+            &[(&ip, Type::INET), (&locale, Type::TEXT)],
         )
         .await
     }
@@ -65,8 +66,11 @@ impl<S: Source> Store<S> {
     /// # }
     /// ```
     pub async fn country_code(&self, ip: IpAddr) -> Result<Option<String>, Error> {
-        self.value("SELECT qsessions.country_code(ip => $1::inet)", &[&ip])
-            .await
+        self.value(
+            "SELECT qsessions.country_code(ip => $1::inet)",
+            &[(&ip, Type::INET)],
+        )
+        .await
     }
 
     /// The databases of places that are open.

@@ -1,6 +1,7 @@
 //! Sessions that have expired stay in the table until somebody clears them away.
 
 use deadpool_postgres::Pool;
+use tokio_postgres::types::Type;
 
 use super::{Source, Store};
 use crate::Error;
@@ -23,7 +24,7 @@ impl<S: Source> Store<S> {
             None => self.count("SELECT qsessions.purge_expired()", &[]).await,
             Some(size) => {
                 let sql = "SELECT qsessions.purge_expired(batch_size => $1::integer)";
-                self.count(sql, &[&size]).await
+                self.count(sql, &[(&size, Type::INT4)]).await
             }
         }
     }
@@ -49,12 +50,13 @@ impl<S: Source> Store<S> {
         match batch_size {
             None => {
                 let sql = "SELECT qsessions.schedule_purge(schedule => $1::text)";
-                self.value(sql, &[&schedule]).await
+                self.value(sql, &[(&schedule, Type::TEXT)]).await
             }
             Some(size) => {
                 let sql = "SELECT qsessions.schedule_purge(schedule => $1::text, \
                            batch_size => $2::integer)";
-                self.value(sql, &[&schedule, &size]).await
+                self.value(sql, &[(&schedule, Type::TEXT), (&size, Type::INT4)])
+                    .await
             }
         }
     }
@@ -100,12 +102,13 @@ impl Store<Pool> {
         match batch_size {
             None => {
                 let sql = "CALL qsessions.purge(max_batches => $1::integer)";
-                self.run(sql, &[&max_batches]).await
+                self.run(sql, &[(&max_batches, Type::INT4)]).await
             }
             Some(size) => {
                 let sql = "CALL qsessions.purge(batch_size => $1::integer, \
                            max_batches => $2::integer)";
-                self.run(sql, &[&size, &max_batches]).await
+                self.run(sql, &[(&size, Type::INT4), (&max_batches, Type::INT4)])
+                    .await
             }
         }
     }

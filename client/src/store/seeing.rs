@@ -1,8 +1,9 @@
 //! Sessions as people see them.
 
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{Source, Store};
+use super::{Parameter, Source, Store};
 use crate::session::{session_columns, session_info_columns};
 use crate::stats::stats_columns;
 use crate::{Error, Key, Session, SessionFilter, SessionInfo, Stats, UserId};
@@ -30,7 +31,10 @@ impl<S: Source> Store<S> {
                 session_info_columns!(),
                 " FROM qsessions.user_sessions(user_id => $1::text, current_key => $2::text)"
             ),
-            &[&user_id.into().as_str(), &current.map(Key::argument)],
+            &[
+                (&user_id.into().as_str(), Type::TEXT),
+                (&current.map(Key::argument), Type::TEXT),
+            ],
         )
         .await
     }
@@ -69,15 +73,17 @@ impl<S: Source> Store<S> {
              ip => $3::text::inet, after => $4::uuid, max_rows => $5::integer)"
         );
         let user_id = filter.user_id.as_ref().map(UserId::as_str);
-        let (active, network, after) = (&filter.active, &filter.network, &filter.after);
-        match filter.max_rows {
-            None => {
-                self.rows(DEFAULT_PAGE, &[&user_id, active, network, after])
-                    .await
-            }
+        let mut parameters: Vec<Parameter<'_>> = vec![
+            (&user_id, Type::TEXT),
+            (&filter.active, Type::BOOL),
+            (&filter.network, Type::TEXT),
+            (&filter.after, Type::UUID),
+        ];
+        match &filter.max_rows {
+            None => self.rows(DEFAULT_PAGE, &parameters).await,
             Some(rows) => {
-                self.rows(PAGE, &[&user_id, active, network, after, &rows])
-                    .await
+                parameters.push((rows, Type::INT4));
+                self.rows(PAGE, &parameters).await
             }
         }
     }
@@ -99,7 +105,7 @@ impl<S: Source> Store<S> {
                 session_columns!(),
                 " FROM qsessions.get_session(id => $1::uuid)"
             ),
-            &[&id],
+            &[(&id, Type::UUID)],
         )
         .await
     }

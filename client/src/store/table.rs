@@ -1,5 +1,7 @@
 //! The table that the sessions are in, and the users it belongs to.
 
+use tokio_postgres::types::Type;
+
 use super::{Source, Store};
 use crate::Error;
 
@@ -30,7 +32,7 @@ impl<S: Source> Store<S> {
         self.run(
             "SELECT qsessions.create_session_table(users => $1::text::regclass, \
              user_key => $2::text::name)",
-            &[&users, &user_key],
+            &[(&users, Type::TEXT), (&user_key, Type::TEXT)],
         )
         .await
     }
@@ -52,7 +54,7 @@ impl<S: Source> Store<S> {
     pub async fn link_users(&self, users: &str, user_key: Option<&str>) -> Result<(), Error> {
         self.run(
             "SELECT qsessions.link_users(users => $1::text::regclass, user_key => $2::text::name)",
-            &[&users, &user_key],
+            &[(&users, Type::TEXT), (&user_key, Type::TEXT)],
         )
         .await
     }

@@ -1,5 +1,7 @@
 //! What a `User-Agent` header says.
 
+use tokio_postgres::types::Type;
+
 use super::{Source, Store};
 use crate::user_agent::user_agent_columns;
 use crate::{Error, UserAgent};
@@ -22,7 +24,7 @@ impl<S: Source> Store<S> {
                 user_agent_columns!(),
                 " FROM qsessions.parse_user_agent(user_agent => $1::text)"
             ),
-            &[&user_agent],
+            &[(&user_agent, Type::TEXT)],
         )
         .await
     }
@@ -39,7 +41,7 @@ impl<S: Source> Store<S> {
     pub async fn device(&self, user_agent: &str) -> Result<String, Error> {
         self.value(
             "SELECT qsessions.device(user_agent => $1::text)",
-            &[&user_agent],
+            &[(&user_agent, Type::TEXT)],
         )
         .await
     }

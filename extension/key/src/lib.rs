@@ -82,14 +82,30 @@ pub fn encode(id: Uuid, secret: [u8; SECRET_LENGTH]) -> String {
 ///
 /// [`InvalidKey`] when the text is shorter or longer than a key can be.
 pub fn session_id(key: &str) -> Result<Uuid, InvalidKey> {
+    match embedded_id(key) {
+        Some(id) => Ok(id),
+        None => check(key).map(|()| derived_id(&digest(key))),
+    }
+}
+
+/// The [`session_id`] and the [`digest`] of a key.
+///
+/// # Errors
+///
+/// [`InvalidKey`] when the text is shorter or longer than a key can be.
+pub fn identify(key: &str) -> Result<(Uuid, [u8; 32]), InvalidKey> {
     if let Some(id) = embedded_id(key) {
-        return Ok(id);
+        return Ok((id, digest(key)));
     }
     check(key)?;
     let digest = digest(key);
+    Ok((derived_id(&digest), digest))
+}
+
+fn derived_id(digest: &[u8; 32]) -> Uuid {
     let mut bytes = [0; ID_LENGTH];
     bytes.copy_from_slice(&digest[..ID_LENGTH]);
-    Ok(Builder::from_custom_bytes(bytes).into_uuid())
+    Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 /// SHA-256 of the key: all that a server needs to keep of it.
@@ -219,12 +235,15 @@ mod tests {
         fn any_text_gives_an_id_or_an_error(key in "\\PC*") {
             let chars = key.chars().count();
             prop_assert_eq!(session_id(&key).is_ok(), (MIN_CHARS..=MAX_CHARS).contains(&chars));
+            prop_assert_eq!(identify(&key), session_id(&key).map(|id| (id, digest(&key))));
         }
 
         #[test]
         fn every_encoded_key_round_trips(nanos: u64, random: [u8; 8], secret: [u8; 20]) {
             let id = new_id(nanos, random);
-            prop_assert_eq!(session_id(&encode(id, secret)), Ok(id));
+            let key = encode(id, secret);
+            prop_assert_eq!(session_id(&key), Ok(id));
+            prop_assert_eq!(identify(&key), Ok((id, digest(&key))));
         }
     }
 }

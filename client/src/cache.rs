@@ -1,0 +1,351 @@
+//! Sessions kept in this process, and dropped when anybody changes them.
+//!
+//! The [`shelf`] holds them; the [`listener`] hears of changes, and shows with its probes up to when it has heard
+//! of all: the [`freshness`] of what is here.
+
+mod config;
+mod counters;
+mod entry;
+mod freshness;
+mod health;
+mod listener;
+mod shelf;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use deadpool_postgres::Pool;
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::store::{Parameter, Statements, Store};
+use crate::{Error, Key, Session};
+
+pub use config::CacheConfig;
+pub(crate) use entry::Size;
+pub use health::Health;
+pub(crate) use listener::Listener;
+
+use counters::Counters;
+use entry::{Entry, Read, Server, Visit, cacheable_columns};
+use freshness::{Freshness, Moment};
+use health::State;
+use shelf::{Load, Loaded, Name, Shelf, Watching};
+
+pub(crate) struct Cache {
+    /// The same sessions without a cache.
+    store: Store,
+    shelf: Arc<Shelf>,
+    freshness: Freshness,
+    counters: Counters,
+    max_data_bytes: usize,
+    /// The server that the listener is connected to; what comes from another is not kept.
+    server: Mutex<Option<SystemTime>>,
+    state: tokio::sync::watch::Sender<State>,
+    /// Somebody wants to know now up to when all is known.
+    probe_wanted: Notify,
+    /// The pool has reached another server than the listener.
+    server_changed: Notify,
+}
+
+/// A cache, and the task that listens for it. That ends when this is dropped.
+pub(crate) struct Listening {
+    cache: Arc<Cache>,
+    task: JoinHandle<()>,
+}
+
+impl Listening {
+    /// To be called within the runtime in which to listen.
+    pub(crate) fn new(cache: Cache, listener: Listener, config: &CacheConfig) -> Self {
+        let cache = Arc::new(cache);
+        let run = listener::run(listener, Arc::clone(&cache), config.probe_interval());
+        Self {
+            task: tokio::spawn(run),
+            cache,
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl std::ops::Deref for Listening {
+    type Target = Arc<Cache>;
+
+    fn deref(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+}
+
+impl Cache {
+    pub(crate) fn new(pool: Pool, statements: Statements, config: &CacheConfig) -> Self {
+        Self {
+            store: Store::uncached(pool, statements),
+            shelf: Arc::new(Shelf::new(config)),
+            freshness: Freshness::new(config.max_staleness),
+            counters: Counters::new(),
+            max_data_bytes: config.max_data_bytes,
+            server: Mutex::new(None),
+            state: tokio::sync::watch::Sender::new(State::default()),
+            probe_wanted: Notify::new(),
+            server_changed: Notify::new(),
+        }
+    }
+
+    pub(crate) async fn load(self: &Arc<Self>, key: &Key) -> Result<Option<Arc<Session>>, Error> {
+        let Some(name) = name(key) else {
+            return Ok(None);
+        };
+        let now = self.freshness.now();
+        if let Some(known) = self.look_up(&name, now) {
+            return Ok(known.map(|entry| Arc::clone(&entry.session)));
+        }
+        let entry = self.fetch(key, name, now).await?;
+        Ok(entry.map(|entry| Arc::clone(&entry.session)))
+    }
+
+    pub(crate) async fn resume(
+        self: &Arc<Self>,
+        key: &Key,
+        ip: Option<IpAddr>,
+        user_agent: Option<&str>,
+    ) -> Result<Option<Arc<Session>>, Error> {
+        let Some(name) = name(key) else {
+            return Ok(None);
+        };
+        let now = self.freshness.now();
+        let known = match self.look_up(&name, now) {
+            Some(known) => known,
+            None if self.freshness.suffices(now) => self.fetch(key, name, now).await?,
+            // The server's time isn't known either, and so not whether a visit is due.
+            None => return self.store.resume_uncached(key, ip, user_agent).await,
+        };
+        let Some(entry) = known else {
+            return Ok(None);
+        };
+        let server_time = self.freshness.server_time(now);
+        match entry.visit(ip, user_agent, server_time) {
+            Visit::Moved => self.record_visit(key, name, ip, user_agent, &entry).await,
+            Visit::Due if entry.claim_visit(server_time) => {
+                self.record_visit(key, name, ip, user_agent, &entry).await
+            }
+            Visit::Due | Visit::Known => Ok(Some(Arc::clone(&entry.session))),
+        }
+    }
+
+    /// What the cache can say of this key: a live session, or surely none, or nothing at all.
+    #[inline]
+    fn look_up(&self, name: &Name, now: Moment) -> Option<Option<Arc<Entry>>> {
+        // Before the shelf is looked at: an announcement takes off what it names, and then counts as known.
+        if !self.freshness.suffices(now) {
+            self.counters.bypassed.increment(1);
+            return None;
+        }
+        if let Some(entry) = self.shelf.get(name)
+            && entry.is_alive(self.freshness.server_time(now))
+        {
+            self.counters.hits.increment(1);
+            return Some(Some(entry));
+        }
+        if self.shelf.is_absent(name, now) {
+            self.counters.negative_hits.increment(1);
+            return Some(None);
+        }
+        self.counters.misses.increment(1);
+        None
+    }
+
+    /// From the database, together with all who want the same.
+    async fn fetch(
+        self: &Arc<Self>,
+        key: &Key,
+        name: Name,
+        now: Moment,
+    ) -> Result<Option<Arc<Entry>>, Error> {
+        let load = self
+            .shelf
+            .load(name, now, |watching| self.begin_load(key, name, watching));
+        match load.await {
+            Ok(entry) => Ok(entry),
+            Err(error) => {
+                let mine = error.lock().ok().and_then(|mut error| error.take());
+                match mine {
+                    Some(error) => Err(error),
+                    None => self.read_for(key, name).await,
+                }
+            }
+        }
+    }
+
+    fn begin_load(self: &Arc<Self>, key: &Key, name: Name, watching: Watching) -> Load {
+        let (cache, key) = (Arc::clone(self), key.clone());
+        async move {
+            let loaded: Loaded = match cache.read(&key).await {
+                Ok(Some(read)) => Ok(Some(cache.keep(&watching, name, read))),
+                Ok(None) => {
+                    cache.shelf.put_absence(&watching);
+                    Ok(None)
+                }
+                Err(error) => Err(Arc::new(Mutex::new(Some(error)))),
+            };
+            loaded
+        }
+        .boxed()
+        .shared()
+    }
+
+    /// For one request alone, whose load went wrong under another one's hands.
+    async fn read_for(
+        self: &Arc<Self>,
+        key: &Key,
+        name: Name,
+    ) -> Result<Option<Arc<Entry>>, Error> {
+        let watching = self.shelf.watch(name, self.freshness.now());
+        let read = self.read(key).await?;
+        Ok(read.map(|read| self.keep(&watching, name, read)))
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<Read>, Error> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            cacheable_columns!(),
+            " FROM qsessions.load_for_cache(key => $1::text)"
+        );
+        let parameters: &[Parameter<'_>] = &[(&key.argument(), Type::TEXT)];
+        self.store.optional_row(SQL, parameters).await
+    }
+
+    /// Records a visit, and lets what is known of the session follow.
+    async fn record_visit(
+        &self,
+        key: &Key,
+        name: Name,
+        ip: Option<IpAddr>,
+        user_agent: Option<&str>,
+        known: &Entry,
+    ) -> Result<Option<Arc<Session>>, Error> {
+        let watching = self.shelf.watch(name, self.freshness.now());
+        let seen = self.store.resume_for_cache(key, ip, user_agent).await?;
+        let Some((session, data_bytes, server_started_at)) = seen else {
+            self.shelf.drop_session(name.id);
+            return Ok(None);
+        };
+        let read = Read {
+            session,
+            data_bytes,
+            visits: known.visits(),
+            server: Server {
+                started_at: server_started_at,
+                is_standby: false,
+            },
+        };
+        let entry = self.keep(&watching, name, read);
+        Ok(Some(Arc::clone(&entry.session)))
+    }
+
+    /// Keeps what was read, if it may be kept.
+    fn keep(&self, watching: &Watching, name: Name, read: Read) -> Arc<Entry> {
+        let entry = Arc::new(Entry::new(
+            read.session,
+            name.digest,
+            watching.generation(),
+            read.visits,
+        ));
+        let kept = self.is_from_our_server(read.server)
+            && read.data_bytes <= self.max_data_bytes
+            && self.shelf.put(watching, &entry);
+        if !kept {
+            self.counters.fills_dropped.increment(1);
+        }
+        entry
+    }
+
+    fn is_from_our_server(&self, server: Server) -> bool {
+        let ours = *lock(&self.server);
+        if server.is_standby || ours.is_none() {
+            // A standby is behind, and what it has to say is old already.
+            return false;
+        }
+        let same = ours == Some(server.started_at);
+        if !same {
+            self.server_changed.notify_one();
+        }
+        same
+    }
+
+    /// Drops a session that was changed through this store; see [`Change`].
+    pub(crate) fn drop_session(&self, id: Uuid) {
+        self.shelf.drop_session(id);
+    }
+
+    /// For a key that may get a session now.
+    pub(crate) fn drop_key(&self, key: &Key) {
+        if let Some(name) = name(key) {
+            self.shelf.drop_session(name.id);
+            self.shelf.drop_absence(&name);
+        }
+    }
+
+    /// Waits until all is known that was committed before now, or until nothing older can be answered any more.
+    pub(crate) async fn catch_up(&self) {
+        let now = self.freshness.now();
+        let mut state = self.state.subscribe();
+        self.probe_wanted.notify_one();
+        let known = state.wait_for(|state| !state.is_listening || self.freshness.reaches(now));
+        let patience = self.freshness.max_staleness();
+        if tokio::time::timeout(patience, known).await.is_err() {
+            self.shelf.drop_all();
+        }
+    }
+
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        let mut state = self.state.subscribe();
+        // The sender is a part of self, so that it can't be gone.
+        let Ok(state) = state
+            .wait_for(|state| state.is_serving || state.is_hopeless)
+            .await
+        else {
+            return Ok(());
+        };
+        match &state.trouble {
+            Some(message) if !state.is_serving => Err(Error::Listener {
+                message: message.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let now = self.freshness.now();
+        let serving = self.freshness.suffices(now);
+        let trouble = self.state.borrow().trouble.clone();
+        Health {
+            serving,
+            staleness: self.freshness.staleness(now),
+            trouble: trouble.or_else(|| {
+                (!serving).then(|| "no probe has come back within max_staleness".to_owned())
+            }),
+            sessions: self.shelf.len(),
+        }
+    }
+}
+
+/// The name of the session of a key, unless no session can have it.
+#[inline]
+fn name(key: &Key) -> Option<Name> {
+    let (id, digest) = key.identify()?;
+    Some(Name { id, digest })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,394 @@
+//! The connection that hears of changes.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::types::Type;
+use tokio_postgres::{AsyncMessage, Client, Config, Notification, Socket};
+use uuid::Uuid;
+
+use super::Cache;
+use super::entry::micros;
+use super::freshness::Moment;
+use super::health::State;
+use crate::wire::past_instant;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long it may take until an announcement of the pool's server is heard for the first time. The
+/// server may have to start its announcer, again if need be.
+const FIRST_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How to connect: with the caller's configuration and his TLS.
+pub(crate) struct Listener {
+    connect: Box<
+        dyn Fn() -> BoxFuture<'static, Result<Connection, tokio_postgres::Error>> + Send + Sync,
+    >,
+}
+
+/// Aborts the task that serves it when it is dropped.
+struct Connection {
+    client: Client,
+    notifications: UnboundedReceiver<Notification>,
+    served: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.served.abort();
+    }
+}
+
+impl Listener {
+    pub(crate) fn new<T>(config: Config, tls: T) -> Self
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        T::Stream: Send,
+        T::TlsConnect: Send,
+        <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
+    {
+        Self {
+            connect: Box::new(move || Box::pin(connect(config.clone(), tls.clone()))),
+        }
+    }
+}
+
+async fn connect<T>(config: Config, tls: T) -> Result<Connection, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket> + Send,
+    T::Stream: Send + 'static,
+{
+    let (client, mut connection) = config.connect(tls).await?;
+    let (sender, notifications) = unbounded_channel();
+    let served = tokio::spawn(async move {
+        // Its end closes the channel, and that tells.
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(notification) = message
+                && sender.send(notification).is_err()
+            {
+                return;
+            }
+        }
+    });
+    Ok(Connection {
+        client,
+        notifications,
+        served,
+    })
+}
+
+/// Why nothing is heard any more.
+struct Trouble {
+    message: String,
+    /// Whether it will be the same the next time.
+    is_hopeless: bool,
+}
+
+impl Trouble {
+    fn passing(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            is_hopeless: false,
+        }
+    }
+
+    fn lasting(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            is_hopeless: true,
+        }
+    }
+}
+
+impl Trouble {
+    fn of_the_pool(error: crate::Error) -> Self {
+        let Self {
+            message,
+            is_hopeless,
+        } = match error {
+            crate::Error::Database(error) => error.into(),
+            other => Self::passing(other.to_string()),
+        };
+        Self {
+            message: format!("the pool can't announce: {message}"),
+            is_hopeless,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Trouble {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // What the server says of a statement it will say again, but not that it is starting, stopping, or has too many
+        // connections.
+        let is_hopeless = error.code().is_some_and(|code| {
+            let class = &code.code()[..2];
+            !matches!(class, "08" | "53" | "57" | "58" | "XX" | "40" | "25")
+        });
+        Self {
+            message: crate::Error::from(error).to_string(),
+            is_hopeless,
+        }
+    }
+}
+
+/// Listens, again and again, until it is aborted.
+pub(super) async fn run(listener: Listener, cache: Arc<Cache>, probe_interval: Duration) {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let began = Instant::now();
+        let trouble = match listen(&listener, &cache, probe_interval).await {
+            Ok(never) => match never {},
+            Err(trouble) => trouble,
+        };
+        cache.shelf.close();
+        cache.freshness.lost();
+        tracing::warn!(trouble = %trouble.message, "sessions are not cached: nothing is heard of their changes");
+        cache.state.send_replace(State {
+            is_listening: false,
+            is_serving: false,
+            trouble: Some(trouble.message),
+            is_hopeless: trouble.is_hopeless,
+        });
+        if began.elapsed() > LONGEST_PAUSE {
+            pause = SHORTEST_PAUSE;
+        }
+        // Processes that lost the same server shall not all come back at once.
+        sleep(pause.mul_f64(0.5 + 0.5 * random_fraction())).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn random_fraction() -> f64 {
+    f64::from(Uuid::new_v4().as_bytes()[0]) / 255.0
+}
+
+enum Never {}
+
+/// From the connection to its end.
+async fn listen(
+    listener: &Listener,
+    cache: &Arc<Cache>,
+    probe_interval: Duration,
+) -> Result<Never, Trouble> {
+    let mut connection = timeout(CONNECT_TIMEOUT, (listener.connect)())
+        .await
+        .map_err(|_| Trouble::passing("the listening connection can't be made: timeout"))??;
+    let channel = timeout(CONNECT_TIMEOUT, begin_listening(&connection.client, cache))
+        .await
+        .map_err(|_| Trouble::passing("the listening connection doesn't answer"))??;
+    let mut ears = Ears {
+        cache,
+        channel,
+        probes: VecDeque::new(),
+    };
+    cache.state.send_modify(|state| state.is_listening = true);
+    // What is read from now on will be named if it changes.
+    cache.shelf.open();
+    hear_the_pool(cache, &mut connection, &mut ears).await?;
+    cache.state.send_replace(State {
+        is_listening: true,
+        is_serving: true,
+        trouble: None,
+        is_hopeless: false,
+    });
+    tracing::info!(channel = %ears.channel, "sessions are cached");
+    hear_on(cache, &mut connection, &mut ears, probe_interval).await
+}
+
+/// The channel that is listened to.
+async fn begin_listening(client: &Client, cache: &Cache) -> Result<String, Trouble> {
+    let asked = cache.freshness.now();
+    let row = client
+        .query_typed_one(
+            "SELECT qsessions.invalidation_channel(), pg_catalog.pg_postmaster_start_time(), \
+             pg_catalog.clock_timestamp(), pg_catalog.pg_is_in_recovery()",
+            &[],
+        )
+        .await?;
+    let read =
+        |column| past_instant(&row, column).map_err(|error| Trouble::lasting(error.to_string()));
+    let (started_at, clock): (SystemTime, SystemTime) = (read(1)?, read(2)?);
+    if row.get(3) {
+        return Err(Trouble::passing(
+            "the listening connection leads to a standby, where nothing is announced: give it the address of the primary",
+        ));
+    }
+    let channel: String = row.get(0);
+    client
+        .batch_execute(&format!("LISTEN \"{}\"", channel.replace('"', "\"\"")))
+        .await?;
+    *super::lock(&cache.server) = Some(started_at);
+    cache.freshness.server_clock(asked, micros(clock));
+    Ok(channel)
+}
+
+/// Has the pool announce something, and hears it: so the pool's changes are what is listened to.
+async fn hear_the_pool(
+    cache: &Arc<Cache>,
+    connection: &mut Connection,
+    ears: &mut Ears<'_>,
+) -> Result<(), Trouble> {
+    let probe = ears.new_probe();
+    let announced = cache.store.invalidate(probe);
+    let heard = async {
+        while !ears.has_heard(probe) {
+            let notification = connection
+                .notifications
+                .recv()
+                .await
+                .ok_or_else(connection_is_lost)?;
+            ears.hear(&notification);
+        }
+        Ok(())
+    };
+    tokio::pin!(heard);
+    tokio::select! {
+        // The announcement can be heard before its statement is known to be done.
+        result = &mut heard => return result,
+        result = announced => result.map_err(Trouble::of_the_pool)?,
+    }
+    timeout(FIRST_PROBE_TIMEOUT, heard).await.unwrap_or_else(|_| {
+        Err(Trouble::lasting(
+            "the listener doesn't hear what the pool announces: LISTEN needs a connection to the same server and database, \
+             and one of its own, not one through a pooler in transaction mode (give the listener the server's own address)",
+        ))
+    })
+}
+
+fn connection_is_lost() -> Trouble {
+    Trouble::passing("the listening connection was lost")
+}
+
+async fn hear_on(
+    cache: &Arc<Cache>,
+    connection: &mut Connection,
+    ears: &mut Ears<'_>,
+    probe_interval: Duration,
+) -> Result<Never, Trouble> {
+    let mut ticks = interval(probe_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let patience = (probe_interval * 8).max(Duration::from_secs(1));
+    let mut probing: Option<BoxFuture<'_, Result<(), Trouble>>> = None;
+    let Connection {
+        client,
+        notifications,
+        ..
+    } = connection;
+    loop {
+        let is_wanted = tokio::select! {
+            notification = notifications.recv() => {
+                ears.hear(&notification.ok_or_else(connection_is_lost)?);
+                continue;
+            }
+            result = async { probing.as_mut().expect("a probe is under way").await }, if probing.is_some() => {
+                result?;
+                probing = None;
+                continue;
+            }
+            () = cache.server_changed.notified() => {
+                return Err(Trouble::passing("the pool leads to another server than the listener"));
+            }
+            () = cache.probe_wanted.notified(), if probing.is_none() => true,
+            _ = ticks.tick() => false,
+        };
+        if ears.waits_longer_than(patience) {
+            return Err(Trouble::passing("the listening connection doesn't answer"));
+        }
+        if probing.is_none() && (is_wanted || !ears.waits_longer_than(Duration::ZERO)) {
+            let probe = ears.new_probe();
+            probing = Some(Box::pin(send_probe(client, cache, probe)));
+        }
+    }
+}
+
+/// Announces an id that no session has.
+async fn send_probe(client: &Client, cache: &Cache, probe: Uuid) -> Result<(), Trouble> {
+    let asked = cache.freshness.now();
+    let row = client
+        .query_typed_one(
+            "SELECT pg_catalog.clock_timestamp(), qsessions.invalidate(id => $1::uuid)",
+            &[(&probe, Type::UUID)],
+        )
+        .await?;
+    if let Ok(clock) = past_instant(&row, 0) {
+        cache.freshness.server_clock(asked, micros(clock));
+    }
+    Ok(())
+}
+
+/// What was heard, and what should be.
+struct Ears<'a> {
+    cache: &'a Cache,
+    channel: String,
+    /// Probes that were not heard yet, and when they were sent.
+    probes: VecDeque<(Uuid, Moment)>,
+}
+
+impl Ears<'_> {
+    fn new_probe(&mut self) -> Uuid {
+        let probe = Uuid::new_v4();
+        self.probes.push_back((probe, self.cache.freshness.now()));
+        probe
+    }
+
+    fn has_heard(&self, probe: Uuid) -> bool {
+        self.probes.iter().all(|(waiting, _)| *waiting != probe)
+    }
+
+    fn waits_longer_than(&self, time: Duration) -> bool {
+        let now = self.cache.freshness.now();
+        self.probes
+            .front()
+            .is_some_and(|(_, sent)| now.since(*sent) > time)
+    }
+
+    fn hear(&mut self, notification: &Notification) {
+        if notification.channel() != self.channel {
+            return;
+        }
+        let mut known_until = None;
+        let mut heard = 0;
+        for id in notification.payload().split(',') {
+            heard += 1;
+            match Uuid::try_parse(id) {
+                Ok(id) => known_until = self.hear_id(id).or(known_until),
+                // Everything; or what a later version may say, which is better taken for everything.
+                Err(_) => self.hear_everything(),
+            }
+        }
+        self.cache.counters.invalidations.increment(heard);
+        if let Some(sent) = known_until {
+            let freshness = &self.cache.freshness;
+            freshness.reached(sent);
+            let staleness = freshness.now().since(sent);
+            self.cache.counters.staleness.record(staleness);
+            // Wakes who waits for this.
+            self.cache.state.send_modify(|_| ());
+        }
+    }
+
+    /// When it was sent, if it was a probe of ours.
+    fn hear_id(&mut self, id: Uuid) -> Option<Moment> {
+        let Some(at) = self.probes.iter().position(|(probe, _)| *probe == id) else {
+            self.cache.shelf.drop_session(id);
+            return None;
+        };
+        // Those before it were swallowed by a "drop everything".
+        let (_, sent) = self.probes.drain(..=at).next_back()?;
+        Some(sent)
+    }
+
+    /// The probes that wait may be a part of it, and must not be waited for; others will come.
+    fn hear_everything(&mut self) {
+        self.cache.shelf.drop_all();
+        self.probes.clear();
+    }
+}
