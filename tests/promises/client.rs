@@ -78,7 +78,7 @@ async fn a_session_lives_from_create_to_logout() {
         3
     );
     assert_eq!(store.patch(&key, json!({"c": 3}), &["a"]).await.unwrap(), 4);
-    let data = store.load(&key).await.unwrap().unwrap().data;
+    let data = store.load(&key).await.unwrap().unwrap().data.clone();
     assert_eq!(data, json!({"b": 2, "c": 3}));
     assert!(
         store
