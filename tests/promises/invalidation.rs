@@ -72,10 +72,15 @@ async fn changes_are_announced_and_nothing_else(mut heard: Heard) {
         ),
         ("SELECT qsessions.load_session($1)", false),
         ("SELECT qsessions.resume_session($1)", false),
-        ("SELECT qsessions.set_expiry($1, ttl => '1 h')", false),
+        ("SELECT qsessions.set_expiry($1, ttl => '1 h')", true),
+        ("SELECT qsessions.set_expiry($1, ttl => '30 d')", false),
         (
-            "UPDATE qsessions.session SET last_seen_at = now(), expires_at = now() + interval '3 h' WHERE id = qsessions.session_id($1)",
+            "UPDATE qsessions.session SET last_seen_at = now(), expires_at = expires_at + interval '3 h' WHERE id = qsessions.session_id($1)",
             false,
+        ),
+        (
+            "UPDATE qsessions.session SET expires_at = now() WHERE id = qsessions.session_id($1)",
+            true,
         ),
         ("SELECT qsessions.save_session($1, '{}', 77)", false),
         ("SELECT qsessions.create_session() WHERE $1 <> ''", false),

@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod cache;
 mod client;
 mod common;
 mod concurrency;

@@ -8,10 +8,12 @@
 mod database;
 mod installation;
 mod process;
+mod proxy;
 mod server;
 
 pub use database::{Database, Users, shared};
 pub use installation::Installation;
+pub use proxy::Proxy;
 pub use server::{Server, ServerBuilder, StopMode, connect};
 
 /// What can go wrong while a server is set up.

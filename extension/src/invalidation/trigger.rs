@@ -7,8 +7,9 @@ use pgrx::prelude::*;
 use std::ffi::CStr;
 
 /// Columns that change with every visit. A cache reckons expiry by what it holds and reads again when its copy
-/// says dead, so these alone are not worth an announcement.
-const QUIET: [&CStr; 3] = [c"last_seen_at", c"expires_at", c"expires_hour"];
+/// says dead, so these alone are not worth an announcement; unless a session is to end earlier than its copies say.
+const QUIET: [&CStr; 3] = [c"last_seen_at", EXPIRES_AT, c"expires_hour"];
+const EXPIRES_AT: &CStr = c"expires_at";
 
 extension_sql!(
     r"
@@ -70,7 +71,7 @@ unsafe fn note(trigger: &pg_sys::TriggerData) {
             pg_sys::TRIGGER_EVENT_DELETE => pending::add(old.id()),
             pg_sys::TRIGGER_EVENT_UPDATE => {
                 let new = Row::read(trigger.tg_newtuple, description);
-                if old.differs_from(&new) {
+                if new.is_news_after(&old) {
                     pending::add(old.id());
                     if new.id() != old.id() {
                         pending::add(new.id());
@@ -121,12 +122,22 @@ impl Row<'_> {
         unsafe { *self.values[column].cast_mut_ptr::<Id>() }
     }
 
-    /// Whether a column that caches hold has another value. A value that is stored in another form
+    /// Whether caches that hold the old row must drop it. A value that is stored in another form
     /// (compressed anew, say) counts as another: one announcement too many does no harm.
-    fn differs_from(&self, other: &Self) -> bool {
+    fn is_news_after(&self, old: &Self) -> bool {
         (0..self.values.len()).any(|column| {
-            !self.same(other, column) && !QUIET.contains(&name(&self.attributes[column]))
+            let name = name(&self.attributes[column]);
+            !self.same(old, column)
+                && (!QUIET.contains(&name) || name == EXPIRES_AT && self.is_less(old, column))
         })
+    }
+
+    /// Whether an instant is an earlier one than in the other row.
+    fn is_less(&self, other: &Self, column: usize) -> bool {
+        let is_instant = self.attributes[column].atttypid == pg_sys::TIMESTAMPTZOID;
+        let instant = |row: &Self| row.values[column].value() as i64;
+        // Of what is no instant nobody knows what it means.
+        !is_instant || self.nulls[column] || other.nulls[column] || instant(self) < instant(other)
     }
 
     fn same(&self, other: &Self, column: usize) -> bool {

@@ -1,0 +1,149 @@
+//! What the database is spared.
+
+use super::{Cached, data, new, until};
+use qsessions::{CacheConfig, Key};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cached_session_costs_the_database_nothing() {
+    let cached = Cached::new().await;
+    let key = cached.begin().await.key;
+    let hits = cached.count("hits");
+    let (_, statements) = cached
+        .statements(async {
+            for _ in 0..100 {
+                assert_eq!(data(&cached.store, &key).await, Some(json!({"n": 1})));
+                assert!(cached.store.exists(&key).await.unwrap());
+                assert!(
+                    cached
+                        .store
+                        .resume(&key, None, None)
+                        .await
+                        .unwrap()
+                        .is_some()
+                );
+            }
+        })
+        .await;
+    assert_eq!(statements, 0);
+    assert_eq!(cached.count("hits"), hits + 300);
+    assert!(cached.store.health().serving);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_a_session_is_asked_for_once() {
+    let cached = Cached::new().await;
+    let made_up = Key::from("a key that somebody has made up");
+    let (_, statements) = cached
+        .statements(async {
+            for _ in 0..100 {
+                assert_eq!(data(&cached.store, &made_up).await, None);
+            }
+        })
+        .await;
+    // Once, or once more if a hundred loads take longer than it is remembered.
+    assert!((1..100).contains(&statements), "{statements}");
+    assert!(cached.count("negative_hits") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_can_be_no_key_is_not_asked_for() {
+    let cached = Cached::new().await;
+    let texts = ["", "short", "with\0nul in it", &"x".repeat(513)].map(Key::from);
+    let (_, statements) = cached
+        .statements(async {
+            for text in &texts {
+                assert_eq!(data(&cached.store, text).await, None);
+                assert!(
+                    cached
+                        .store
+                        .resume(text, None, None)
+                        .await
+                        .unwrap()
+                        .is_none()
+                );
+            }
+        })
+        .await;
+    assert_eq!(statements, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_had_no_session_gets_one() {
+    let cached = Cached::new().await;
+    let (mine, theirs) = (
+        Key::from("key of my own choice"),
+        Key::from("key of their choice"),
+    );
+    assert_eq!(data(&cached.store, &mine).await, None);
+    assert_eq!(data(&cached.store, &theirs).await, None);
+    cached.store.create(new().key(mine.clone())).await.unwrap();
+    assert_eq!(data(&cached.store, &mine).await, Some(json!({"n": 1})));
+    // Another process's is found when what was remembered has been forgotten.
+    cached
+        .other
+        .create(new().key(theirs.clone()))
+        .await
+        .unwrap();
+    until(async || data(&cached.store, &theirs).await.is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_made_up_keys_drives_out_no_session() {
+    let cached = Cached::with(CacheConfig {
+        capacity: 10,
+        negative_capacity: 10,
+        ..CacheConfig::default()
+    })
+    .await;
+    let key = cached.begin().await.key;
+    for n in 0..200 {
+        let made_up = Key::from(format!("made-up key number {n}"));
+        assert_eq!(data(&cached.store, &made_up).await, None);
+    }
+    let (_, statements) = cached.statements(data(&cached.store, &key)).await;
+    assert_eq!(statements, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_secret_for_a_cached_session_is_no_key_to_it() {
+    let cached = Cached::new().await;
+    let session = cached.begin().await;
+    let secret = session.key.expose();
+    let guess = Key::from(format!(
+        "{}{}",
+        &secret[..47],
+        if secret.ends_with('A') { 'B' } else { 'A' }
+    ));
+    assert_eq!(data(&cached.store, &guess).await, None);
+    assert_eq!(
+        data(&cached.store, &session.key).await,
+        Some(json!({"n": 1}))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_another_process_has_just_given_out_is_good_at_once() {
+    let cached = Cached::new().await;
+    let session = cached.begin().await;
+    // That the old one is cached must not stand in the way, nor that nothing is heard.
+    cached.listener.keep_answers();
+    let rotated = cached.other.rotate_key(&session.key).await.unwrap();
+    assert_eq!(data(&cached.store, &rotated).await, Some(json!({"n": 1})));
+    cached.listener.release();
+    cached.store.catch_up().await;
+    assert_eq!(data(&cached.store, &session.key).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_with_too_much_data_is_loaded_but_not_kept() {
+    let cached = Cached::with(CacheConfig {
+        max_data_bytes: 1000,
+        ..CacheConfig::default()
+    })
+    .await;
+    let large = json!({"text": "x".repeat(1000)});
+    let session = cached.other.create(new().data(&large)).await.unwrap();
+    assert_eq!(data(&cached.store, &session.key).await, Some(large));
+    assert!(!cached.is_cached(&session.key).await);
+}

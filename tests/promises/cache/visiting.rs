@@ -1,0 +1,119 @@
+//! Visits are recorded when they are due, and only then.
+
+use super::{Cached, new};
+use futures_util::future::join_all;
+use qsessions::Key;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
+
+async fn begun(cached: &Cached) -> Key {
+    let visitor = new()
+        .ip(HOME)
+        .user_agent("curl/8.5.0")
+        .idle_timeout(Duration::from_secs(3600));
+    cached.other.create(visitor).await.unwrap().key
+}
+
+async fn resumed(
+    cached: &Cached,
+    key: &Key,
+    ip: IpAddr,
+    agent: &str,
+) -> (Arc<qsessions::Session>, u64) {
+    let (session, statements) = cached
+        .statements(cached.store.resume(key, Some(ip), Some(agent)))
+        .await;
+    (session.unwrap().expect("it is alive"), statements)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visit_from_where_the_last_one_came_from_is_not_recorded_again() {
+    let cached = Cached::new().await;
+    let key = begun(&cached).await;
+    let (first, statements) = resumed(&cached, &key, HOME, "curl/8.5.0").await;
+    assert_eq!(statements, 1);
+    let (second, statements) = resumed(&cached, &key, HOME, "curl/8.5.0").await;
+    assert_eq!(statements, 0);
+    assert_eq!(first, second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visit_from_elsewhere_is_recorded_at_once_and_known() {
+    let cached = Cached::new().await;
+    let key = begun(&cached).await;
+    resumed(&cached, &key, HOME, "curl/8.5.0").await;
+    let (moved, statements) = resumed(&cached, &key, AWAY, "curl/8.5.0").await;
+    assert_eq!((moved.ip, statements), (Some(AWAY), 1));
+    let (agent, _) = resumed(&cached, &key, AWAY, "curl/8.6.0").await;
+    assert_eq!(agent.user_agent.as_deref(), Some("curl/8.6.0"));
+    let stored = cached.other.load(&key).await.unwrap().unwrap();
+    assert_eq!(*stored, *agent);
+    cached.store.catch_up().await;
+    cached.store.load(&key).await.unwrap();
+    let (again, statements) = resumed(&cached, &key, AWAY, "curl/8.6.0").await;
+    assert_eq!((again, statements), (agent, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visit_that_is_due_is_recorded_once_and_moves_the_expiry() {
+    let cached = Cached::new().await;
+    let key = begun(&cached).await;
+    let client = cached.client().await;
+    client
+        .batch_execute(
+            "UPDATE qsessions.session
+             SET last_seen_at = now() - interval '10 minutes', expires_at = now() + interval '50 minutes'",
+        )
+        .await
+        .unwrap();
+    cached.store.catch_up().await;
+    let before = cached.store.load(&key).await.unwrap().unwrap();
+    let visit = || cached.store.resume(&key, Some(HOME), Some("curl/8.5.0"));
+    let (visits, statements) = cached.statements(join_all((0..20).map(|_| visit()))).await;
+    assert_eq!(statements, 1);
+    assert!(visits.into_iter().all(|visit| visit.unwrap().is_some()));
+    let after = cached.store.load(&key).await.unwrap().unwrap();
+    assert!(after.last_seen_at > before.last_seen_at);
+    assert!(after.expires_at > before.expires_at);
+    assert_eq!(*after, *cached.other.load(&key).await.unwrap().unwrap());
+    let (_, statements) = resumed(&cached, &key, HOME, "curl/8.5.0").await;
+    assert_eq!(statements, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_the_server_cuts_is_the_same_agent() {
+    let cached = Cached::new().await;
+    let long = "x".repeat(600);
+    let key = cached
+        .other
+        .create(new().ip(HOME).user_agent(&long))
+        .await
+        .unwrap()
+        .key;
+    resumed(&cached, &key, HOME, &long).await;
+    let (session, statements) = resumed(&cached, &key, HOME, &long).await;
+    assert_eq!(session.user_agent.as_deref(), Some(&long[..512]));
+    assert_eq!(statements, 0);
+    // Shorter than what is kept, so that it was not cut: another one.
+    let (session, statements) = resumed(&cached, &key, HOME, &long[..511]).await;
+    assert_eq!(session.user_agent.as_deref(), Some(&long[..511]));
+    assert_eq!(statements, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visit_to_a_session_that_has_just_ended_finds_none() {
+    let cached = Cached::new().await;
+    let key = begun(&cached).await;
+    resumed(&cached, &key, HOME, "curl/8.5.0").await;
+    cached.listener.keep_answers();
+    assert!(cached.other.logout(&key).await.unwrap());
+    // It is due, so that the database is asked.
+    let visit = cached.store.resume(&key, Some(AWAY), None).await.unwrap();
+    assert!(visit.is_none());
+    assert!(cached.store.load(&key).await.unwrap().is_none());
+    cached.listener.release();
+}
