@@ -3,7 +3,7 @@
 use crate::{Result, Server};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -27,8 +27,15 @@ struct State {
     kept_back: watch::Sender<u64>,
     /// Goes up with each cut; a connection lives as long as it stays.
     cuts: watch::Sender<u64>,
-    connections: AtomicUsize,
+    connections: watch::Sender<Connections>,
     executed: AtomicU64,
+}
+
+/// How many there have been.
+#[derive(Clone, Copy, Debug, Default)]
+struct Connections {
+    begun: u64,
+    ended: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,7 +58,7 @@ impl Proxy {
             blocked: watch::Sender::new(Blocked::default()),
             kept_back: watch::Sender::new(0),
             cuts: watch::Sender::new(0),
-            connections: AtomicUsize::new(0),
+            connections: watch::Sender::new(Connections::default()),
             executed: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
@@ -100,15 +107,20 @@ impl Proxy {
         self.state.blocked.send_replace(Blocked::default());
     }
 
-    /// Ends all connections.
-    pub fn cut(&self) {
-        self.state.cuts.send_modify(|cuts| *cuts += 1);
+    /// Ends all connections, with what was kept back of them.
+    pub async fn cut(&self) {
+        let mut connections = self.state.connections.subscribe();
+        let begun = connections.borrow_and_update().begun;
+        self.state.cut();
+        // The sender is a part of this.
+        let _ = connections.wait_for(|now| now.ended >= begun).await;
     }
 
     /// Whether there are connections.
     #[must_use]
     pub fn is_used(&self) -> bool {
-        self.state.connections.load(Ordering::SeqCst) > 0
+        let connections = *self.state.connections.borrow();
+        connections.begun > connections.ended
     }
 
     /// How many pieces of answers have been kept back so far.
@@ -134,7 +146,13 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.cut();
+        self.state.cut();
+    }
+}
+
+impl State {
+    fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 }
 
@@ -146,7 +164,6 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 
 async fn carry(client: TcpStream, state: Arc<State>) {
     let mut cuts = state.cuts.subscribe();
-    cuts.mark_unchanged();
     let _ = client.set_nodelay(true);
     // A server that is down refuses: so does this, by its end.
     let Ok(server) = UnixStream::connect(&state.socket).await else {
@@ -154,13 +171,17 @@ async fn carry(client: TcpStream, state: Arc<State>) {
     };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    state.connections.fetch_add(1, Ordering::SeqCst);
+    state
+        .connections
+        .send_modify(|connections| connections.begun += 1);
     tokio::select! {
         _ = questions(from_client, to_server, &state) => {}
         _ = answers(from_server, to_client, &state) => {}
         _ = cuts.changed() => {}
     }
-    state.connections.fetch_sub(1, Ordering::SeqCst);
+    state
+        .connections
+        .send_modify(|connections| connections.ended += 1);
 }
 
 async fn questions(

@@ -113,7 +113,7 @@ async fn a_load_that_an_outage_of_the_listener_overtakes_is_not_kept() {
     let cached = Cached::new().await;
     let session = cached.other.create(new()).await.unwrap();
     load_across(&cached, &session.key, async {
-        cached.listener.cut();
+        cached.listener.cut().await;
         super::until(async || !cached.store.health().serving).await;
         cached
             .other
@@ -230,8 +230,7 @@ async fn an_error_goes_to_each_who_waits_and_is_not_kept() {
         async move { join_all((0..3).map(|_| store.load(&key))).await }
     });
     cached.pool.answer_is_kept(before).await;
-    cached.pool.cut();
-    super::until(async || !cached.pool.is_used()).await;
+    cached.pool.cut().await;
     cached.pool.release();
     let loads = loads.await.unwrap();
     let failed = loads

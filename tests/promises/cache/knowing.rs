@@ -77,7 +77,7 @@ async fn what_changed_while_the_listener_was_cut_off_is_not_given_afterwards() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let gone = cached.begin().await;
-    cached.listener.cut();
+    cached.listener.cut().await;
     until(async || !cached.store.health().serving).await;
     cached
         .other
