@@ -20,7 +20,7 @@ use tokio_postgres::{Client, Config, NoTls};
 /// A process that caches, another one, and what lies between the first one and the server.
 struct Cached {
     database: Database,
-    /// Has the cache. Its pool has one connection.
+    /// Has the cache. Its pool has two connections, and begins with one.
     store: Store,
     /// Changes sessions without the first one's doing.
     other: Store,
@@ -42,7 +42,7 @@ impl Cached {
         let listener = Proxy::to(database.server()).await.unwrap();
         let recorder = DebuggingRecorder::new();
         let counters = recorder.snapshotter();
-        let builder = Store::builder(pool_to(&pool.config(&database.config()), 1))
+        let builder = Store::builder(pool_to(&pool.config(&database.config()), 2))
             .cache(config)
             .listener(listener.config(&database.config()), NoTls);
         let store = metrics::with_local_recorder(&recorder, || builder.build().unwrap());

@@ -38,10 +38,11 @@ struct Connections {
     ended: u64,
 }
 
+/// Connections are counted from one; those up to a number are blocked.
 #[derive(Clone, Copy, Debug, Default)]
 struct Blocked {
-    questions: bool,
-    answers: bool,
+    questions: u64,
+    answers: u64,
 }
 
 impl Proxy {
@@ -87,18 +88,19 @@ impl Proxy {
         self.port
     }
 
-    /// Keeps back what the server says, until [`release`](Self::release). The connections stay.
+    /// Keeps back what the server says on the connections that there are, until [`release`](Self::release).
     pub fn keep_answers(&self) {
+        let answers = self.state.connections.borrow().begun;
         self.state
             .blocked
-            .send_modify(|blocked| blocked.answers = true);
+            .send_modify(|blocked| blocked.answers = answers);
     }
 
-    /// Keeps back everything, as a network does that has lost a cable.
+    /// Keeps back everything, also on new connections, as a network does that has lost a cable.
     pub fn stall(&self) {
         self.state.blocked.send_replace(Blocked {
-            questions: true,
-            answers: true,
+            questions: u64::MAX,
+            answers: u64::MAX,
         });
     }
 
@@ -171,12 +173,14 @@ async fn carry(client: TcpStream, state: Arc<State>) {
     };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    state
-        .connections
-        .send_modify(|connections| connections.begun += 1);
+    let mut number = 0;
+    state.connections.send_modify(|connections| {
+        connections.begun += 1;
+        number = connections.begun;
+    });
     tokio::select! {
-        _ = questions(from_client, to_server, &state) => {}
-        _ = answers(from_server, to_client, &state) => {}
+        _ = questions(number, from_client, to_server, &state) => {}
+        _ = answers(number, from_server, to_client, &state) => {}
         _ = cuts.changed() => {}
     }
     state
@@ -185,6 +189,7 @@ async fn carry(client: TcpStream, state: Arc<State>) {
 }
 
 async fn questions(
+    number: u64,
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     state: &State,
@@ -197,7 +202,7 @@ async fn questions(
         if read == 0 {
             return Ok(());
         }
-        let _ = blocked.wait_for(|blocked| !blocked.questions).await;
+        let _ = blocked.wait_for(|blocked| blocked.questions < number).await;
         let executed = frames.count_executions(&buffer[..read]);
         state.executed.fetch_add(executed, Ordering::SeqCst);
         to.write_all(&buffer[..read]).await?;
@@ -205,6 +210,7 @@ async fn questions(
 }
 
 async fn answers(
+    number: u64,
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     state: &State,
@@ -216,10 +222,10 @@ async fn answers(
         if read == 0 {
             return Ok(());
         }
-        if blocked.borrow_and_update().answers {
+        if blocked.borrow_and_update().answers >= number {
             state.kept_back.send_modify(|pieces| *pieces += 1);
         }
-        let _ = blocked.wait_for(|blocked| !blocked.answers).await;
+        let _ = blocked.wait_for(|blocked| blocked.answers < number).await;
         to.write_all(&buffer[..read]).await?;
     }
 }
