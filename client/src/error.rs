@@ -131,6 +131,15 @@ impl fmt::Debug for Error {
     }
 }
 
+/// What the server can't know.
+fn hint(code: &str) -> Option<&'static str> {
+    // Another client's statement has the name, or the connection that had it has become another one.
+    let statement_is_lost = ["26000", "42P05"].contains(&code);
+    statement_is_lost.then_some(
+        "Behind a pooler in transaction mode, build the store with unnamed_statements().",
+    )
+}
+
 struct Hint<'a>(Option<&'a str>);
 
 impl fmt::Display for Hint<'_> {
@@ -154,7 +163,8 @@ impl fmt::Display for Root<'_> {
         match root.downcast_ref::<DbError>() {
             Some(error) => {
                 let (message, code) = (error.message(), error.code().code());
-                write!(f, "{message} (SQLSTATE {code}){}", Hint(error.hint()))
+                let hint = error.hint().or_else(|| hint(code));
+                write!(f, "{message} (SQLSTATE {code}){}", Hint(hint))
             }
             None => write!(f, "{root}"),
         }

@@ -47,7 +47,11 @@ impl Installation {
     /// who tests must not decide how a server behaves.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.bin.join(program));
+        self.run_as_server(Command::new(self.bin.join(program)))
+    }
+
+    /// Any program, as [`command`](Self::command) runs those of PostgreSQL.
+    pub(crate) fn run_as_server(&self, mut command: Command) -> Command {
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")

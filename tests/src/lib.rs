@@ -7,12 +7,14 @@
 
 mod database;
 mod installation;
+mod pgbouncer;
 mod process;
 mod proxy;
 mod server;
 
 pub use database::{Database, Users, shared};
 pub use installation::Installation;
+pub use pgbouncer::PgBouncer;
 pub use proxy::Proxy;
 pub use server::{Server, ServerBuilder, StopMode, connect};
 

@@ -10,7 +10,8 @@ use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 use tokio_postgres::{Client, Config, NoTls};
 
-const SUPERUSER: &str = "postgres";
+pub(crate) const SUPERUSER: &str = "postgres";
+const DEFAULT_PORT: u16 = 5432;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a server is told to stop.
@@ -29,6 +30,7 @@ pub struct ServerBuilder {
     durable: bool,
     outlive: bool,
     folder: Option<PathBuf>,
+    tcp_port: Option<u16>,
 }
 
 impl ServerBuilder {
@@ -53,6 +55,14 @@ impl ServerBuilder {
     pub fn outlive(mut self) -> Self {
         self.outlive = true;
         self
+    }
+
+    /// Listens on a TCP port of this machine too. By default there is only the socket in its folder.
+    #[must_use]
+    pub fn tcp_port(mut self, port: u16) -> Self {
+        self.tcp_port = Some(port);
+        self.setting("listen_addresses", "localhost")
+            .setting("port", &port.to_string())
     }
 
     /// Keeps everything in this folder, which is made and must not exist yet.
@@ -103,6 +113,7 @@ impl ServerBuilder {
         let mut server = Server {
             installation,
             folder,
+            port: self.tcp_port.unwrap_or(DEFAULT_PORT),
             outlive: self.outlive,
             process: None,
         };
@@ -143,6 +154,7 @@ impl ServerBuilder {
         let mut server = Server {
             installation,
             folder,
+            port: self.tcp_port.unwrap_or(DEFAULT_PORT),
             outlive: self.outlive,
             process: None,
         };
@@ -156,6 +168,8 @@ impl ServerBuilder {
 pub struct Server {
     installation: Installation,
     folder: PathBuf,
+    /// Also a part of the socket's name.
+    port: u16,
     outlive: bool,
     process: Option<Child>,
 }
@@ -270,6 +284,7 @@ impl Server {
         let mut config = Config::new();
         config
             .host_path(&self.folder)
+            .port(self.port)
             .user(SUPERUSER)
             .dbname(database);
         config
@@ -343,7 +358,7 @@ pub async fn connect(config: &Config) -> Result<Client> {
 }
 
 /// Sockets have short paths, and the server's user must reach the folder: so it is in `/tmp`, closed to others.
-fn make_folder(installation: &Installation, wanted: Option<PathBuf>) -> Result<PathBuf> {
+pub(crate) fn make_folder(installation: &Installation, wanted: Option<PathBuf>) -> Result<PathBuf> {
     let folder = match wanted {
         Some(folder) => {
             fs::create_dir(&folder)?;
