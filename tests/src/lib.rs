@@ -27,3 +27,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The code in the guide to the cache compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/cache.md")]
+struct CacheGuide;
