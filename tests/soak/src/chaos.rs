@@ -51,7 +51,7 @@ pub async fn disturb(
     let mut mishaps = Mishaps::default();
     let mut restart_at = now() + rng.u64(3_000_000_000..6_000_000_000);
     loop {
-        let pause = Duration::from_millis(rng.u64(30..300));
+        let pause = Duration::from_millis(rng.u64(50..700));
         if now() + (pause.as_nanos() as Nanos) >= until {
             break;
         }
@@ -63,7 +63,7 @@ pub async fn disturb(
             server.start().await?;
             mishaps.restarts += 1;
             restart_at = now() + rng.u64(8_000_000_000..16_000_000_000);
-        } else if rng.u32(0..12) == 0 {
+        } else if rng.u32(0..14) == 0 {
             mishaps.announcers_ended += u32::from(end_announcer(server).await.unwrap_or(false));
         } else {
             disturb_a_way(ways, &mut rng, &mut mishaps);
@@ -117,7 +117,7 @@ fn disturb_a_way(ways: &[Ways], rng: &mut Rng, mishaps: &mut Mishaps) {
 
 /// On all connections, or on one. Some are cut at the end.
 fn for_a_while(proxy: Arc<Proxy>, flows: Flows, which: Option<usize>, rng: &mut Rng) {
-    let duration = Duration::from_millis(rng.u64(50..2500));
+    let duration = Duration::from_millis(rng.u64(50..1800));
     let is_cut = rng.u32(0..4) == 0;
     match which {
         Some(which) => proxy.set_one(which, flows),
