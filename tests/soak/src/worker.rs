@@ -136,7 +136,7 @@ impl Worker {
         while now() < until {
             self.operation(&mut rng).await;
             // So that the machine is not what it waits for.
-            tokio::time::sleep(Duration::from_micros(rng.u64(0..9_000))).await;
+            tokio::time::sleep(Duration::from_micros(rng.u64(0..5_000))).await;
         }
     }
 
@@ -145,8 +145,8 @@ impl Worker {
             return self.create(rng).await;
         };
         match rng.u32(0..10_000) {
-            0..8_600 => self.load(rng, &known).await,
-            8_600..9_000 => self.resume(rng, &known).await,
+            0..8_300 => self.load_often(rng, &known).await,
+            8_300..9_000 => self.resume(rng, &known).await,
             9_000..9_150 => self.save(rng, &known).await,
             9_150..9_220 => self.save_expecting(rng, &known).await,
             9_220..9_330 => self.patch(rng, &known).await,

@@ -29,6 +29,14 @@ pub(super) fn on_our_clock(instant: Option<SystemTime>) -> Nanos {
 }
 
 impl Worker {
+    /// As a page does that makes several requests.
+    pub(super) async fn load_often(&self, rng: &mut Rng, known: &Known) {
+        for _ in 0..rng.u32(1..10) {
+            self.load(rng, known).await;
+            tokio::time::sleep(Duration::from_micros(rng.u64(0..8_000))).await;
+        }
+    }
+
     pub(super) async fn load(&self, rng: &mut Rng, known: &Known) {
         let call = self.call("load");
         self.note_load(rng, call, known.hash(), self.store.load(&known.key))
