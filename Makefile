@@ -3,7 +3,7 @@
 
 export PG_MAJOR ?= 15
 
-.PHONY: help demo test lint install package bench clean
+.PHONY: help demo test soak lint install package bench clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
@@ -15,6 +15,9 @@ demo: ## See it work in a private PostgreSQL (KEEP=1 leaves the server running)
 
 test: ## Run every test
 	@scripts/test
+
+soak: ## Two minutes of processes with caches at random, checked (SOAK_SECONDS=…, SEED=…)
+	@scripts/soak
 
 lint: ## Run every check of the source
 	@scripts/lint

@@ -296,6 +296,7 @@ impl Cache {
     /// Waits until all is known that was committed before now, or until nothing older can be answered any more.
     pub(crate) async fn catch_up(&self) {
         let now = self.freshness.now();
+        self.shelf.read_anew_since(now);
         let mut state = self.state.subscribe();
         self.probe_wanted.notify_one();
         let known = state.wait_for(|state| !state.is_listening || self.freshness.reaches(now));

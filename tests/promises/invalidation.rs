@@ -349,6 +349,35 @@ async fn a_ring_that_overflows_says_so() {
 }
 
 #[tokio::test]
+async fn whoever_hears_an_id_has_heard_of_all_that_was_committed_before() {
+    let server = server_with_ring().await;
+    let mut heard = Heard::of(server.config("postgres")).await;
+    let pid = announcer(&mut heard).await;
+    while status(&heard.client, "announced").await == Some(0) {}
+    heard
+        .run("SELECT qsessions.create_session(user_id => 1) FROM generate_series(1, 1000)")
+        .await;
+    heard.announced().await;
+    // So that all of it is announced at once, in several notifications.
+    kill(pid, Signal::SIGSTOP).unwrap();
+    heard
+        .run("DELETE FROM qsessions.session WHERE user_id = 1")
+        .await;
+    let last = Uuid::nil();
+    row(&heard.client, "SELECT qsessions.invalidate($1)", &[&last]).await;
+    kill(pid, Signal::SIGCONT).unwrap();
+    let mut before = 0;
+    loop {
+        let payload = heard.payloads.recv().await.unwrap();
+        let ids: Vec<_> = payload.split(',').collect();
+        match ids.iter().position(|id| *id == last.to_string()) {
+            Some(place) => break assert_eq!(before + place, 1000),
+            None => before += ids.len(),
+        }
+    }
+}
+
+#[tokio::test]
 async fn databases_have_workers_of_their_own_which_stand_in_nobodys_way() {
     let server = server_with_ring().await;
     let mut first = Heard::of(server.config("postgres")).await;

@@ -15,6 +15,7 @@ mod server;
 pub use database::{Database, Users, shared};
 pub use installation::Installation;
 pub use pgbouncer::PgBouncer;
+pub use process::spawn;
 pub use proxy::Proxy;
 pub use server::{Server, ServerBuilder, StopMode, connect};
 

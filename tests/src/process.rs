@@ -16,7 +16,11 @@ type Request = (Command, Sender<std::io::Result<Child>>);
 ///
 /// The signal comes when the *thread* that started the program ends, and tests are threads; so one thread that never ends
 /// starts them all.
-pub(crate) fn spawn(mut command: Command, outlive: bool) -> Result<Child> {
+///
+/// # Errors
+///
+/// When it can't be started.
+pub fn spawn(mut command: Command, outlive: bool) -> Result<Child> {
     static STARTER: OnceLock<std::sync::Mutex<Sender<Request>>> = OnceLock::new();
 
     // SAFETY: prctl and setsid are plain system calls, which may be made between fork and exec.

@@ -13,6 +13,10 @@ impl Moment {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    pub(super) fn nanos(self) -> u64 {
+        self.0
+    }
+
     fn micros(self) -> i64 {
         (self.0 / 1000) as i64
     }

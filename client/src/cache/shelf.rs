@@ -45,6 +45,8 @@ pub(super) struct Shelf {
     generation: AtomicU64,
     /// Whether announcements are heard.
     is_open: AtomicBool,
+    /// Nobody gets what began to be read before this moment and isn't on the shelf.
+    read_since: AtomicU64,
 }
 
 /// Somebody reads a session.
@@ -102,6 +104,7 @@ impl Shelf {
             watches: std::array::from_fn(|_| Mutex::default()),
             generation: AtomicU64::new(0),
             is_open: AtomicBool::new(false),
+            read_since: AtomicU64::new(0),
         }
     }
 
@@ -115,9 +118,19 @@ impl Shelf {
 
     /// Whether this key had no session a moment ago.
     pub(super) fn is_absent(&self, name: &Name, now: Moment) -> bool {
-        self.absent
-            .get(&name.digest)
-            .is_some_and(|asked| now.since(asked) <= self.negative_ttl)
+        self.absent.get(&name.digest).is_some_and(|asked| {
+            now.since(asked) <= self.negative_ttl && self.is_recent_enough(asked)
+        })
+    }
+
+    /// From now on nobody gets what began to be read before this moment, unless it is on the shelf, from which announcements
+    /// take it: they name neither new sessions nor, while they aren't heard, any.
+    pub(super) fn read_anew_since(&self, moment: Moment) {
+        self.read_since.fetch_max(moment.nanos(), Ordering::SeqCst);
+    }
+
+    fn is_recent_enough(&self, began: Moment) -> bool {
+        began.nanos() >= self.read_since.load(Ordering::SeqCst)
     }
 
     /// About how many sessions there are.
@@ -190,7 +203,10 @@ impl Shelf {
     /// What was committed before this moment must be in what the load comes to, and no older one must be waited for
     /// than the cache would be allowed to give.
     fn can_be_joined(&self, watch: &Watch, name: &Name, now: Moment) -> bool {
-        watch.name == *name && !watch.is_named() && now.since(watch.began) <= self.max_staleness
+        watch.name == *name
+            && !watch.is_named()
+            && now.since(watch.began) <= self.max_staleness
+            && self.is_recent_enough(watch.began)
     }
 
     /// Watches a session that will be read in another way than by a load.

@@ -8,6 +8,7 @@ use pgrx::lwlock::PgLwLock;
 use pgrx::prelude::*;
 use pgrx::shmem::PGRXSharedMemory;
 use pgrx::{pg_shmem_init, pg_sys};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Entries of the ring: at 20 bytes each, 640 kB.
@@ -121,8 +122,10 @@ impl Ring {
         if ids.contains(&ALL) {
             return Changes::All;
         }
-        ids.sort_unstable();
-        ids.dedup();
+        // They keep their order: whoever hears an id has heard of all that was committed before, also where it takes
+        // several notifications.
+        let mut seen = HashSet::with_capacity(ids.len());
+        ids.retain(|id| seen.insert(*id));
         Changes::Some(ids)
     }
 }

@@ -1,7 +1,8 @@
 //! What the cache knows of changes, and what it does when it can't know.
 
 use super::{Cached, data, new, pool_to, until};
-use qsessions::{CacheConfig, Error, Login, Store};
+use futures_util::FutureExt;
+use qsessions::{CacheConfig, Error, Key, Login, Store};
 use serde_json::json;
 use std::time::Duration;
 use tokio_postgres::NoTls;
@@ -310,4 +311,43 @@ async fn a_cache_without_a_listener_and_one_that_may_not_be_stale_are_refused() 
         .build()
         .unwrap_err();
     assert!(error.to_string().contains("max_staleness"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_after_a_catch_up_gets_nothing_that_was_read_before_it() {
+    let cached = Cached::new().await;
+    let store = &cached.store;
+    let session = cached.begin().await;
+    // Announcements that nobody hears can't keep the load that is under way from being shared.
+    cached.listener.stall();
+    cached.listener.cut().await;
+    until(async || !store.health().serving).await;
+    cached.pool.keep_answers();
+    let kept = cached.pool.kept_back();
+    let (first, key) = (store.clone(), session.key.clone());
+    let first = tokio::spawn(async move { first.load(&key).await });
+    cached.pool.answer_is_kept(kept).await;
+
+    cached.other.revoke(session.id).await.unwrap();
+    store.catch_up().await;
+    let mut second = Box::pin(store.load(&session.key));
+    let at_once = second.as_mut().now_or_never();
+    cached.pool.release();
+    let second = match at_once {
+        Some(second) => second,
+        None => second.await,
+    };
+    assert_eq!(second.unwrap(), None);
+    assert!(first.await.unwrap().unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_had_no_session_has_one_after_a_catch_up() {
+    let cached = Cached::new().await;
+    let key = Key::from("a key that others give a session to");
+    assert_eq!(data(&cached.store, &key).await, None);
+    let session = new().key(key.clone());
+    cached.other.create(session).await.unwrap();
+    cached.store.catch_up().await;
+    assert_eq!(data(&cached.store, &key).await, Some(json!({"n": 1})));
 }

@@ -1,0 +1,133 @@
+//! What goes wrong during a run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use qsessions_tests::{Server, StopMode};
+
+use crate::Result;
+use crate::history::{Nanos, now};
+use crate::proxy::{Flow, Flows, OPEN, Proxy};
+
+/// The database of the run.
+pub const DATABASE: &str = "postgres";
+
+/// How often what went wrong.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Mishaps {
+    /// The server was stopped in immediate mode and started again.
+    pub restarts: u32,
+    /// Connections stood still without a sign.
+    pub stalls: u32,
+    /// They trickled.
+    pub trickles: u32,
+    /// They were cut.
+    pub cuts: u32,
+    /// The process that announces was ended.
+    pub announcers_ended: u32,
+}
+
+/// The ways of one process to the server.
+#[derive(Debug, Clone)]
+pub struct Ways {
+    /// Of its pool.
+    pub pool: Arc<Proxy>,
+    /// Of its listener.
+    pub listener: Arc<Proxy>,
+}
+
+/// Lets things go wrong until then. Everything flows again when it returns.
+///
+/// # Errors
+///
+/// When the server doesn't come back.
+pub async fn disturb(
+    server: &mut Server,
+    ways: &[Ways],
+    mut rng: Rng,
+    until: Nanos,
+) -> Result<Mishaps> {
+    let mut mishaps = Mishaps::default();
+    let mut restart_at = now() + rng.u64(3_000_000_000..6_000_000_000);
+    loop {
+        let pause = Duration::from_millis(rng.u64(50..700));
+        if now() + (pause.as_nanos() as Nanos) >= until {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        if now() >= restart_at {
+            // It waits for processes to end.
+            tokio::task::block_in_place(|| server.stop(StopMode::Immediate))?;
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..700))).await;
+            server.start().await?;
+            mishaps.restarts += 1;
+            restart_at = now() + rng.u64(8_000_000_000..16_000_000_000);
+        } else if rng.u32(0..14) == 0 {
+            mishaps.announcers_ended += u32::from(end_announcer(server).await.unwrap_or(false));
+        } else {
+            disturb_a_way(ways, &mut rng, &mut mishaps);
+        }
+    }
+    for way in ways {
+        way.pool.set(OPEN);
+        way.listener.set(OPEN);
+    }
+    Ok(mishaps)
+}
+
+async fn end_announcer(server: &Server) -> Result<bool> {
+    let client = server.connect(DATABASE).await?;
+    let ended = client
+        .query_opt(
+            "SELECT pg_terminate_backend(announcer_pid) FROM qsessions.invalidation_status()
+             WHERE announcer_pid IS NOT NULL",
+            &[],
+        )
+        .await?;
+    Ok(ended.is_some())
+}
+
+fn disturb_a_way(ways: &[Ways], rng: &mut Rng, mishaps: &mut Mishaps) {
+    let way = &ways[rng.usize(0..ways.len())];
+    let proxy = if rng.bool() { &way.pool } else { &way.listener };
+    match rng.u32(0..10) {
+        0 => {
+            proxy.cut();
+            mishaps.cuts += 1;
+        }
+        1..3 => {
+            // Announcements, mostly.
+            let flows = [Flow::Open, Flow::Trickling];
+            for_a_while(Arc::clone(&way.listener), flows, None, rng);
+            mishaps.trickles += 1;
+        }
+        kind => {
+            let flows = match rng.u32(0..3) {
+                0 => [Flow::Stalled, Flow::Open],
+                1 => [Flow::Open, Flow::Stalled],
+                _ => [Flow::Stalled, Flow::Stalled],
+            };
+            let which = (kind < 7).then(|| rng.usize(..));
+            for_a_while(Arc::clone(proxy), flows, which, rng);
+            mishaps.stalls += 1;
+        }
+    }
+}
+
+/// On all connections, or on one. Some are cut at the end.
+fn for_a_while(proxy: Arc<Proxy>, flows: Flows, which: Option<usize>, rng: &mut Rng) {
+    let duration = Duration::from_millis(rng.u64(50..1800));
+    let is_cut = rng.u32(0..4) == 0;
+    match which {
+        Some(which) => proxy.set_one(which, flows),
+        None => proxy.set(flows),
+    }
+    tokio::spawn(async move {
+        tokio::time::sleep(duration).await;
+        if is_cut {
+            proxy.cut();
+        }
+        proxy.set(OPEN);
+    });
+}

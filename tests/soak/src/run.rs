@@ -1,0 +1,213 @@
+//! A run: a server, processes, mishaps, and the verdict.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use qsessions_tests::Server;
+
+use crate::chaos::{self, DATABASE, Ways};
+use crate::proxy::Proxy;
+use crate::report::Report;
+use crate::worker::{self, CROWDS, Counts, READY, USERS};
+use crate::{Result, checker, history};
+
+/// How many processes.
+pub const PROCESSES: usize = 8;
+
+/// Longer than any call of a worker takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// This program, for the processes.
+    pub program: PathBuf,
+    /// For all that is chosen at random.
+    pub seed: u64,
+    /// How long.
+    pub duration: Duration,
+    /// Whether the server has the library preloaded, so that it announces by way of the ring.
+    pub is_preloaded: bool,
+}
+
+/// Of a process's cache. They differ, so that not all do the same at once.
+#[must_use]
+pub fn max_staleness(process: usize) -> Duration {
+    Duration::from_millis([200, 400, 1000][process % 3])
+}
+
+/// Some are too small for what is loaded.
+fn capacity(process: usize) -> u64 {
+    if process % 4 == 3 { 40 } else { 10_000 }
+}
+
+/// Runs it. The history is kept where something is wrong with it.
+///
+/// # Errors
+///
+/// When the run can't be made, a load has violated what is promised, or too little has happened. The error says which, with
+/// the seed.
+pub async fn run(options: Options) -> Result<Report> {
+    let seed = options.seed;
+    let folder = tempfile::Builder::new()
+        .prefix("qsessions-soak-")
+        .tempdir()?;
+    let result = record(&options, folder.path()).await;
+    let verdict = match result {
+        Err(error) => Err(error.to_string()),
+        Ok(report) if !report.violations.is_empty() => {
+            Err(format!("{report}\n{}", report.explain()))
+        }
+        Ok(report) => match report.shortcomings() {
+            none if none.is_empty() => Ok(report),
+            shortcomings => Err(format!(
+                "{report}\nthis proves nothing: {}",
+                shortcomings.join(", ")
+            )),
+        },
+    };
+    verdict.map_err(|why| {
+        let kept = folder.keep();
+        // Keys that are dead with their server, but keys.
+        let _ = fs::remove_file(kept.join("keys"));
+        format!("{why}\nSEED={seed}, history in {}", kept.display()).into()
+    })
+}
+
+async fn record(options: &Options, folder: &Path) -> Result<Report> {
+    let mut server = start_server(options.is_preloaded).await?;
+    let mut ways = Vec::new();
+    let mut workers = Vec::new();
+    for process in 0..PROCESSES {
+        let socket = server.folder().join(".s.PGSQL.5432");
+        let way = Ways {
+            pool: Arc::new(Proxy::to(socket.clone()).await?),
+            listener: Arc::new(Proxy::to(socket).await?),
+        };
+        workers.push(Worker::start(options, folder, process, &way)?);
+        ways.push(way);
+    }
+    let until = tokio::task::block_in_place(|| Worker::set_off(&mut workers, options.duration))?;
+    let rng = Rng::with_seed(options.seed);
+    let mishaps = chaos::disturb(&mut server, &ways, rng, until).await?;
+    for worker in &mut workers {
+        worker.ended().await?;
+    }
+    let history = history::read(folder, PROCESSES)?;
+    let max_staleness: Vec<_> = (0..PROCESSES).map(max_staleness).collect();
+    let violations = checker::check(&history, &max_staleness);
+    let counts = (0..PROCESSES).map(|process| read_counts(folder, process));
+    Ok(Report {
+        options: options.clone(),
+        violations,
+        history,
+        mishaps,
+        counts: counts.collect::<Result<_>>()?,
+    })
+}
+
+fn read_counts(folder: &Path, process: usize) -> Result<Counts> {
+    let file = fs::File::open(worker::counts_path(folder, process))?;
+    Ok(serde_json::from_reader(file)?)
+}
+
+async fn start_server(is_preloaded: bool) -> Result<Server> {
+    let libraries = if is_preloaded {
+        "pg_cron,qsessions"
+    } else {
+        "pg_cron"
+    };
+    let server = Server::builder()
+        .durable()
+        .setting("shared_preload_libraries", libraries)
+        // What a stalled client has locked shall not stop all others.
+        .setting("idle_in_transaction_session_timeout", "2s")
+        .setting("lock_timeout", "1s")
+        .start()
+        .await?;
+    let client = server.connect(DATABASE).await?;
+    client
+        .batch_execute(&format!(
+            "CREATE EXTENSION qsessions; CREATE TABLE users (id bigint PRIMARY KEY);
+             INSERT INTO users SELECT generate_series(1, {USERS});
+             INSERT INTO users SELECT generate_series({CROWDS}, {CROWDS} + {PROCESSES} - 1);
+             SELECT qsessions.create_session_table('users')"
+        ))
+        .await?;
+    Ok(server)
+}
+
+/// A process; it is ended when this is dropped.
+struct Worker {
+    process: usize,
+    child: Child,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It has ended, mostly.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Worker {
+    fn start(options: &Options, folder: &Path, process: usize, way: &Ways) -> Result<Self> {
+        let told = worker::Options {
+            process,
+            folder: folder.to_owned(),
+            seed: options.seed,
+            pool_port: way.pool.port(),
+            listener_port: way.listener.port(),
+            max_staleness: max_staleness(process),
+            capacity: capacity(process),
+        };
+        let mut command = Command::new(&options.program);
+        command
+            .arg("worker")
+            .arg(serde_json::to_string(&told)?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let child = qsessions_tests::spawn(command, false)?;
+        Ok(Self { process, child })
+    }
+
+    /// Waits until all are ready, and tells them until when to go on.
+    fn set_off(workers: &mut [Self], duration: Duration) -> Result<history::Nanos> {
+        for worker in &mut *workers {
+            let stdout = worker.child.stdout.as_mut().ok_or("no standard output")?;
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line)?;
+            if line.trim() != READY {
+                return Err(format!("process {} did not begin", worker.process).into());
+            }
+        }
+        let until = history::now() + duration.as_nanos() as history::Nanos;
+        for worker in workers {
+            let stdin = worker.child.stdin.as_mut().ok_or("no standard input")?;
+            writeln!(stdin, "{until}")?;
+        }
+        Ok(until)
+    }
+
+    async fn ended(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let process = self.process;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("process {process} ended with {status}").into()),
+                None if Instant::now() > deadline => {
+                    return Err(format!("process {process} does not end").into());
+                }
+                // The signal that a child has ended is the harness's to handle.
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! One of the processes: it loads and changes sessions at random until its time is over, and writes down what came of it.
+
+mod attempt;
+mod counting;
+mod crowd;
+mod keyring;
+mod keys;
+mod login;
+mod sessions;
+mod sql;
+
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use fastrand::Rng;
+use qsessions::{CacheConfig, Store};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Config, NoTls};
+
+use crate::Result;
+use crate::history::{Effect, Log, Nanos, Outcome, now};
+
+use attempt::{Attempt, Call};
+use keyring::{Keyring, Known};
+
+pub use counting::Counts;
+pub(crate) use counting::path as counts_path;
+
+/// Users that sessions belong to. Beside them each process has one of its own, for [`crowds`](crowd).
+pub const USERS: i64 = 24;
+/// The process's number added to this is its own user.
+pub const CROWDS: i64 = 100;
+/// What a worker says when its cache answers.
+pub const READY: &str = "ready";
+
+const TASKS: u64 = 6;
+const CONNECTIONS: usize = 5;
+
+/// What a worker is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Options {
+    /// Its number, from zero.
+    pub process: usize,
+    /// Where histories and keys are.
+    pub folder: PathBuf,
+    /// For the choice of operations.
+    pub seed: u64,
+    /// The port that leads its pool to the server.
+    pub pool_port: u16,
+    /// And its listener.
+    pub listener_port: u16,
+    /// Of its cache.
+    pub max_staleness: Duration,
+    /// Of its cache.
+    pub capacity: u64,
+}
+
+pub(crate) struct Worker {
+    process: usize,
+    store: Store,
+    pool: Pool,
+    keyring: Keyring,
+    log: Log,
+    tokens: AtomicU64,
+}
+
+/// Runs a worker: says that it is ready on its standard output, and reads from its standard input until when to go on.
+///
+/// # Errors
+///
+/// When it can't begin, or can't write its history.
+pub async fn run(options: Options) -> Result<()> {
+    let counting = counting::install()?;
+    let worker = Arc::new(Worker::new(&options)?);
+    worker.store.ready().await?;
+    println!("{READY}");
+    std::io::stdout().flush()?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    let until: Nanos = line.trim().parse()?;
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let rng = Rng::with_seed(options.seed ^ ((options.process as u64 + 1) << 8) ^ task);
+            tokio::spawn(Arc::clone(&worker).work(rng, until))
+        })
+        .collect();
+    for task in tasks {
+        task.await?;
+    }
+    worker.log.finish()?;
+    let file = std::fs::File::create(counts_path(&options.folder, options.process))?;
+    serde_json::to_writer(file, &counting.counts())?;
+    Ok(())
+}
+
+impl Worker {
+    fn new(options: &Options) -> Result<Self> {
+        let config = |port| {
+            let mut config = Config::new();
+            config
+                .host("127.0.0.1")
+                .port(port)
+                .user("postgres")
+                .dbname(crate::chaos::DATABASE);
+            config
+        };
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_config(config(options.pool_port), NoTls, recycling);
+        let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
+        let cache = CacheConfig {
+            max_staleness: options.max_staleness,
+            capacity: options.capacity,
+            ..CacheConfig::default()
+        };
+        let store = Store::builder(pool.clone())
+            .cache(cache)
+            .listener(config(options.listener_port), NoTls)
+            .build()?;
+        Ok(Self {
+            process: options.process,
+            store,
+            pool,
+            keyring: Keyring::open(&options.folder)?,
+            log: Log::create(&options.folder, options.process)?,
+            tokens: AtomicU64::new(0),
+        })
+    }
+
+    async fn work(self: Arc<Self>, mut rng: Rng, until: Nanos) {
+        while now() < until {
+            self.operation(&mut rng).await;
+            // So that the machine is not what it waits for.
+            tokio::time::sleep(Duration::from_micros(rng.u64(0..5_000))).await;
+        }
+    }
+
+    async fn operation(&self, rng: &mut Rng) {
+        let Some(known) = self.keyring.pick(rng) else {
+            return self.create(rng).await;
+        };
+        match rng.u32(0..10_000) {
+            0..8_300 => self.load_often(rng, &known).await,
+            8_300..9_000 => self.resume(rng, &known).await,
+            9_000..9_150 => self.save(rng, &known).await,
+            9_150..9_220 => self.save_expecting(rng, &known).await,
+            9_220..9_330 => self.patch(rng, &known).await,
+            9_330..9_410 => self.rotate(rng, &known).await,
+            9_410..9_470 => self.log_in(rng, &known).await,
+            9_470..9_590 => self.create(rng).await,
+            9_590..9_620 => self.create_with_key(rng).await,
+            9_620..9_660 => self.log_out(rng, &known).await,
+            9_660..9_690 => self.revoke(rng, &known).await,
+            9_690..9_715 => self.revoke_user(rng, &known).await,
+            9_715..9_790 => self.set_expiry(rng, &known).await,
+            9_790..9_810 => self.delete_by_sql(rng, &known).await,
+            9_810..9_830 => self.delete_user(rng).await,
+            9_830..9_880 => self.update_by_sql(rng, &known).await,
+            9_880..9_910 => self.shorten_by_sql(rng, &known).await,
+            9_910..9_985 => self.transaction(rng, &known).await,
+            9_985..9_998 => self.crowd(rng).await,
+            _ if rng.u32(0..4) == 0 => self.truncate(rng).await,
+            _ => {}
+        }
+    }
+
+    /// Says in the data which change has made it. Numbers are as JSON has them.
+    fn token(&self) -> u64 {
+        let count = self.tokens.fetch_add(1, Ordering::Relaxed);
+        ((self.process as u64) << 40) | count
+    }
+
+    fn call(&self, operation: &'static str) -> Call<'_> {
+        Call::begin(self.process, &self.log, operation)
+    }
+
+    /// Waits until the cache knows of what was committed, or somebody gives up.
+    async fn catch_up(&self, rng: &mut Rng) -> Option<Nanos> {
+        match attempt::patiently(rng, self.store.catch_up()).await {
+            Some(()) => Some(now()),
+            None => None,
+        }
+    }
+
+    /// What was just changed is what a cache is most likely to be wrong about.
+    async fn look_again(&self, rng: &mut Rng, known: &[&Known]) {
+        if rng.u32(0..3) > 0 {
+            for known in known {
+                self.load(rng, known).await;
+            }
+        }
+    }
+
+    /// Writes down a call whose method keeps the cache right by itself.
+    fn note<T>(&self, call: Call<'_>, attempt: &Attempt<T>, effects: Vec<Effect>) {
+        match attempt {
+            Attempt::Done(_) => {
+                let end = now();
+                call.changed(Outcome::Done, end, Some(end), effects);
+            }
+            Attempt::Refused(_) => call.refused(vec![]),
+            Attempt::Unknown => call.changed(Outcome::Unknown, now(), None, effects),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Calls that may fail, and what is then known of them.
+
+use std::future::Future;
+use std::time::Duration;
+
+use fastrand::Rng;
+use qsessions::{Error, Session};
+
+use crate::history::{Deed, Effect, Event, Found, KeyHash, Log, Nanos, Outcome, now};
+
+/// How a call of a [`Store`](qsessions::Store) ended.
+#[derive(Debug)]
+pub(super) enum Attempt<T> {
+    Done(T),
+    /// The server has refused, so that nothing was changed.
+    Refused(Error),
+    /// The connection failed, or the caller has given up.
+    Unknown,
+}
+
+/// Waits for it as long as a request would; now and then much less.
+pub(super) async fn patiently<T>(rng: &mut Rng, future: impl Future<Output = T>) -> Option<T> {
+    let patience = match rng.u32(0..12) {
+        0 => Duration::from_micros(rng.u64(100..20_000)),
+        _ => Duration::from_millis(rng.u64(1_500..5_000)),
+    };
+    tokio::time::timeout(patience, future).await.ok()
+}
+
+/// Makes a call.
+pub(super) async fn attempt<T>(
+    rng: &mut Rng,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Attempt<T> {
+    match patiently(rng, future).await {
+        Some(Ok(value)) => Attempt::Done(value),
+        Some(Err(error)) if is_refusal(&error) => Attempt::Refused(error),
+        Some(Err(_)) | None => Attempt::Unknown,
+    }
+}
+
+/// Whether this error says that the statement was rolled back.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::SessionNotFound
+        | Error::VersionConflict
+        | Error::InvalidKey
+        | Error::DataTooLarge { .. }
+        | Error::KeyExists
+        | Error::InvalidArgument { .. } => true,
+        Error::Database(error) => is_refused_by_server(error),
+        _ => false,
+    }
+}
+
+pub(super) fn is_refused_by_server(error: &tokio_postgres::Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| code.code().starts_with("23"))
+}
+
+/// A call that is under way.
+pub(super) struct Call<'a> {
+    process: usize,
+    log: &'a Log,
+    operation: &'static str,
+    start: Nanos,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn begin(process: usize, log: &'a Log, operation: &'static str) -> Self {
+        Self {
+            process,
+            log,
+            operation,
+            start: now(),
+        }
+    }
+
+    pub(super) fn loaded(self, key: KeyHash, session: Option<&Session>) {
+        let end = now();
+        let found = session.map(|session| Found {
+            id: session.id,
+            version: session.version,
+            token: session.data["token"].as_u64().unwrap_or_default(),
+        });
+        self.write(end, Deed::Load { key, found });
+    }
+
+    pub(super) fn failed(self) {
+        self.write(now(), Deed::Failure);
+    }
+
+    pub(super) fn changed(
+        self,
+        outcome: Outcome,
+        end: Nanos,
+        known: Option<Nanos>,
+        effects: Vec<Effect>,
+    ) {
+        let deed = Deed::Change {
+            outcome,
+            known,
+            effects,
+        };
+        self.write(end, deed);
+    }
+
+    /// Nothing was changed; what the refusal says is all that is known.
+    pub(super) fn refused(self, effects: Vec<Effect>) {
+        self.changed(Outcome::Done, now(), None, effects);
+    }
+
+    fn write(self, end: Nanos, deed: Deed) {
+        self.log.write(&Event {
+            process: self.process,
+            operation: self.operation.to_owned(),
+            start: self.start,
+            end,
+            deed,
+        });
+    }
+}

@@ -1,0 +1,228 @@
+//! Loading, creating and saving.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fastrand::Rng;
+use qsessions::{CreatedSession, Error, Expiry, Key, NewSession, Save, Session};
+use serde_json::json;
+
+use super::attempt::{Attempt, Call, attempt};
+use super::{Known, USERS, Worker};
+use crate::history::{Effect, KeyHash, Nanos, now};
+
+/// Longer than any run.
+pub(super) const LONG: Duration = Duration::from_secs(3600);
+
+/// An instant of the server's clock, which is that of this machine, on the clock of histories.
+pub(super) fn on_our_clock(instant: Option<SystemTime>) -> Nanos {
+    let Some(instant) = instant else {
+        return Nanos::MAX;
+    };
+    let (now, now_there) = (now(), SystemTime::now());
+    match instant.duration_since(now_there) {
+        Ok(later) => now + later.as_nanos() as Nanos,
+        Err(error) => now.saturating_sub(error.duration().as_nanos() as Nanos),
+    }
+}
+
+impl Worker {
+    /// As a page does that makes several requests.
+    pub(super) async fn load_often(&self, rng: &mut Rng, known: &Known) {
+        for _ in 0..rng.u32(1..10) {
+            self.load(rng, known).await;
+            tokio::time::sleep(Duration::from_micros(rng.u64(0..8_000))).await;
+        }
+    }
+
+    pub(super) async fn load(&self, rng: &mut Rng, known: &Known) {
+        let call = self.call("load");
+        self.note_load(rng, call, known.hash(), self.store.load(&known.key))
+            .await;
+    }
+
+    pub(super) async fn resume(&self, rng: &mut Rng, known: &Known) {
+        // Now and then from elsewhere than before.
+        let ip =
+            (rng.u32(0..20) == 0).then(|| IpAddr::from(Ipv4Addr::new(192, 0, 2, rng.u8(1..5))));
+        let call = self.call("resume");
+        let resume = self.store.resume(&known.key, ip, None);
+        self.note_load(rng, call, known.hash(), resume).await;
+    }
+
+    async fn note_load(
+        &self,
+        rng: &mut Rng,
+        call: Call<'_>,
+        key: KeyHash,
+        load: impl Future<Output = Result<Option<Arc<Session>>, Error>>,
+    ) {
+        match attempt(rng, load).await {
+            Attempt::Done(session) => call.loaded(key, session.as_deref()),
+            Attempt::Refused(_) | Attempt::Unknown => call.failed(),
+        }
+    }
+
+    pub(super) async fn create(&self, rng: &mut Rng) {
+        self.create_as(rng, "create", None).await;
+    }
+
+    /// Under a key that was asked for before, by this process alone.
+    pub(super) async fn create_with_key(&self, rng: &mut Rng) {
+        let key = Key::new(format!("soak-{:032x}", rng.u128(..)));
+        let hash = KeyHash::of(key.expose());
+        for _ in 0..2 {
+            let call = self.call("load before");
+            self.note_load(rng, call, hash, self.store.load(&key)).await;
+        }
+        self.create_as(rng, "create with key", Some(key)).await;
+    }
+
+    async fn create_as(&self, rng: &mut Rng, operation: &'static str, key: Option<Key>) {
+        let token = self.token();
+        let mut new = NewSession::new().data(json!({ "token": token }));
+        let user = rng.bool().then(|| rng.i64(1..=USERS));
+        if let Some(user) = user {
+            new = new.user(user);
+        }
+        new = match rng.u32(0..10) {
+            0 => new.idle_timeout(LONG),
+            _ => new.ttl(LONG),
+        };
+        if let Some(key) = key {
+            new = new.key(key);
+        }
+        let call = self.call(operation);
+        let created = attempt(rng, self.store.create(new)).await;
+        let effects = match &created {
+            Attempt::Done(created) => began(created, user, token),
+            _ => vec![],
+        };
+        self.note(call, &created, effects);
+        if let Attempt::Done(created) = created {
+            self.publish(rng, created).await;
+        }
+    }
+
+    /// Tells the others of a new key, and tries it.
+    pub(super) async fn publish(&self, rng: &mut Rng, created: CreatedSession) {
+        let known = Known {
+            key: created.key,
+            id: created.id,
+        };
+        self.keyring.publish(&known);
+        self.look_again(rng, &[&known]).await;
+    }
+
+    pub(super) async fn save(&self, rng: &mut Rng, known: &Known) {
+        let token = self.token();
+        let ttl = (rng.u32(0..4) == 0).then_some(LONG);
+        let save = ttl.map_or_else(Save::new, |ttl| Save::new().ttl(ttl));
+        let expires = now() + LONG.as_nanos() as Nanos;
+        let call = self.call("save");
+        let saved = self
+            .store
+            .save_with(&known.key, json!({ "token": token }), save);
+        let saved = attempt(rng, saved).await;
+        let mut effects = self.saved(known, &saved, token);
+        effects.extend(ttl.map(|_| Effect::Expires {
+            id: known.id,
+            at: expires,
+        }));
+        self.note_change(call, &saved, known, effects);
+        self.look_again(rng, &[known]).await;
+    }
+
+    pub(super) async fn save_expecting(&self, rng: &mut Rng, known: &Known) {
+        let loaded = self.store.load(&known.key);
+        let Attempt::Done(Some(session)) = attempt(rng, loaded).await else {
+            return;
+        };
+        let token = self.token();
+        let save = Save::new().expected_version(session.version);
+        let call = self.call("save expecting a version");
+        let saved = self
+            .store
+            .save_with(&known.key, json!({ "token": token }), save);
+        let saved = attempt(rng, saved).await;
+        let effects = self.saved(known, &saved, token);
+        self.note_change(call, &saved, known, effects);
+        self.look_again(rng, &[known]).await;
+    }
+
+    pub(super) async fn patch(&self, rng: &mut Rng, known: &Known) {
+        let token = self.token();
+        let changes = json!({ "token": token, "patched": true });
+        let call = self.call("patch");
+        let patched = attempt(rng, self.store.patch(&known.key, changes, &["x"])).await;
+        let effects = self.saved(known, &patched, token);
+        self.note_change(call, &patched, known, effects);
+        self.look_again(rng, &[known]).await;
+    }
+
+    pub(super) async fn set_expiry(&self, rng: &mut Rng, known: &Known) {
+        let ttl = match rng.u32(0..3) {
+            0 => LONG,
+            _ => Duration::from_millis(rng.u64(100..4000)),
+        };
+        let earliest = now() + ttl.as_nanos() as Nanos;
+        let call = self.call("set expiry");
+        let ends = attempt(rng, self.store.set_expiry(&known.key, Expiry::ttl(ttl))).await;
+        let at = match &ends {
+            Attempt::Done(ends) => on_our_clock(*ends),
+            _ => earliest,
+        };
+        let effects = vec![Effect::Expires { id: known.id, at }];
+        self.note_change(call, &ends, known, effects);
+        self.look_again(rng, &[known]).await;
+    }
+
+    fn saved(&self, known: &Known, saved: &Attempt<i64>, token: u64) -> Vec<Effect> {
+        let version = match saved {
+            Attempt::Done(version) => Some(*version),
+            _ => None,
+        };
+        let id = known.id;
+        vec![Effect::Saved { id, version, token }]
+    }
+
+    /// As [`note`](Self::note), of a method that says so when the key is dead.
+    pub(super) fn note_change<T>(
+        &self,
+        call: Call<'_>,
+        attempt: &Attempt<T>,
+        known: &Known,
+        effects: Vec<Effect>,
+    ) {
+        match attempt {
+            Attempt::Refused(Error::SessionNotFound) => {
+                call.refused(vec![Effect::KeyEnded { key: known.hash() }]);
+            }
+            _ => self.note(call, attempt, effects),
+        }
+    }
+}
+
+/// What there is of a new session.
+pub(super) fn began(created: &CreatedSession, user: Option<i64>, token: u64) -> Vec<Effect> {
+    let id = created.id;
+    let mut effects = vec![
+        Effect::KeyBegan {
+            id,
+            key: KeyHash::of(created.key.expose()),
+        },
+        Effect::Saved {
+            id,
+            version: Some(1),
+            token,
+        },
+        Effect::Expires {
+            id,
+            at: on_our_clock(created.expires_at),
+        },
+    ];
+    effects.extend(user.map(|user| Effect::Owned { id, user }));
+    effects
+}
