@@ -45,20 +45,20 @@ class Statement:
         return "\n".join(lines) + "\n"
 
 
-def threads():
+def threads(clients=CLIENTS):
     """As many as there are processors to run them."""
-    return min(CLIENTS, os.cpu_count() or 1)
+    return min(clients, os.cpu_count() or 1)
 
 
 class Run:
     """A pgbench that runs a statement for some seconds, in which it can be held."""
 
-    def __init__(self, server, rows, statement, seconds, options=""):
+    def __init__(self, server, rows, statement, seconds, options="", clients=CLIENTS):
         self.folder = server.make_folder(statement.name.replace(" ", "-"))
         script = self.folder / "script.sql"
         script.write_text(statement.script(), encoding="utf-8")
         self.process = server.start(
-            "pgbench", "-n", "-M", "prepared", "-c", CLIENTS, "-j", threads(), "-T", seconds, "-f", script,
+            "pgbench", "-n", "-M", "prepared", "-c", clients, "-j", threads(clients), "-T", seconds, "-f", script,
             "-l", "--log-prefix", self.folder / "transactions",
             "-D", f"batches={rows // BATCH}", "-D", f"data={DATA}", "-D", f"ip={IP}", "-D", f"user_agent={USER_AGENT}",
             "-D", f"digest={DIGEST}",
@@ -94,9 +94,15 @@ def in_turns(server, rows, statements, rounds, seconds):
     Gives their speeds in each round."""
     total = WARM_UP_SECONDS + rounds * 2 * seconds
     runs = [Run(server, rows, statement, math.ceil(total)) for statement in statements]
+    return take_turns(runs, rounds, seconds)
+
+
+def take_turns(runs, rounds, seconds, before=lambda run: None):
+    """Lets one of these runs go on at a time, so many seconds each after a call of `before`. Gives their speeds in each
+    round."""
     try:
         time.sleep(WARM_UP_SECONDS)
-        slices = [_round(runs, number, seconds) for number in range(rounds)]
+        slices = [_round(runs, number, seconds, before) for number in range(rounds)]
     finally:
         for run in runs:
             run.go_on()
@@ -105,13 +111,14 @@ def in_turns(server, rows, statements, rounds, seconds):
     return [[run.speed(*times) for run, times in zip(runs, slice)] for slice in slices]
 
 
-def _round(runs, number, seconds):
+def _round(runs, number, seconds, before):
     """When each of them ran. Who came last in one round comes first in the next."""
-    times = [None, None]
-    for turn in (0, 1):
-        current = (number + turn) % 2
-        runs[1 - current].hold()
+    times = [None for _ in runs]
+    for current in range(len(runs)) if number % 2 == 0 else reversed(range(len(runs))):
+        for other in runs:
+            other.hold()
         runs[current].go_on()
+        before(runs[current])
         begin = time.time()
         time.sleep(seconds)
         times[current] = (begin, time.time())
