@@ -114,7 +114,7 @@ impl Ring {
     }
 
     fn changes(&self, database: u32, from: u64) -> Changes {
-        let mut ids: Vec<Id> = (from..self.written)
+        let ids: Vec<Id> = (from..self.written)
             .map(|at| &self.entries[(at % SIZE as u64) as usize])
             .filter(|entry| entry.database == database)
             .map(|entry| entry.id)
@@ -122,10 +122,6 @@ impl Ring {
         if ids.contains(&ALL) {
             return Changes::All;
         }
-        // They keep their order: whoever hears an id has heard of all that was committed before, also where it takes
-        // several notifications.
-        let mut seen = HashSet::with_capacity(ids.len());
-        ids.retain(|id| seen.insert(*id));
         Changes::Some(ids)
     }
 }
@@ -184,7 +180,15 @@ pub(super) fn withdraw() {
 /// What this database has in the ring. It stays there until [`announced`] is told, so that nothing is lost with a
 /// transaction that fails to announce it; what two have announced was announced twice, which is harmless.
 pub(super) fn peek() -> Waiting {
-    RING.share().peek(this_database())
+    let mut waiting = RING.share().peek(this_database());
+    // Not under the lock, for writers wait for it.
+    if let Changes::Some(ids) = &mut waiting.changes {
+        // They keep their order: whoever hears an id has heard of all that was committed before, also where it takes
+        // several notifications.
+        let mut seen = HashSet::with_capacity(ids.len());
+        ids.retain(|id| seen.insert(*id));
+    }
+    waiting
 }
 
 /// What waited has been announced.
