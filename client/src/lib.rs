@@ -44,6 +44,13 @@
 //! [`Store::on`] gives the same methods on a connection or a transaction of yours, so that a
 //! session changes together with your own tables or not at all.
 //!
+//! # Cache
+//!
+//! [`Store::builder`] makes a store that keeps sessions in memory and drops what any process
+//! changes. Its guarantee: a load never returns a state that had been replaced or ended more than
+//! [`max_staleness`](CacheConfig::max_staleness) before the load was called, by a commit that had
+//! been confirmed. What it can't vouch for comes from the database.
+//!
 //! # Time
 //!
 //! Instants are [`SystemTime`](std::time::SystemTime), which every date library converts from, and
