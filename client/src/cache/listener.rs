@@ -1,24 +1,27 @@
 //! The connection that hears of changes.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
+mod connection;
+mod ears;
+mod trouble;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client, Config, Notification, Socket};
 use uuid::Uuid;
 
 use super::Cache;
 use super::entry::micros;
-use super::freshness::Moment;
 use super::health::State;
 use crate::wire::past_instant;
+
+use connection::Connection;
+pub(crate) use connection::Listener;
+use ears::Ears;
+use trouble::Trouble;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
@@ -26,118 +29,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long it may take until an announcement of the pool's server is heard for the first time. The
 /// server may have to start its announcer, again if need be.
 const FIRST_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How to connect: with the caller's configuration and his TLS.
-pub(crate) struct Listener {
-    connect: Box<
-        dyn Fn() -> BoxFuture<'static, Result<Connection, tokio_postgres::Error>> + Send + Sync,
-    >,
-}
-
-/// Aborts the task that serves it when it is dropped.
-struct Connection {
-    client: Client,
-    notifications: UnboundedReceiver<Notification>,
-    served: JoinHandle<()>,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.served.abort();
-    }
-}
-
-impl Listener {
-    pub(crate) fn new<T>(config: Config, tls: T) -> Self
-    where
-        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
-        T::Stream: Send,
-        T::TlsConnect: Send,
-        <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
-    {
-        Self {
-            connect: Box::new(move || Box::pin(connect(config.clone(), tls.clone()))),
-        }
-    }
-}
-
-async fn connect<T>(config: Config, tls: T) -> Result<Connection, tokio_postgres::Error>
-where
-    T: MakeTlsConnect<Socket> + Send,
-    T::Stream: Send + 'static,
-{
-    let (client, mut connection) = config.connect(tls).await?;
-    let (sender, notifications) = unbounded_channel();
-    let served = tokio::spawn(async move {
-        // Its end closes the channel, and that tells.
-        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-            if let AsyncMessage::Notification(notification) = message
-                && sender.send(notification).is_err()
-            {
-                return;
-            }
-        }
-    });
-    Ok(Connection {
-        client,
-        notifications,
-        served,
-    })
-}
-
-/// Why nothing is heard any more.
-struct Trouble {
-    message: String,
-    /// Whether it will be the same the next time.
-    is_hopeless: bool,
-}
-
-impl Trouble {
-    fn passing(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            is_hopeless: false,
-        }
-    }
-
-    fn lasting(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            is_hopeless: true,
-        }
-    }
-}
-
-impl Trouble {
-    fn of_the_pool(error: crate::Error) -> Self {
-        let Self {
-            message,
-            is_hopeless,
-        } = match error {
-            crate::Error::Database(error) => error.into(),
-            other => Self::passing(other.to_string()),
-        };
-        Self {
-            message: format!("the pool can't announce: {message}"),
-            is_hopeless,
-        }
-    }
-}
-
-impl From<tokio_postgres::Error> for Trouble {
-    fn from(error: tokio_postgres::Error) -> Self {
-        // What the server says of a statement it will say again, but not that it is starting, stopping, or has too many
-        // connections.
-        let is_hopeless = error.code().is_some_and(|code| {
-            let class = &code.code()[..2];
-            !matches!(class, "08" | "53" | "57" | "58" | "XX" | "40" | "25")
-        });
-        Self {
-            message: crate::Error::from(error).to_string(),
-            is_hopeless,
-        }
-    }
-}
 
 /// Listens, again and again, until it is aborted.
 pub(super) async fn run(listener: Listener, cache: Arc<Cache>, probe_interval: Duration) {
@@ -184,11 +75,7 @@ async fn listen(
     let channel = timeout(CONNECT_TIMEOUT, begin_listening(&connection.client, cache))
         .await
         .map_err(|_| Trouble::passing("the listening connection doesn't answer"))??;
-    let mut ears = Ears {
-        cache,
-        channel,
-        probes: VecDeque::new(),
-    };
+    let mut ears = Ears::new(cache, channel);
     cache.state.send_modify(|state| state.is_listening = true);
     // What is read from now on will be named if it changes.
     cache.shelf.open();
@@ -322,73 +209,4 @@ async fn send_probe(client: &Client, cache: &Cache, probe: Uuid) -> Result<(), T
         cache.freshness.server_clock(asked, micros(clock));
     }
     Ok(())
-}
-
-/// What was heard, and what should be.
-struct Ears<'a> {
-    cache: &'a Cache,
-    channel: String,
-    /// Probes that were not heard yet, and when they were sent.
-    probes: VecDeque<(Uuid, Moment)>,
-}
-
-impl Ears<'_> {
-    fn new_probe(&mut self) -> Uuid {
-        let probe = Uuid::new_v4();
-        self.probes.push_back((probe, self.cache.freshness.now()));
-        probe
-    }
-
-    fn has_heard(&self, probe: Uuid) -> bool {
-        self.probes.iter().all(|(waiting, _)| *waiting != probe)
-    }
-
-    fn waits_longer_than(&self, time: Duration) -> bool {
-        let now = self.cache.freshness.now();
-        self.probes
-            .front()
-            .is_some_and(|(_, sent)| now.since(*sent) > time)
-    }
-
-    fn hear(&mut self, notification: &Notification) {
-        if notification.channel() != self.channel {
-            return;
-        }
-        let mut known_until = None;
-        let mut heard = 0;
-        for id in notification.payload().split(',') {
-            heard += 1;
-            match Uuid::try_parse(id) {
-                Ok(id) => known_until = self.hear_id(id).or(known_until),
-                // Everything; or what a later version may say, which is better taken for everything.
-                Err(_) => self.hear_everything(),
-            }
-        }
-        self.cache.counters.invalidations.increment(heard);
-        if let Some(sent) = known_until {
-            let freshness = &self.cache.freshness;
-            freshness.reached(sent);
-            let staleness = freshness.now().since(sent);
-            self.cache.counters.staleness.record(staleness);
-            // Wakes who waits for this.
-            self.cache.state.send_modify(|_| ());
-        }
-    }
-
-    /// When it was sent, if it was a probe of ours.
-    fn hear_id(&mut self, id: Uuid) -> Option<Moment> {
-        let Some(at) = self.probes.iter().position(|(probe, _)| *probe == id) else {
-            self.cache.shelf.drop_session(id);
-            return None;
-        };
-        // Those before it were swallowed by a "drop everything".
-        let (_, sent) = self.probes.drain(..=at).next_back()?;
-        Some(sent)
-    }
-
-    /// The probes that wait may be a part of it, and must not be waited for; others will come.
-    fn hear_everything(&mut self) {
-        self.cache.shelf.drop_all();
-        self.probes.clear();
-    }
 }
