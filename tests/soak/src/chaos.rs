@@ -57,13 +57,10 @@ pub async fn disturb(
         }
         tokio::time::sleep(pause).await;
         if now() >= restart_at {
-            // It waits for processes to end.
-            tokio::task::block_in_place(|| server.stop(StopMode::Immediate))?;
-            tokio::time::sleep(Duration::from_millis(rng.u64(0..700))).await;
-            server.start().await?;
+            restart(server, &mut rng).await?;
             mishaps.restarts += 1;
             restart_at = now() + rng.u64(8_000_000_000..16_000_000_000);
-        } else if rng.u32(0..14) == 0 {
+        } else if rng.u32(0..14) < if mishaps.announcers_ended == 0 { 5 } else { 1 } {
             mishaps.announcers_ended += u32::from(end_announcer(server).await.unwrap_or(false));
         } else {
             disturb_a_way(ways, &mut rng, &mut mishaps);
@@ -74,6 +71,13 @@ pub async fn disturb(
         way.listener.set(OPEN);
     }
     Ok(mishaps)
+}
+
+async fn restart(server: &mut Server, rng: &mut Rng) -> Result<()> {
+    // It waits for processes to end.
+    tokio::task::block_in_place(|| server.stop(StopMode::Immediate))?;
+    tokio::time::sleep(Duration::from_millis(rng.u64(0..700))).await;
+    server.start().await
 }
 
 async fn end_announcer(server: &Server) -> Result<bool> {
@@ -91,8 +95,10 @@ async fn end_announcer(server: &Server) -> Result<bool> {
 fn disturb_a_way(ways: &[Ways], rng: &mut Rng, mishaps: &mut Mishaps) {
     let way = &ways[rng.usize(0..ways.len())];
     let proxy = if rng.bool() { &way.pool } else { &way.listener };
-    match rng.u32(0..10) {
-        0 => {
+    let kind = rng.u32(0..10);
+    match kind {
+        // Once for sure.
+        _ if kind == 0 || mishaps.cuts == 0 => {
             proxy.cut();
             mishaps.cuts += 1;
         }
@@ -102,7 +108,7 @@ fn disturb_a_way(ways: &[Ways], rng: &mut Rng, mishaps: &mut Mishaps) {
             for_a_while(Arc::clone(&way.listener), flows, None, rng);
             mishaps.trickles += 1;
         }
-        kind => {
+        _ => {
             let flows = match rng.u32(0..3) {
                 0 => [Flow::Stalled, Flow::Open],
                 1 => [Flow::Open, Flow::Stalled],
