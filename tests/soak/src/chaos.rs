@@ -51,7 +51,7 @@ pub async fn disturb(
     let mut mishaps = Mishaps::default();
     let mut restart_at = now() + rng.u64(3_000_000_000..6_000_000_000);
     loop {
-        let pause = Duration::from_millis(rng.u64(50..700));
+        let pause = Duration::from_millis(rng.u64(50..900));
         if now() + (pause.as_nanos() as Nanos) >= until {
             break;
         }

@@ -46,7 +46,8 @@ impl Report {
         ];
         let mut shortcomings: Vec<_> = is_too_few
             .into_iter()
-            .filter_map(|(what, few)| few.then(|| format!("too few {what}")))
+            .filter(|(_, is_few)| *is_few)
+            .map(|(what, _)| format!("too few {what}"))
             .collect();
         if self.options.is_preloaded && mishaps.announcers_ended == 0 {
             shortcomings.push("no announcer was ended".to_owned());

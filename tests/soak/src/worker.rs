@@ -30,13 +30,15 @@ use keyring::{Keyring, Known};
 pub use counting::Counts;
 pub(crate) use counting::path as counts_path;
 
-/// Users that sessions belong to. Beside them each process has one of its own, for [`crowds`](crowd).
+/// Users that sessions belong to. Beside them each process has one of its own, for sessions that end all at once.
 pub const USERS: i64 = 24;
 /// The process's number added to this is its own user.
 pub const CROWDS: i64 = 100;
 /// What a worker says when its cache answers.
 pub const READY: &str = "ready";
 
+/// For a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 const TASKS: u64 = 6;
 const CONNECTIONS: usize = 5;
 
@@ -76,7 +78,7 @@ pub(crate) struct Worker {
 pub async fn run(options: Options) -> Result<()> {
     let counting = counting::install()?;
     let worker = Arc::new(Worker::new(&options)?);
-    worker.store.ready().await?;
+    tokio::time::timeout(PATIENCE, worker.ready()).await?;
     println!("{READY}");
     std::io::stdout().flush()?;
     let mut line = String::new();
@@ -132,6 +134,13 @@ impl Worker {
         })
     }
 
+    /// A probe that was too slow is not the end of it.
+    async fn ready(&self) {
+        while self.store.ready().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn work(self: Arc<Self>, mut rng: Rng, until: Nanos) {
         while now() < until {
             self.operation(&mut rng).await;
@@ -181,10 +190,8 @@ impl Worker {
 
     /// Waits until the cache knows of what was committed, or somebody gives up.
     async fn catch_up(&self, rng: &mut Rng) -> Option<Nanos> {
-        match attempt::patiently(rng, self.store.catch_up()).await {
-            Some(()) => Some(now()),
-            None => None,
-        }
+        let caught_up = attempt::patiently(rng, self.store.catch_up()).await;
+        caught_up.map(|()| now())
     }
 
     /// What was just changed is what a cache is most likely to be wrong about.
