@@ -28,7 +28,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long it may take until an announcement of the pool's server is heard for the first time. The
 /// server may have to start its announcer, again if need be.
-const FIRST_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+const FIRST_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Listens, again and again, until it is aborted.
 pub(super) async fn run(listener: Listener, cache: Arc<Cache>, probe_interval: Duration) {
