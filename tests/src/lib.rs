@@ -16,7 +16,7 @@ pub use database::{Database, Users, shared};
 pub use installation::Installation;
 pub use pgbouncer::PgBouncer;
 pub use process::spawn;
-pub use proxy::Proxy;
+pub use proxy::{Flow, Flows, Proxy};
 pub use server::{Server, ServerBuilder, StopMode, connect};
 
 /// What can go wrong while a server is set up.

@@ -1,48 +1,65 @@
-//! A way to a server that can be blocked: for what happens between two steps, and when a network fails.
+//! A way to a server that can be blocked: for what happens between two steps, and for networks that fail.
 
 use crate::{Result, Server};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::Config;
+
+/// How bytes go in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// As they come.
+    Open,
+    /// In small pieces with pauses, so that what belongs together comes apart.
+    Trickling,
+    /// Not at all, while the connection stays open.
+    Stalled,
+}
+
+/// The flow from the client to the server, and that from the server to the client.
+pub type Flows = [Flow; 2];
+
+const TO_SERVER: usize = 0;
+const TO_CLIENT: usize = 1;
+const OPEN: Flows = [Flow::Open, Flow::Open];
+
+/// Bytes of a piece, and the pause after each.
+const TRICKLE: (usize, Duration) = (500, Duration::from_millis(3));
 
 /// A TCP port of this machine that leads to a server.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
     state: Arc<State>,
-    accepting: JoinHandle<()>,
+    accepting: AbortHandle,
 }
 
 #[derive(Debug)]
 struct State {
     socket: PathBuf,
-    /// What is not to pass at the moment.
-    blocked: watch::Sender<Blocked>,
+    lines: Mutex<Lines>,
     /// How many pieces of answers have been kept back so far.
     kept_back: watch::Sender<u64>,
-    /// Goes up with each cut; a connection lives as long as it stays.
-    cuts: watch::Sender<u64>,
-    connections: watch::Sender<Connections>,
     executed: AtomicU64,
 }
 
-/// How many there have been.
-#[derive(Clone, Copy, Debug, Default)]
-struct Connections {
-    begun: u64,
-    ended: u64,
+#[derive(Debug)]
+struct Lines {
+    /// Those of connections to come.
+    flows: Flows,
+    connected: Vec<Line>,
 }
 
-/// Connections are counted from one; those up to a number are blocked.
-#[derive(Clone, Copy, Debug, Default)]
-struct Blocked {
-    questions: u64,
-    answers: u64,
+#[derive(Debug)]
+struct Line {
+    flows: watch::Sender<Flows>,
+    task: JoinHandle<()>,
 }
 
 impl Proxy {
@@ -55,14 +72,15 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let state = Arc::new(State {
-            socket: server.folder().join(".s.PGSQL.5432"),
-            blocked: watch::Sender::new(Blocked::default()),
+            socket: server.socket(),
+            lines: Mutex::new(Lines {
+                flows: OPEN,
+                connected: Vec::new(),
+            }),
             kept_back: watch::Sender::new(0),
-            cuts: watch::Sender::new(0),
-            connections: watch::Sender::new(Connections::default()),
             executed: AtomicU64::new(0),
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&state))).abort_handle();
         Ok(Self {
             port,
             state,
@@ -82,47 +100,56 @@ impl Proxy {
         config
     }
 
-    /// The port.
+    /// Where to connect to.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
+    /// How bytes go on all connections, also on those to come.
+    pub fn set(&self, flows: Flows) {
+        self.state.lines().flows = flows;
+        self.set_present(flows);
+    }
+
+    /// How bytes go on one of the connections.
+    pub fn set_one(&self, which: usize, flows: Flows) {
+        let lines = self.state.lines();
+        let count = lines.connected.len().max(1);
+        if let Some(line) = lines.connected.get(which % count) {
+            line.flows.send_replace(flows);
+        }
+    }
+
+    fn set_present(&self, flows: Flows) {
+        for line in &self.state.lines().connected {
+            line.flows.send_replace(flows);
+        }
+    }
+
     /// Keeps back what the server says on the connections that there are, until [`release`](Self::release).
     pub fn keep_answers(&self) {
-        let answers = self.state.connections.borrow().begun;
-        self.state
-            .blocked
-            .send_modify(|blocked| blocked.answers = answers);
+        self.set_present([Flow::Open, Flow::Stalled]);
     }
 
     /// Keeps back everything, also on new connections, as a network does that has lost a cable.
     pub fn stall(&self) {
-        self.state.blocked.send_replace(Blocked {
-            questions: u64::MAX,
-            answers: u64::MAX,
-        });
+        self.set([Flow::Stalled, Flow::Stalled]);
     }
 
     /// Lets everything pass again, and what was kept back first.
     pub fn release(&self) {
-        self.state.blocked.send_replace(Blocked::default());
+        self.set(OPEN);
     }
 
     /// Ends all connections, with what was kept back of them.
     pub async fn cut(&self) {
-        let mut connections = self.state.connections.subscribe();
-        let begun = connections.borrow_and_update().begun;
-        self.state.cut();
-        // The sender is a part of this.
-        let _ = connections.wait_for(|now| now.ended >= begun).await;
-    }
-
-    /// Whether there are connections.
-    #[must_use]
-    pub fn is_used(&self) -> bool {
-        let connections = *self.state.connections.borrow();
-        connections.begun > connections.ended
+        let cut: Vec<_> = self.state.lines().connected.drain(..).collect();
+        for line in cut {
+            line.task.abort();
+            // That it was aborted is what it says.
+            let _ = line.task.await;
+        }
     }
 
     /// How many pieces of answers have been kept back so far.
@@ -148,86 +175,88 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.state.cut();
+        for line in self.state.lines().connected.drain(..) {
+            line.task.abort();
+        }
     }
 }
 
 impl State {
-    fn cut(&self) {
-        self.cuts.send_modify(|cuts| *cuts += 1);
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(carry(client, Arc::clone(&state)));
+        let mut lines = state.lines();
+        lines.connected.retain(|line| !line.task.is_finished());
+        let (flows, watched) = watch::channel(lines.flows);
+        let task = tokio::spawn(connect(client, Arc::clone(&state), watched));
+        lines.connected.push(Line { flows, task });
     }
 }
 
-async fn carry(client: TcpStream, state: Arc<State>) {
-    let mut cuts = state.cuts.subscribe();
-    let _ = client.set_nodelay(true);
-    // A server that is down refuses: so does this, by its end.
+/// Ends when one side has closed, and closes the other then.
+async fn connect(client: TcpStream, state: Arc<State>, flows: watch::Receiver<Flows>) {
+    // A server that is down refuses; so does this.
     let Ok(server) = UnixStream::connect(&state.socket).await else {
         return;
     };
+    // Small messages shall not wait for each other.
+    let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut number = 0;
-    state.connections.send_modify(|connections| {
-        connections.begun += 1;
-        number = connections.begun;
-    });
-    tokio::select! {
-        _ = questions(number, from_client, to_server, &state) => {}
-        _ = answers(number, from_server, to_client, &state) => {}
-        _ = cuts.changed() => {}
-    }
-    state
-        .connections
-        .send_modify(|connections| connections.ended += 1);
-}
-
-async fn questions(
-    number: u64,
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    state: &State,
-) -> std::io::Result<()> {
-    let mut blocked = state.blocked.subscribe();
     let mut frames = Frames::default();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            return Ok(());
-        }
-        let _ = blocked.wait_for(|blocked| blocked.questions < number).await;
-        let executed = frames.count_executions(&buffer[..read]);
+    let count = |bytes: &[u8]| {
+        let executed = frames.count_executions(bytes);
         state.executed.fetch_add(executed, Ordering::SeqCst);
-        to.write_all(&buffer[..read]).await?;
+    };
+    let keep = || state.kept_back.send_modify(|pieces| *pieces += 1);
+    tokio::select! {
+        _ = pump(from_client, to_server, TO_SERVER, flows.clone(), || {}, count) => {}
+        _ = pump(from_server, to_client, TO_CLIENT, flows, keep, |_| {}) => {}
     }
 }
 
-async fn answers(
-    number: u64,
+async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    state: &State,
-) -> std::io::Result<()> {
-    let mut blocked = state.blocked.subscribe();
-    let mut buffer = vec![0; 64 * 1024];
+    direction: usize,
+    mut flows: watch::Receiver<Flows>,
+    mut keep: impl FnMut(),
+    mut pass: impl FnMut(&[u8]),
+) -> Option<()> {
+    let mut buffer = [0; 8192];
     loop {
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            return Ok(());
+        let size = match flows.borrow_and_update()[direction] {
+            Flow::Trickling => TRICKLE.0,
+            Flow::Open | Flow::Stalled => buffer.len(),
+        };
+        let count = tokio::select! {
+            count = from.read(&mut buffer[..size]) => count.ok().filter(|count| *count > 0)?,
+            changed = flows.changed() => {
+                changed.ok()?;
+                continue;
+            }
+        };
+        if flows.borrow()[direction] == Flow::Stalled {
+            keep();
         }
-        if blocked.borrow_and_update().answers >= number {
-            state.kept_back.send_modify(|pieces| *pieces += 1);
+        if flow(&mut flows, direction).await? == Flow::Trickling {
+            tokio::time::sleep(TRICKLE.1).await;
         }
-        let _ = blocked.wait_for(|blocked| blocked.answers < number).await;
-        to.write_all(&buffer[..read]).await?;
+        pass(&buffer[..count]);
+        to.write_all(&buffer[..count]).await.ok()?;
     }
+}
+
+/// How bytes may go, once they may.
+async fn flow(flows: &mut watch::Receiver<Flows>, direction: usize) -> Option<Flow> {
+    let flows = flows
+        .wait_for(|flows| flows[direction] != Flow::Stalled)
+        .await;
+    Some(flows.ok()?[direction])
 }
 
 /// Takes PostgreSQL's protocol apart as far as is needed to count executions of statements.

@@ -266,6 +266,12 @@ impl Server {
         self.folder.join("data")
     }
 
+    /// The socket that it listens on.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(format!(".s.PGSQL.{}", self.port))
+    }
+
     /// The file that the server logs to.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {

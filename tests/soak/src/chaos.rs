@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use qsessions_tests::{Server, StopMode};
+use qsessions_tests::{Flow, Flows, Proxy, Server, StopMode};
 
 use crate::Result;
 use crate::history::{Nanos, now};
-use crate::proxy::{Flow, Flows, OPEN, Proxy};
 
 /// The database of the run.
 pub const DATABASE: &str = "postgres";
@@ -63,12 +62,12 @@ pub async fn disturb(
         } else if rng.u32(0..14) < if mishaps.announcers_ended == 0 { 5 } else { 1 } {
             mishaps.announcers_ended += u32::from(end_announcer(server).await.unwrap_or(false));
         } else {
-            disturb_a_way(ways, &mut rng, &mut mishaps);
+            disturb_a_way(ways, &mut rng, &mut mishaps).await;
         }
     }
     for way in ways {
-        way.pool.set(OPEN);
-        way.listener.set(OPEN);
+        way.pool.release();
+        way.listener.release();
     }
     Ok(mishaps)
 }
@@ -92,14 +91,14 @@ async fn end_announcer(server: &Server) -> Result<bool> {
     Ok(ended.is_some())
 }
 
-fn disturb_a_way(ways: &[Ways], rng: &mut Rng, mishaps: &mut Mishaps) {
+async fn disturb_a_way(ways: &[Ways], rng: &mut Rng, mishaps: &mut Mishaps) {
     let way = &ways[rng.usize(0..ways.len())];
     let proxy = if rng.bool() { &way.pool } else { &way.listener };
     let kind = rng.u32(0..10);
     match kind {
         // Once for sure.
         _ if kind == 0 || mishaps.cuts == 0 => {
-            proxy.cut();
+            proxy.cut().await;
             mishaps.cuts += 1;
         }
         1..3 => {
@@ -132,8 +131,8 @@ fn for_a_while(proxy: Arc<Proxy>, flows: Flows, which: Option<usize>, rng: &mut 
     tokio::spawn(async move {
         tokio::time::sleep(duration).await;
         if is_cut {
-            proxy.cut();
+            proxy.cut().await;
         }
-        proxy.set(OPEN);
+        proxy.release();
     });
 }

@@ -7,7 +7,6 @@
 pub mod chaos;
 pub mod checker;
 pub mod history;
-pub mod proxy;
 pub mod report;
 pub mod run;
 pub mod worker;

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use qsessions_tests::Server;
+use qsessions_tests::{Proxy, Server};
 
 use crate::chaos::{self, DATABASE, Ways};
-use crate::proxy::Proxy;
 use crate::report::Report;
 use crate::worker::{self, CROWDS, Counts, READY, USERS};
 use crate::{Result, checker, history};
@@ -93,10 +92,9 @@ async fn record(options: &Options, folder: &Path) -> Result<Report> {
     let mut ways = Vec::new();
     let mut workers = Vec::new();
     for process in 0..PROCESSES {
-        let socket = server.folder().join(".s.PGSQL.5432");
         let way = Ways {
-            pool: Arc::new(Proxy::to(socket.clone()).await?),
-            listener: Arc::new(Proxy::to(socket).await?),
+            pool: Arc::new(Proxy::to(&server).await?),
+            listener: Arc::new(Proxy::to(&server).await?),
         };
         workers.push(Worker::start(options, folder, process, &way)?);
         ways.push(way);
