@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use qsessions::{CacheConfig, Key, Session, Store};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tower_sessions::session::{Id, Record};
@@ -23,6 +24,9 @@ use crate::{Result, environment};
 const MOKA_WANTED: f64 = 0.4;
 const TOWER_WANTED: f64 = 1.5;
 const SESSIONS: usize = 10_000;
+/// How many of them are loaded, in no order. One alone stays in the processor's own caches, so that what is computed counts; of many,
+/// what is fetched from memory.
+const LOADED: [usize; 2] = [1, SESSIONS];
 /// Twice what is kept, so that no cache drops any.
 const CAPACITY: u64 = 2 * SESSIONS as u64;
 /// Loads between two looks at the clock, after which others may use the thread, as after a request: the store's listener,
@@ -41,6 +45,8 @@ struct Places {
     tower_ids: Vec<Id>,
     redis: Option<MultiplexedConnection>,
     redis_keys: Vec<String>,
+    /// How many of them are loaded.
+    end: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,28 +73,20 @@ impl Side {
 pub(crate) async fn measure() -> Result<bool> {
     let mut places = Places::fill().await?;
     let (rounds, turn) = (environment::rounds()?, environment::turn()?);
-    let mut speeds: Vec<[f64; 4]> = Vec::with_capacity(rounds);
-    for side in Side::ALL {
-        places.speed(side, turn).await;
-    }
-    for round in 0..rounds {
-        let mut speed = [0.0; 4];
-        for turn_number in 0..4 {
-            // Each comes after each other one now and then.
-            let at = (turn_number * if round % 2 == 0 { 1 } else { 3 } + round / 2) % 4;
-            speed[at] = places.speed(Side::ALL[at], turn).await;
-        }
-        speeds.push(speed);
+    let mut good = true;
+    for end in LOADED {
+        places.end = end;
+        good &= report(end, &places.take_turns(rounds, turn).await);
     }
     if !places.store.health().serving {
         return Err("the cache has not answered".into());
     }
-    Ok(report(&speeds))
+    Ok(good)
 }
 
-fn report(speeds: &[[f64; 4]]) -> bool {
+fn report(end: usize, speeds: &[[f64; 4]]) -> bool {
     println!(
-        "one thread, {SESSIONS} sessions in no order\n\n{:<16} {:>9} {:>12}",
+        "one thread, {SESSIONS} sessions cached, {end} loaded\n\n{:<16} {:>9} {:>12}",
         "", "loads/s", "ns per load"
     );
     for side in Side::ALL {
@@ -105,7 +103,7 @@ fn report(speeds: &[[f64; 4]]) -> bool {
         good &= ratio.median >= wanted;
     }
     let tower = Ratio::new(speeds.iter().map(|speed| speed[2] / speed[1]));
-    println!("\ntower-sessions is at {:.2} of moka", tower.median);
+    println!("tower-sessions is at {:.2} of moka\n", tower.median);
     good
 }
 
@@ -144,15 +142,35 @@ impl Places {
             tower_ids,
             redis,
             redis_keys,
+            end: SESSIONS,
         })
     }
 
-    /// Loads per second.
+    /// The speeds of all sides in each round, each side coming after each other one now and then.
+    async fn take_turns(&mut self, rounds: usize, turn: Duration) -> Vec<[f64; 4]> {
+        for side in Side::ALL {
+            self.speed(side, turn).await;
+        }
+        let mut speeds = Vec::with_capacity(rounds);
+        for round in 0..rounds {
+            let mut speed = [0.0; 4];
+            for number in 0..4 {
+                let step = if round % 2 == 0 { 1 } else { 3 };
+                let at = (number * step + round / 2) % 4;
+                speed[at] = self.speed(Side::ALL[at], turn).await;
+            }
+            speeds.push(speed);
+        }
+        speeds
+    }
+
+    /// Loads per second of the thread's processor time, which other processes can't take away. Redis works in another
+    /// process and has the thread wait, so that only the clock on the wall tells.
     async fn speed(&mut self, side: Side, turn: Duration) -> f64 {
         if side == Side::Redis && self.redis.is_none() {
             return 0.0;
         }
-        let begin = Instant::now();
+        let (begin, worked) = (Instant::now(), processor_seconds());
         let mut random = Random::new(begin.elapsed().as_nanos() as u64);
         let mut done = 0;
         while begin.elapsed() < turn {
@@ -165,19 +183,23 @@ impl Places {
             done += BATCH;
             tokio::task::yield_now().await;
         }
-        done as f64 / begin.elapsed().as_secs_f64()
+        let taken = match side {
+            Side::Redis => begin.elapsed().as_secs_f64(),
+            _ => processor_seconds() - worked,
+        };
+        done as f64 / taken
     }
 
     async fn load_from_store(&self, random: &mut Random) {
         for _ in 0..BATCH {
-            let session = self.store.load(&self.keys[random.below(SESSIONS)]).await;
+            let session = self.store.load(&self.keys[random.below(self.end)]).await;
             assert!(black_box(session).is_ok_and(|session| session.is_some()));
         }
     }
 
     fn get_from_moka(&self, random: &mut Random) {
         for _ in 0..BATCH {
-            let session = self.moka.get(&self.ids[random.below(SESSIONS)]);
+            let session = self.moka.get(&self.ids[random.below(self.end)]);
             assert!(black_box(session).is_some());
         }
     }
@@ -186,7 +208,7 @@ impl Places {
         for _ in 0..BATCH {
             let record = self
                 .tower
-                .load(&self.tower_ids[random.below(SESSIONS)])
+                .load(&self.tower_ids[random.below(self.end)])
                 .await;
             assert!(black_box(record).is_ok_and(|record| record.is_some()));
         }
@@ -195,11 +217,17 @@ impl Places {
     async fn get_from_redis(&mut self, random: &mut Random) {
         let Some(redis) = &mut self.redis else { return };
         for _ in 0..BATCH {
-            let name = &self.redis_keys[random.below(SESSIONS)];
+            let name = &self.redis_keys[random.below(self.end)];
             let data: redis::RedisResult<Vec<u8>> = redis.get(name).await;
             assert!(black_box(data).is_ok_and(|data| !data.is_empty()));
         }
     }
+}
+
+/// How long this thread has had a processor.
+fn processor_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 async fn tower() -> Result<Tower> {
