@@ -28,7 +28,7 @@ install: ## Install the extension for PG_CONFIG (default: pg_config), under DEST
 package: ## Make target/qsessions-VERSION-pgMAJOR-OS-ARCH.tar.gz
 	@scripts/package
 
-bench: ## Measure against bare SQL, and what announcements cost
+bench: ## Measure functions, announcements and the client against bare ones
 	@scripts/bench
 
 clean: ## Remove everything that was built

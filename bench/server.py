@@ -118,7 +118,7 @@ class Server:
         with open(output, "wb") as file:
             return subprocess.Popen(
                 [self.bin / program, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                preexec_fn=lambda: _LIBC.prctl(PR_SET_PDEATHSIG, end_by), **self._identity())
+                preexec_fn=lambda: end_with_parent(end_by), **self._identity())
 
     def run(self, program, *arguments, text=""):
         """Runs a program of PostgreSQL on a text; returns what it printed and what it said."""
@@ -144,6 +144,11 @@ class Server:
         """The end of the server's log."""
         lines = (self.folder / "log").read_text(errors="replace").splitlines()
         return "\n".join(lines[-15:])
+
+
+def end_with_parent(end_by=signal.SIGKILL):
+    """Has the kernel send the calling process a signal should its parent be killed."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, end_by)
 
 
 def _pg_config():
