@@ -11,6 +11,7 @@ mod health;
 mod listener;
 mod shelf;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -45,6 +46,8 @@ pub(crate) struct Cache {
     max_data_bytes: usize,
     /// The server that the listener is connected to; what comes from another is not kept.
     server: Mutex<Option<SystemTime>>,
+    /// Sessions of which a visit is being recorded because one is due.
+    claimed_visits: Mutex<HashSet<Uuid>>,
     state: tokio::sync::watch::Sender<State>,
     /// Somebody wants to know now up to when all is known.
     probe_wanted: Notify,
@@ -93,6 +96,7 @@ impl Cache {
             counters: Counters::new(),
             max_data_bytes: config.max_data_bytes,
             server: Mutex::new(None),
+            claimed_visits: Mutex::default(),
             state: tokio::sync::watch::Sender::new(State::default()),
             probe_wanted: Notify::new(),
             server_changed: Notify::new(),
@@ -105,10 +109,10 @@ impl Cache {
         };
         let now = self.freshness.now();
         if let Some(known) = self.look_up(&name, now) {
-            return Ok(known.map(|entry| Arc::clone(&entry.session)));
+            return Ok(known.map(|entry| entry.session));
         }
         let entry = self.fetch(key, name, now).await?;
-        Ok(entry.map(|entry| Arc::clone(&entry.session)))
+        Ok(entry.map(|entry| entry.session))
     }
 
     pub(crate) async fn resume(
@@ -133,16 +137,26 @@ impl Cache {
         let server_time = self.freshness.server_time(now);
         match entry.visit(ip, user_agent, server_time) {
             Visit::Moved => self.record_visit(key, name, ip, user_agent, &entry).await,
-            Visit::Due if entry.claim_visit(server_time) => {
+            Visit::Due => {
+                let Some(_claim) = self.claim_visit(name.id) else {
+                    return Ok(Some(entry.session));
+                };
                 self.record_visit(key, name, ip, user_agent, &entry).await
             }
-            Visit::Due | Visit::Known => Ok(Some(Arc::clone(&entry.session))),
+            Visit::Known => Ok(Some(entry.session)),
         }
+    }
+
+    /// Makes it the caller's to record a visit that is due, unless somebody is doing so. A page makes many requests at once,
+    /// and one of them is enough.
+    fn claim_visit(&self, id: Uuid) -> Option<Claim<'_>> {
+        let is_first = lock(&self.claimed_visits).insert(id);
+        is_first.then_some(Claim { cache: self, id })
     }
 
     /// What the cache can say of this key: a live session, or surely none, or nothing at all.
     #[inline]
-    fn look_up(&self, name: &Name, now: Moment) -> Option<Option<Arc<Entry>>> {
+    fn look_up(&self, name: &Name, now: Moment) -> Option<Option<Entry>> {
         // Before the shelf is looked at: an announcement takes off what it names, and then counts as known.
         if !self.freshness.suffices(now) {
             self.counters.bypassed.increment(1);
@@ -168,7 +182,7 @@ impl Cache {
         key: &Key,
         name: Name,
         now: Moment,
-    ) -> Result<Option<Arc<Entry>>, Error> {
+    ) -> Result<Option<Entry>, Error> {
         let load = self
             .shelf
             .load(name, now, |watching| self.begin_load(key, name, watching));
@@ -202,11 +216,7 @@ impl Cache {
     }
 
     /// For one request alone, whose load went wrong under another one's hands.
-    async fn read_for(
-        self: &Arc<Self>,
-        key: &Key,
-        name: Name,
-    ) -> Result<Option<Arc<Entry>>, Error> {
+    async fn read_for(self: &Arc<Self>, key: &Key, name: Name) -> Result<Option<Entry>, Error> {
         let watching = self.shelf.watch(name, self.freshness.now());
         let read = self.read(key).await?;
         Ok(read.map(|read| self.keep(&watching, name, read)))
@@ -247,17 +257,17 @@ impl Cache {
             },
         };
         let entry = self.keep(&watching, name, read);
-        Ok(Some(Arc::clone(&entry.session)))
+        Ok(Some(entry.session))
     }
 
     /// Keeps what was read, if it may be kept.
-    fn keep(&self, watching: &Watching, name: Name, read: Read) -> Arc<Entry> {
-        let entry = Arc::new(Entry::new(
+    fn keep(&self, watching: &Watching, name: Name, read: Read) -> Entry {
+        let entry = Entry::new(
             read.session,
             name.digest,
             watching.generation(),
             read.visits,
-        ));
+        );
         let kept = self.is_from_our_server(read.server)
             && read.data_bytes <= self.max_data_bytes
             && self.shelf.put(watching, &entry);
@@ -335,6 +345,18 @@ impl Cache {
             }),
             sessions: self.shelf.len(),
         }
+    }
+}
+
+/// Ends with the request that has it, also with one that is given up.
+struct Claim<'a> {
+    cache: &'a Cache,
+    id: Uuid,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(&self.cache.claimed_visits).remove(&self.id);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Row;
@@ -15,11 +14,8 @@ use crate::{Error, Session};
 /// SHA-256 of a key.
 pub(super) type Digest = [u8; 32];
 
-/// For how long one request's visit keeps others of the same session from recording theirs.
-const VISIT_CLAIM_MICROS: i64 = 1_000_000;
-
-/// What is known of a session beside itself.
-#[derive(Debug)]
+/// What is known of a session beside itself. Cloned for each load, which costs less than sharing it would.
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) session: Arc<Session>,
     pub(super) digest: Digest,
@@ -28,8 +24,6 @@ pub(super) struct Entry {
     expires_at: ServerMicros,
     visits: Visits,
     visit_due_at: ServerMicros,
-    /// Until when a request is recording a visit.
-    visit_claimed_until: AtomicI64,
 }
 
 /// How visits of a session are recorded.
@@ -59,7 +53,6 @@ impl Entry {
             expires_at: session.expires_at.map_or(ServerMicros::MAX, micros),
             visits,
             visit_due_at: due.map_or(ServerMicros::MAX, micros),
-            visit_claimed_until: AtomicI64::new(ServerMicros::MIN),
             session: Arc::new(session),
         }
     }
@@ -99,22 +92,6 @@ impl Entry {
         known == agent
             || (agent.starts_with(known)
                 && known.chars().count() == self.visits.user_agent_max_length)
-    }
-
-    /// Whether it is for the caller to record a visit that is due. A page makes many requests at once, and
-    /// one of them is enough.
-    pub(super) fn claim_visit(&self, now: ServerMicros) -> bool {
-        let claimed_until = self.visit_claimed_until.load(Ordering::Relaxed);
-        now >= claimed_until
-            && self
-                .visit_claimed_until
-                .compare_exchange(
-                    claimed_until,
-                    now.saturating_add(VISIT_CLAIM_MICROS),
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                )
-                .is_ok()
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use uuid::Uuid;
 
@@ -31,11 +32,12 @@ pub(super) struct Name {
 
 /// What a load that several requests wait for comes to. An error can't be cloned: the first who wants it gets it, and the
 /// others ask the database themselves.
-pub(super) type Loaded = Result<Option<Arc<Entry>>, Arc<Mutex<Option<Error>>>>;
+pub(super) type Loaded = Result<Option<Entry>, Arc<Mutex<Option<Error>>>>;
 pub(super) type Load = Shared<BoxFuture<'static, Loaded>>;
 
 pub(super) struct Shelf {
-    entries: moka::sync::Cache<Uuid, Arc<Entry>>,
+    /// Sessions that the server has given. Nobody chooses what their ids hash to by asking for others.
+    entries: moka::sync::Cache<Uuid, Entry, RandomState>,
     /// Keys that had no session, and when they were asked for.
     absent: moka::sync::Cache<Digest, Moment>,
     negative_ttl: Duration,
@@ -97,7 +99,9 @@ impl std::ops::Deref for Watching {
 impl Shelf {
     pub(super) fn new(config: &CacheConfig) -> Self {
         Self {
-            entries: moka::sync::Cache::new(config.capacity),
+            entries: moka::sync::Cache::builder()
+                .max_capacity(config.capacity)
+                .build_with_hasher(RandomState::default()),
             absent: moka::sync::Cache::new(config.negative_capacity),
             negative_ttl: config.negative_ttl.min(config.max_staleness),
             max_staleness: config.max_staleness,
@@ -110,7 +114,7 @@ impl Shelf {
 
     /// The session of this name, dead or alive.
     #[inline]
-    pub(super) fn get(&self, name: &Name) -> Option<Arc<Entry>> {
+    pub(super) fn get(&self, name: &Name) -> Option<Entry> {
         let entry = self.entries.get(&name.id)?;
         (entry.digest == name.digest && entry.generation == self.generation.load(Ordering::Acquire))
             .then_some(entry)
@@ -223,12 +227,12 @@ impl Shelf {
     }
 
     /// Puts what was read here, unless something has happened since it began to be read. Whether it did.
-    pub(super) fn put(&self, watching: &Watching, entry: &Arc<Entry>) -> bool {
+    pub(super) fn put(&self, watching: &Watching, entry: &Entry) -> bool {
         let id = watching.name.id;
         let _shard = self.shard(id);
         let fits = self.is_current(watching);
         if fits {
-            self.entries.insert(id, Arc::clone(entry));
+            self.entries.insert(id, entry.clone());
         }
         fits
     }

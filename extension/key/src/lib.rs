@@ -8,8 +8,7 @@
 
 #![forbid(unsafe_code)]
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64_simd::{AsOut as _, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid, Variant};
 
@@ -34,6 +33,8 @@ pub enum InvalidKey {
     TooShort,
     /// It has more than [`MAX_CHARS`].
     TooLong,
+    /// It has a NUL in it, which no text of PostgreSQL has.
+    HasNul,
 }
 
 impl std::fmt::Display for InvalidKey {
@@ -41,6 +42,7 @@ impl std::fmt::Display for InvalidKey {
         let what = match self {
             Self::TooShort => "fewer",
             Self::TooLong => "more",
+            Self::HasNul => return f.write_str("a key has no NUL in it, this one has"),
         };
         write!(
             f,
@@ -73,14 +75,14 @@ pub fn encode(id: Uuid, secret: [u8; SECRET_LENGTH]) -> String {
     let mut bytes = [0; ID_LENGTH + SECRET_LENGTH];
     bytes[..ID_LENGTH].copy_from_slice(id.as_bytes());
     bytes[ID_LENGTH..].copy_from_slice(&secret);
-    URL_SAFE_NO_PAD.encode(bytes)
+    URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
 /// The public id of the session that a key belongs to.
 ///
 /// # Errors
 ///
-/// [`InvalidKey`] when the text is shorter or longer than a key can be.
+/// [`InvalidKey`] when the text is shorter or longer than a key can be, or has a NUL in it.
 pub fn session_id(key: &str) -> Result<Uuid, InvalidKey> {
     match embedded_id(key) {
         Some(id) => Ok(id),
@@ -92,7 +94,7 @@ pub fn session_id(key: &str) -> Result<Uuid, InvalidKey> {
 ///
 /// # Errors
 ///
-/// [`InvalidKey`] when the text is shorter or longer than a key can be.
+/// [`InvalidKey`] when the text is shorter or longer than a key can be, or has a NUL in it.
 pub fn identify(key: &str) -> Result<(Uuid, [u8; 32]), InvalidKey> {
     if let Some(id) = embedded_id(key) {
         return Ok((id, digest(key)));
@@ -116,11 +118,12 @@ pub fn digest(key: &str) -> [u8; 32] {
 
 /// # Errors
 ///
-/// [`InvalidKey`] when the text is shorter or longer than a key can be.
+/// [`InvalidKey`] when the text is shorter or longer than a key can be, or has a NUL in it.
 pub fn check(key: &str) -> Result<(), InvalidKey> {
     // Counting a text of a megabyte to its end would be work done for an attacker.
     match key.chars().take(MAX_CHARS + 1).count() {
         0..MIN_CHARS => Err(InvalidKey::TooShort),
+        MIN_CHARS..=MAX_CHARS if key.contains('\0') => Err(InvalidKey::HasNul),
         MIN_CHARS..=MAX_CHARS => Ok(()),
         _ => Err(InvalidKey::TooLong),
     }
@@ -135,7 +138,9 @@ fn embedded_id(key: &str) -> Option<Uuid> {
         return None;
     }
     let mut bytes = [0; ID_LENGTH + SECRET_LENGTH];
-    URL_SAFE_NO_PAD.decode_slice(key, &mut bytes).ok()?;
+    URL_SAFE_NO_PAD
+        .decode(key.as_bytes(), bytes.as_mut_slice().as_out())
+        .ok()?;
     let id = Uuid::from_slice(&bytes[..ID_LENGTH]).ok()?;
     let ours = id.get_variant() == Variant::RFC4122 && matches!(id.get_version_num(), 7 | 8);
     ours.then_some(id)
@@ -209,6 +214,14 @@ mod tests {
         assert!(session_id(&"é".repeat(512)).is_ok());
         assert_eq!(session_id(&"é".repeat(513)), Err(InvalidKey::TooLong));
         assert_eq!(session_id(&"x".repeat(1 << 20)), Err(InvalidKey::TooLong));
+    }
+
+    #[test]
+    fn what_postgresql_can_not_hold_is_no_key() {
+        for key in ["with\0nul".to_owned(), format!("{}\0", "A".repeat(47))] {
+            assert_eq!(session_id(&key), Err(InvalidKey::HasNul));
+            assert_eq!(identify(&key), Err(InvalidKey::HasNul));
+        }
     }
 
     #[test]
