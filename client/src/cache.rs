@@ -151,7 +151,7 @@ impl Cache {
     /// and one of them is enough.
     fn claim_visit(&self, id: Uuid) -> Option<Claim<'_>> {
         let is_first = lock(&self.claimed_visits).insert(id);
-        is_first.then_some(Claim { cache: self, id })
+        is_first.then(|| Claim { cache: self, id })
     }
 
     /// What the cache can say of this key: a live session, or surely none, or nothing at all.
