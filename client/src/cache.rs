@@ -35,7 +35,7 @@ use counters::Counters;
 use entry::{Entry, Read, Server, Visit, cacheable_columns};
 use freshness::{Freshness, Moment};
 use health::State;
-use shelf::{Load, Loaded, Name, Shelf, Watching};
+use shelf::{Load, Name, Shelf, Watching};
 
 pub(crate) struct Cache {
     /// The same sessions without a cache.
@@ -129,7 +129,10 @@ impl Cache {
             Some(known) => known,
             None if self.freshness.suffices(now) => self.fetch(key, name, now).await?,
             // The server's time isn't known either, and so not whether a visit is due.
-            None => return self.store.resume_uncached(key, ip, user_agent).await,
+            None => {
+                let _change = self.changes(name.id);
+                return self.store.resume_uncached(key, ip, user_agent).await;
+            }
         };
         let Some(entry) = known else {
             return Ok(None);
@@ -186,40 +189,21 @@ impl Cache {
         let load = self
             .shelf
             .load(name, now, |watching| self.begin_load(key, name, watching));
-        match load.await {
-            Ok(entry) => Ok(entry),
-            Err(error) => {
-                let mine = error.lock().ok().and_then(|mut error| error.take());
-                match mine {
-                    Some(error) => Err(error),
-                    None => self.read_for(key, name).await,
-                }
-            }
-        }
+        load.await
     }
 
     fn begin_load(self: &Arc<Self>, key: &Key, name: Name, watching: Watching) -> Load {
         let (cache, key) = (Arc::clone(self), key.clone());
         async move {
-            let loaded: Loaded = match cache.read(&key).await {
-                Ok(Some(read)) => Ok(Some(cache.keep(&watching, name, read))),
-                Ok(None) => {
-                    cache.shelf.put_absence(&watching);
-                    Ok(None)
-                }
-                Err(error) => Err(Arc::new(Mutex::new(Some(error)))),
+            let Some(read) = cache.read(&key).await? else {
+                cache.shelf.put_absence(&watching);
+                return Ok(None);
             };
-            loaded
+            let (entry, _) = cache.keep(&watching, name, read);
+            Ok(Some(entry))
         }
         .boxed()
         .shared()
-    }
-
-    /// For one request alone, whose load went wrong under another one's hands.
-    async fn read_for(self: &Arc<Self>, key: &Key, name: Name) -> Result<Option<Entry>, Error> {
-        let watching = self.shelf.watch(name, self.freshness.now());
-        let read = self.read(key).await?;
-        Ok(read.map(|read| self.keep(&watching, name, read)))
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Read>, Error> {
@@ -242,9 +226,10 @@ impl Cache {
         known: &Entry,
     ) -> Result<Option<Arc<Session>>, Error> {
         let watching = self.shelf.watch(name, self.freshness.now());
+        // Unless what it comes to is kept, the copy from before must not stay.
+        let change = self.changes(name.id);
         let seen = self.store.resume_for_cache(key, ip, user_agent).await?;
         let Some((session, data_bytes, server_started_at)) = seen else {
-            self.shelf.drop_session(name.id);
             return Ok(None);
         };
         let read = Read {
@@ -256,12 +241,15 @@ impl Cache {
                 is_standby: false,
             },
         };
-        let entry = self.keep(&watching, name, read);
+        let (entry, is_kept) = self.keep(&watching, name, read);
+        if is_kept {
+            change.settle();
+        }
         Ok(Some(entry.session))
     }
 
-    /// Keeps what was read, if it may be kept.
-    fn keep(&self, watching: &Watching, name: Name, read: Read) -> Entry {
+    /// Keeps what was read, if it may be kept. Whether it was.
+    fn keep(&self, watching: &Watching, name: Name, read: Read) -> (Entry, bool) {
         let entry = Entry::new(
             read.session,
             name.digest,
@@ -274,7 +262,7 @@ impl Cache {
         if !kept {
             self.counters.fills_dropped.increment(1);
         }
-        entry
+        (entry, kept)
     }
 
     fn is_from_our_server(&self, server: Server) -> bool {
@@ -290,9 +278,9 @@ impl Cache {
         same
     }
 
-    /// Drops a session that was changed through this store; see [`Change`].
-    pub(crate) fn drop_session(&self, id: Uuid) {
-        self.shelf.drop_session(id);
+    /// A session that is being changed through this store.
+    pub(crate) fn changes(&self, id: Uuid) -> Change<'_> {
+        Change { cache: self, id }
     }
 
     /// For a key that may get a session now.
@@ -345,6 +333,26 @@ impl Cache {
             }),
             sessions: self.shelf.len(),
         }
+    }
+}
+
+/// Has the copy of a session dropped when it is: with the call that changes the session, whether that has succeeded, has failed
+/// with the connection, or was given up.
+pub(crate) struct Change<'a> {
+    cache: &'a Cache,
+    id: Uuid,
+}
+
+impl Change<'_> {
+    /// What the session is now has been kept, so that nothing is to be dropped.
+    fn settle(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.cache.shelf.drop_session(self.id);
     }
 }
 

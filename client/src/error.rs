@@ -1,9 +1,12 @@
 use std::fmt;
+use std::sync::Arc;
 
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::DbError;
 
 /// What can go wrong in a call, told apart by the SQLSTATE that the database gives.
+///
+/// It can be cloned, because loads that wait for one statement all get its error.
 ///
 /// No message carries a key or a session's data, in `Display` or in `Debug`. What can quote either
 /// (the server's own context, where its administrator turned on that it shows parameters; the value
@@ -20,7 +23,7 @@ use tokio_postgres::error::DbError;
 ///     }
 /// }
 /// ```
-#[derive(thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no live session under this key: it never was, expired, or was logged out (QS001).
@@ -73,18 +76,30 @@ pub enum Error {
     },
 
     /// No connection could be had from the pool.
-    #[error("no connection to the database: {}", Root(.0))]
-    Pool(#[from] PoolError),
+    #[error("no connection to the database: {}", Root(.0.as_ref()))]
+    Pool(#[source] Arc<PoolError>),
 
     /// Any other error of the database or of the connection to it.
-    #[error("database error: {}", Root(.0))]
-    Database(#[source] tokio_postgres::Error),
+    #[error("database error: {}", Root(.0.as_ref()))]
+    Database(#[source] Arc<tokio_postgres::Error>),
 
     /// Data that can't be written as JSON, or JSON that isn't of the type asked for.
     ///
     /// The source says where, and quotes the value that doesn't fit.
     #[error("the session's data can't be written as JSON, or isn't of the type asked for")]
-    Data(#[from] serde_json::Error),
+    Data(#[source] Arc<serde_json::Error>),
+}
+
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Self {
+        Self::Pool(Arc::new(error))
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Data(Arc::new(error))
+    }
 }
 
 impl From<tokio_postgres::Error> for Error {
@@ -95,7 +110,7 @@ impl From<tokio_postgres::Error> for Error {
                 let (code, constraint) = (server.code().code(), server.constraint());
                 Self::from_server(code, constraint, server.message(), server.hint())
             })
-            .unwrap_or(Self::Database(error))
+            .unwrap_or_else(|| Self::Database(Arc::new(error)))
     }
 }
 

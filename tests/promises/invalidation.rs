@@ -488,3 +488,53 @@ async fn changes_that_logical_replication_applies_are_announced() {
     {}
     assert_eq!(heard.announced().await, ids([&session]));
 }
+
+#[tokio::test]
+async fn a_dropped_database_leaves_no_worker_that_tries_for_ever() {
+    let server = server_with_ring().await;
+    let admin = server.connect("postgres").await.unwrap();
+    for statement in [
+        // So that the log tells of a worker that ends by itself.
+        "ALTER SYSTEM SET log_min_messages = 'debug1'",
+        "SELECT pg_reload_conf()",
+        "CREATE DATABASE doomed",
+    ] {
+        admin.batch_execute(statement).await.unwrap();
+    }
+    let client = server.connect("doomed").await.unwrap();
+    client
+        .batch_execute("CREATE EXTENSION qsessions; SELECT qsessions.create_session_table()")
+        .await
+        .unwrap();
+    let session = begin(&client, "").await;
+    row(
+        &client,
+        "SELECT qsessions.patch_session($1)",
+        &[&session.key],
+    )
+    .await;
+    let announcers =
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qsessions announcer'";
+    while row(&admin, announcers, &[]).await.get::<_, i64>(0) == 0 {}
+    drop(client);
+    admin
+        .batch_execute("DROP DATABASE doomed WITH (FORCE)")
+        .await
+        .unwrap();
+    // It says why it fails, as often as it is started again.
+    let attempts = || {
+        let log = std::fs::read_to_string(server.log_path()).unwrap();
+        log.matches("FATAL:  database ").count()
+    };
+    let has_given_up = || {
+        let log = std::fs::read_to_string(server.log_path()).unwrap();
+        log.lines().any(|line| {
+            line.contains("qsessions announcer") && line.ends_with("exited with exit code 0")
+        })
+    };
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
+    while !has_given_up() {
+        ticks.tick().await;
+    }
+    assert_eq!(attempts(), 3);
+}

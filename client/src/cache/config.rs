@@ -22,9 +22,11 @@ pub struct CacheConfig {
     /// that holds whatever breaks. Usually a change is known within some milliseconds.
     ///
     /// The listening connection is probed four times within this time, and nothing is answered from
-    /// the cache when no probe has come back for that long. By default two seconds; at least 20 ms.
+    /// the cache when no probe has come back for that long. By default two seconds; 20 ms to an hour.
     pub max_staleness: Duration,
-    /// Sessions with more data than this, in bytes of JSON, are not cached. By default 64 KiB.
+    /// Sessions with more data than this, in bytes of JSON, are not cached. By default 64 KiB. Parsed,
+    /// data takes two to three times that in memory, and up to fifty times if it is made of tiny
+    /// values.
     pub max_data_bytes: usize,
     /// How many keys without a session are remembered at most, apart from sessions, so that a flood of made-up
     /// keys drives out nothing. By default 10,000.
@@ -35,6 +37,7 @@ pub struct CacheConfig {
 }
 
 const SHORTEST_STALENESS: Duration = Duration::from_millis(20);
+const LONGEST_STALENESS: Duration = Duration::from_secs(3600);
 
 impl Default for CacheConfig {
     fn default() -> Self {
@@ -52,7 +55,7 @@ impl CacheConfig {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let hint = if self.max_staleness < SHORTEST_STALENESS {
             "max_staleness must be at least 20 ms"
-        } else if self.max_staleness > Duration::from_secs(3600) {
+        } else if self.max_staleness > LONGEST_STALENESS {
             "max_staleness must be at most an hour"
         } else {
             return Ok(());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -26,6 +26,8 @@ use trouble::Trouble;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Between two attempts to have the pool announce something.
+const POOL_PAUSE: Duration = Duration::from_millis(500);
 /// How long it may take until an announcement of the pool's server is heard for the first time. The
 /// server may have to start its announcer, again if need be.
 const FIRST_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,7 +78,10 @@ async fn listen(
         .await
         .map_err(|_| Trouble::passing("the listening connection doesn't answer"))??;
     let mut ears = Ears::new(cache, channel);
-    cache.state.send_modify(|state| state.is_listening = true);
+    cache.state.send_modify(|state| {
+        state.is_listening = true;
+        state.trouble = Some("waiting for a connection of the pool".to_owned());
+    });
     // What is read from now on will be named if it changes.
     cache.shelf.open();
     hear_the_pool(cache, &mut connection, &mut ears).await?;
@@ -123,31 +128,61 @@ async fn hear_the_pool(
     connection: &mut Connection,
     ears: &mut Ears<'_>,
 ) -> Result<(), Trouble> {
-    let probe = ears.new_probe();
-    let announced = cache.store.invalidate(probe);
-    let heard = async {
-        while !ears.has_heard(probe) {
-            let notification = connection
-                .notifications
-                .recv()
-                .await
-                .ok_or_else(connection_is_lost)?;
-            ears.hear(&notification);
+    let mut deadline = None;
+    loop {
+        let probe = ears.new_probe();
+        let announced = announce_by_the_pool(cache, probe);
+        tokio::pin!(announced);
+        let mut is_announced = false;
+        while ears.waits_for(probe) {
+            tokio::select! {
+                // It can be heard before its statement is known to be done.
+                notification = connection.notifications.recv() => {
+                    ears.hear(&notification.ok_or_else(connection_is_lost)?);
+                }
+                result = &mut announced, if !is_announced => {
+                    result?;
+                    is_announced = true;
+                    deadline.get_or_insert_with(|| Instant::now() + FIRST_PROBE_TIMEOUT);
+                }
+                () = passes(deadline) => return Err(Trouble::lasting(
+                    "the listener doesn't hear what the pool announces: LISTEN needs a connection to the same server and database, \
+                     and one of its own, not one through a pooler in transaction mode (give the listener the server's own address)",
+                )),
+            }
         }
-        Ok(())
-    };
-    tokio::pin!(heard);
-    tokio::select! {
-        // The announcement can be heard before its statement is known to be done.
-        result = &mut heard => return result,
-        result = announced => result.map_err(Trouble::of_the_pool)?,
+        if ears.has_heard(probe) {
+            return Ok(());
+        }
+        // A "drop everything" came between, which may have been another database's.
     }
-    timeout(FIRST_PROBE_TIMEOUT, heard).await.unwrap_or_else(|_| {
-        Err(Trouble::lasting(
-            "the listener doesn't hear what the pool announces: LISTEN needs a connection to the same server and database, \
-             and one of its own, not one through a pooler in transaction mode (give the listener the server's own address)",
-        ))
-    })
+}
+
+/// Waits for ever without one.
+async fn passes(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the pool as long as it takes, for the listening connection is a good one.
+async fn announce_by_the_pool(cache: &Cache, probe: Uuid) -> Result<(), Trouble> {
+    loop {
+        match cache.store.invalidate(probe).await {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                let trouble = Trouble::of_the_pool(&error);
+                if trouble.is_hopeless {
+                    return Err(trouble);
+                }
+                cache
+                    .state
+                    .send_modify(|state| state.trouble = Some(trouble.message));
+                sleep(POOL_PAUSE).await;
+            }
+        }
+    }
 }
 
 fn connection_is_lost() -> Trouble {

@@ -30,9 +30,8 @@ pub(super) struct Name {
     pub(super) digest: Digest,
 }
 
-/// What a load that several requests wait for comes to. An error can't be cloned: the first who wants it gets it, and the
-/// others ask the database themselves.
-pub(super) type Loaded = Result<Option<Entry>, Arc<Mutex<Option<Error>>>>;
+/// What a load that several requests wait for comes to.
+pub(super) type Loaded = Result<Option<Entry>, Error>;
 pub(super) type Load = Shared<BoxFuture<'static, Loaded>>;
 
 pub(super) struct Shelf {

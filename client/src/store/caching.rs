@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Source, Store};
-use crate::cache::{Cache, Size};
+use crate::cache::{Cache, Change, Size};
 use crate::session::session_columns;
 use crate::wire::past_instant;
 use crate::{Error, Health, Key, Session};
@@ -31,6 +31,9 @@ impl<S: Source> Store<S> {
     /// Waits until the cache answers, for tests and for a start that shall fail early. A store
     /// without a cache is ready at once, and one that isn't ready is no less right, only slower.
     ///
+    /// It waits for as long as the server can't be reached or the pool has no connection: put a
+    /// timeout around it.
+    ///
     /// # Errors
     ///
     /// [`Error::Listener`] if it never will as things are: its connection leads to another database, or
@@ -50,7 +53,9 @@ impl<S: Source> Store<S> {
     }
 
     /// Waits until the cache knows of every change that was committed before the call, by whomever:
-    /// usually some milliseconds, and `max_staleness` at most.
+    /// usually some milliseconds, and `max_staleness` at most. What visits move
+    /// ([`last_seen_at`](Session::last_seen_at), and [`expires_at`](Session::expires_at) to later)
+    /// is not announced, and may stay as it was.
     ///
     /// What is changed by a method of this store is known to its cache when the method returns. This is
     /// for the rest: after the commit of a transaction that was used with [`on`](Self::on), and after
@@ -77,10 +82,7 @@ impl<S: Source> Store<S> {
     /// For a call that changes this session: its cached copy is dropped when what is returned is,
     /// whether the call succeeded, failed with the connection, or was given up.
     pub(super) fn changes(&self, id: Option<Uuid>) -> Option<Change<'_>> {
-        Some(Change {
-            cache: self.cache.as_deref()?,
-            id: id?,
-        })
+        Some(self.cache.as_deref()?.changes(id?))
     }
 
     /// The same for the session of a key.
@@ -152,17 +154,5 @@ pub(super) struct Begin<'a> {
 impl Drop for Begin<'_> {
     fn drop(&mut self) {
         self.cache.drop_key(self.key);
-    }
-}
-
-/// A change of a session that is being made through this store.
-pub(super) struct Change<'a> {
-    cache: &'a Cache,
-    id: Uuid,
-}
-
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        self.cache.drop_session(self.id);
     }
 }

@@ -58,8 +58,12 @@ fn start() -> bool {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_announcer_main(database: pg_sys::Datum) {
     signals::prepare_worker();
-    let database = pg_sys::Oid::from(database.value() as u32);
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    let database = database.value() as u32;
+    if !ring::is_wanted(database) {
+        // PostgreSQL doesn't start it again when it ends by itself.
+        return;
+    }
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
     // SAFETY: variables of this process, set by now.
     unsafe {
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));

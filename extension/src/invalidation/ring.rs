@@ -20,6 +20,13 @@ const DATABASES: usize = 64;
 /// How long a commit trusts that an announcer that is being started will come up.
 const START_PATIENCE_MICROS: i64 = 1_000_000;
 
+/// How soon a commit tries anew to start an announcer that has not come up.
+const RETRY_MICROS: i64 = 10_000_000;
+
+/// How often an announcer may come up in vain before it is left to the next commit to start one: that of a database that was
+/// dropped would try for ever.
+const MOST_ATTEMPTS: u32 = 3;
+
 /// An id that no session has stands for all of them.
 const ALL: Id = [0xff; 16];
 
@@ -48,6 +55,8 @@ pub(super) struct Reader {
     since: i64,
     /// Transactions that are committing and will push then. As long as there are any, the place is not given back.
     promised: u32,
+    /// How often its announcer has been coming up since it last was there.
+    attempts: u32,
     pub(super) announced: u64,
     pub(super) overflows: u64,
 }
@@ -57,6 +66,8 @@ struct Ring {
     written: u64,
     entries: [Entry; SIZE],
     readers: [Reader; DATABASES],
+    /// A database has lost its place to another one, with what it may have had in the ring.
+    is_overcrowded: bool,
 }
 
 // SAFETY: plain numbers, no references; the lock guards them.
@@ -68,6 +79,7 @@ impl Default for Ring {
             written: 0,
             entries: [Entry::default(); SIZE],
             readers: [Reader::default(); DATABASES],
+            is_overcrowded: false,
         }
     }
 }
@@ -77,6 +89,32 @@ impl Ring {
         self.readers
             .iter_mut()
             .find(|reader| reader.database == database)
+    }
+
+    /// A place for a database that has none: a free one, or else that of a database that was probably dropped.
+    fn take_place(&mut self, database: u32) -> Option<&mut Reader> {
+        let is_free = |reader: &Reader| reader.database == 0;
+        let is_given_up = |reader: &Reader| {
+            reader.latch == 0 && reader.attempts > MOST_ATTEMPTS && reader.promised == 0
+        };
+        let place = self
+            .readers
+            .iter()
+            .position(is_free)
+            .or_else(|| self.readers.iter().position(is_given_up))?;
+        let next = self.written;
+        self.is_overcrowded |= self.readers[place].database != 0;
+        if self.is_overcrowded {
+            // It may be the one that has lost its place.
+            self.write(database, ALL);
+        }
+        let reader = &mut self.readers[place];
+        *reader = Reader {
+            database,
+            next,
+            ..Reader::default()
+        };
+        Some(reader)
     }
 
     fn write(&mut self, database: u32, id: Id) {
@@ -221,55 +259,59 @@ pub(super) fn promise() -> State {
     let database = this_database();
     let now = now();
     let mut ring = RING.exclusive();
-    let written = ring.written;
     if let Some(reader) = ring.reader(database) {
-        if reader.latch == 0 && now - reader.since >= START_PATIENCE_MICROS {
+        let waited = now - reader.since;
+        if reader.latch != 0 || waited < START_PATIENCE_MICROS {
+            reader.promised += 1;
+            return State::Present;
+        }
+        if waited < RETRY_MICROS {
             return State::Unavailable;
         }
+        reader.since = now;
+        reader.attempts = 0;
         reader.promised += 1;
-        return State::Present;
+        return State::Absent;
     }
-    match ring.reader(0) {
-        Some(free) => {
-            *free = Reader {
-                database,
-                next: written,
-                since: now,
-                promised: 1,
-                ..Reader::default()
-            };
-            State::Absent
-        }
-        None => State::Unavailable,
-    }
+    let Some(reader) = ring.take_place(database) else {
+        return State::Unavailable;
+    };
+    reader.since = now;
+    reader.promised = 1;
+    State::Absent
+}
+
+/// Whether the announcer of a database that is coming up is wanted: none is there, nobody has given its place back, and it
+/// hasn't been coming up in vain too often.
+pub(super) fn is_wanted(database: u32) -> bool {
+    let mut ring = RING.exclusive();
+    let Some(reader) = ring.reader(database) else {
+        return false;
+    };
+    reader.attempts += 1;
+    reader.latch == 0 && reader.attempts <= MOST_ATTEMPTS
 }
 
 /// The announcer of this database has come up.
 pub(super) fn announcer_began(latch: *mut pg_sys::Latch, process: i32) {
-    let database = this_database();
-    let mut ring = RING.exclusive();
-    let written = ring.written;
     let since = now();
-    if ring.reader(database).is_none()
-        && let Some(free) = ring.reader(0)
-    {
-        *free = Reader {
-            database,
-            next: written,
-            ..Reader::default()
-        };
-    }
-    if let Some(reader) = ring.reader(database) {
+    if let Some(reader) = RING.exclusive().reader(this_database()) {
         reader.latch = latch as usize;
         reader.process = process;
         reader.since = since;
+        reader.attempts = 0;
     }
 }
 
 /// The announcer of this database has ended and will be started again; what it has left stays for it.
 pub(super) fn announcer_failed() {
     let since = now();
-    if let Some(reader) = RING.exclusive().reader(this_database()) {
+    // SAFETY: a variable of this process.
+    let process = unsafe { pg_sys::MyProcPid };
+    if let Some(reader) = RING.exclusive().reader(this_database())
+        // It may be its successor's already.
+        && reader.process == process
+    {
         reader.latch = 0;
         reader.process = 0;
         reader.since = since;

@@ -284,6 +284,29 @@ async fn a_listener_of_another_database_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listener_of_another_database_is_found_out_whatever_is_said_there() {
+    let cached = Cached::new().await;
+    let other = qsessions_tests::Database::new().await;
+    let client = other.connect().await;
+    let store = Store::builder(pool_to(&cached.database.config(), 4))
+        .cache(CacheConfig::default())
+        .listener(other.config(), NoTls)
+        .build()
+        .unwrap();
+    let talk = async {
+        loop {
+            client.batch_execute("NOTIFY qsessions, '*'").await.unwrap();
+        }
+    };
+    let ready = tokio::select! {
+        ready = store.ready() => ready,
+        () = talk => unreachable!("it talks for ever"),
+    };
+    assert!(matches!(ready, Err(Error::Listener { .. })), "{ready:?}");
+    assert!(!store.health().serving);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_the_extension_is_found_out() {
     let cached = Cached::new().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))

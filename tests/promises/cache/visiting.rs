@@ -2,7 +2,8 @@
 
 use super::{Cached, new};
 use futures_util::future::join_all;
-use qsessions::Key;
+use qsessions::{CacheConfig, Key};
+use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,5 +116,25 @@ async fn a_visit_to_a_session_that_has_just_ended_finds_none() {
     let visit = cached.store.resume(&key, Some(AWAY), None).await.unwrap();
     assert!(visit.is_none());
     assert!(cached.store.load(&key).await.unwrap().is_none());
+    cached.listener.release();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_from_before_a_visit_does_not_outlive_it() {
+    let cached = Cached::with(CacheConfig {
+        max_data_bytes: 1000,
+        ..CacheConfig::default()
+    })
+    .await;
+    let key = begun(&cached).await;
+    resumed(&cached, &key, HOME, "curl/8.5.0").await;
+    cached.listener.keep_answers();
+    let large = json!({"text": "x".repeat(1000)});
+    cached.other.save(&key, &large).await.unwrap();
+    let (visit, _) = resumed(&cached, &key, AWAY, "curl/8.5.0").await;
+    assert_eq!(visit.data, large);
+    // It was too large to be kept, and what was kept is older.
+    let session = cached.store.load(&key).await.unwrap().unwrap();
+    assert_eq!((session.ip, &session.data), (Some(AWAY), &large));
     cached.listener.release();
 }

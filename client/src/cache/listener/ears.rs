@@ -15,6 +15,8 @@ pub(super) struct Ears<'a> {
     pub(super) channel: String,
     /// Probes that were not heard yet, and when they were sent.
     probes: VecDeque<(Uuid, Moment)>,
+    /// The last one that was.
+    heard: Option<Uuid>,
 }
 
 impl<'a> Ears<'a> {
@@ -23,6 +25,7 @@ impl<'a> Ears<'a> {
             cache,
             channel,
             probes: VecDeque::new(),
+            heard: None,
         }
     }
 
@@ -32,8 +35,14 @@ impl<'a> Ears<'a> {
         probe
     }
 
+    /// Whether this one may still come.
+    pub(super) fn waits_for(&self, probe: Uuid) -> bool {
+        self.probes.iter().any(|(waiting, _)| *waiting == probe)
+    }
+
+    /// Whether this one was named.
     pub(super) fn has_heard(&self, probe: Uuid) -> bool {
-        self.probes.iter().all(|(waiting, _)| *waiting != probe)
+        self.heard == Some(probe)
     }
 
     pub(super) fn waits_longer_than(&self, time: Duration) -> bool {
@@ -75,7 +84,8 @@ impl<'a> Ears<'a> {
             return None;
         };
         // Those before it were swallowed by a "drop everything".
-        let (_, sent) = self.probes.drain(..=at).next_back()?;
+        let (probe, sent) = self.probes.drain(..=at).next_back()?;
+        self.heard = Some(probe);
         Some(sent)
     }
 

@@ -1,5 +1,7 @@
 //! What can go wrong with listening.
 
+use crate::Error;
+
 /// Why nothing is heard any more.
 pub(super) struct Trouble {
     pub(super) message: String,
@@ -24,32 +26,27 @@ impl Trouble {
 }
 
 impl Trouble {
-    pub(super) fn of_the_pool(error: crate::Error) -> Self {
-        let Self {
-            message,
-            is_hopeless,
-        } = match error {
-            crate::Error::Database(error) => error.into(),
-            other => Self::passing(other.to_string()),
-        };
+    pub(super) fn of_the_pool(error: &Error) -> Self {
         Self {
-            message: format!("the pool can't announce: {message}"),
-            is_hopeless,
+            message: format!("the pool can't announce: {error}"),
+            is_hopeless: matches!(error, Error::Database(error) if is_hopeless(error)),
         }
     }
 }
 
 impl From<tokio_postgres::Error> for Trouble {
     fn from(error: tokio_postgres::Error) -> Self {
-        // What the server says of a statement it will say again, but not that it is starting, stopping, or has too many
-        // connections.
-        let is_hopeless = error.code().is_some_and(|code| {
-            let class = &code.code()[..2];
-            !matches!(class, "08" | "53" | "57" | "58" | "XX" | "40" | "25")
-        });
         Self {
-            message: crate::Error::from(error).to_string(),
-            is_hopeless,
+            is_hopeless: is_hopeless(&error),
+            message: Error::from(error).to_string(),
         }
     }
+}
+
+/// What the server says of a statement it will say again, but not that it is starting, stopping, or has too many connections.
+fn is_hopeless(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| {
+        let class = code.code().get(..2).unwrap_or_default();
+        !matches!(class, "08" | "53" | "57" | "58" | "XX" | "40" | "25")
+    })
 }
