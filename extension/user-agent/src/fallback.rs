@@ -14,8 +14,7 @@ pub(crate) fn fill<'a>(
     program: &mut program::Found<'a>,
     system: &mut system::Found<'a>,
 ) {
-    let is_person = !matches!(program.category, Some(Category::Bot | Category::Tool));
-    if program.name.is_some() && (system.name.is_some() || !is_person) {
+    if !program.is_person() || (program.name.is_some() && system.name.is_some()) {
         return;
     }
     let Some(result) = Parser::new().parse(text) else {
@@ -27,15 +26,16 @@ pub(crate) fn fill<'a>(
         && !KINDS.contains(&result.name)
         && result.name != result.os
         && category != Some(Category::Console);
-    if program.name.is_none() && is_program {
-        program.name = Some(result.name);
+    // A browser of a system that the rules know is theirs, or has no name.
+    if program.name.is_none() && is_program && system.name.is_none() {
+        program.name = Some(result.name.into());
         program.version = Some(result.version).filter(|&version| version != UNKNOWN);
     }
     if program.category.is_none() && matches!(category, Some(Category::Bot | Category::Tool)) {
         program.category = category;
     }
     if system.name.is_none() && result.os != UNKNOWN {
-        system.name = Some(result.os);
+        system.name = Some(result.os.into());
         system.version = Some(result.os_version).filter(|version| version != UNKNOWN);
         system.category = category;
     }
