@@ -60,10 +60,10 @@ pub(crate) fn bot(text: &str, is_known: bool) -> Option<Found<'_>> {
 fn found(word: &str) -> Found<'_> {
     let (name, rest) = word.split_once('/').unwrap_or_else(|| numbered(word));
     let name = name.trim();
-    let mut found = Found::new(name, version(rest));
-    if name.is_empty() {
-        found.name = None;
-    }
+    let mut found = match name {
+        "" => Found::default(),
+        name => Found::new(name, version(rest)),
+    };
     found.category = Some(Category::Bot);
     found
 }

@@ -44,7 +44,8 @@ pub(crate) fn device<'a>(
     }
     if let Some(found) = found {
         return Found {
-            name: Some(found.name(text)),
+            // A rule may name nothing but what follows, and nothing may follow.
+            name: Some(found.name(text)).filter(|name| !name.is_empty()),
             vendor: found.rule.vendor.map(Cow::Borrowed),
             category: found.rule.category,
         };

@@ -6,10 +6,10 @@ use qsessions_user_agent::parse;
 use woothee::parser::Parser;
 
 /// Strings of all kinds, with answers that were decided before any parser was run.
-pub const STRINGS: &str = include_str!("../strings.tsv");
+pub(crate) const STRINGS: &str = include_str!("../strings.tsv");
 
 /// What is compared; the columns of the list behind `user_agent`, `year` and `kind`.
-pub const FIELDS: [&str; 8] = [
+pub(crate) const FIELDS: [&str; 8] = [
     "browser",
     "browser_version",
     "os",
@@ -21,22 +21,22 @@ pub const FIELDS: [&str; 8] = [
 ];
 
 /// A string and what is right of it. An empty field means that the string doesn't tell.
-pub struct Row {
+pub(crate) struct Row {
     /// The string.
-    pub user_agent: &'static str,
+    pub(crate) user_agent: &'static str,
     /// In the order of [`FIELDS`].
-    pub right: [&'static str; FIELDS.len()],
+    pub(crate) right: [&'static str; FIELDS.len()],
 }
 
 impl Row {
     /// Its category, by which results are grouped.
-    pub fn category(&self) -> &'static str {
+    pub(crate) fn category(&self) -> &'static str {
         self.right[6]
     }
 }
 
 /// The rows of the list.
-pub fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
     let row = |line: &'static str| {
         let mut fields = line.split('\t');
         let user_agent = fields.next().unwrap_or_default();
@@ -50,10 +50,10 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// What is answered, in the order of [`FIELDS`].
-pub type Answers = [String; FIELDS.len()];
+pub(crate) type Answers = [String; FIELDS.len()];
 
 /// What this crate answers.
-pub fn ours(user_agent: &str) -> Answers {
+pub(crate) fn ours(user_agent: &str) -> Answers {
     let parsed = parse(user_agent);
     let text = |part: Option<std::borrow::Cow<'_, str>>| part.unwrap_or_default().into_owned();
     [
@@ -69,7 +69,7 @@ pub fn ours(user_agent: &str) -> Answers {
 }
 
 /// What woothee answers, in our words: it knows no devices, and of Apple's it gives them as systems.
-pub fn woothees(user_agent: &str) -> Answers {
+pub(crate) fn woothees(user_agent: &str) -> Answers {
     let Some(result) = Parser::new().parse(user_agent) else {
         let mut nothing = Answers::default();
         "other".clone_into(&mut nothing[6]);
@@ -113,11 +113,11 @@ pub fn woothees(user_agent: &str) -> Answers {
 
 /// How many are right, and of how many.
 #[derive(Clone, Copy, Default)]
-pub struct Share {
+pub(crate) struct Share {
     /// How many are right.
-    pub right: usize,
+    pub(crate) right: usize,
     /// Of how many.
-    pub all: usize,
+    pub(crate) all: usize,
 }
 
 impl Share {
@@ -127,26 +127,26 @@ impl Share {
     }
 
     /// In per cent.
-    pub fn percent(self) -> f64 {
+    pub(crate) fn percent(self) -> f64 {
         100.0 * self.right as f64 / self.all.max(1) as f64
     }
 }
 
 /// The result of a comparison.
 #[derive(Default)]
-pub struct Score {
+pub(crate) struct Score {
     /// By field, in the order of [`FIELDS`].
-    pub fields: [Share; FIELDS.len()],
+    pub(crate) fields: [Share; FIELDS.len()],
     /// Rows that are right in all fields, by category.
-    pub categories: BTreeMap<&'static str, Share>,
+    pub(crate) categories: BTreeMap<&'static str, Share>,
     /// Rows that are right in all fields.
-    pub rows: Share,
+    pub(crate) rows: Share,
     /// The others: the string, and what is wrong.
-    pub misses: Vec<(&'static str, String)>,
+    pub(crate) misses: Vec<(&'static str, String)>,
 }
 
 /// Compares the answers to every string of the list.
-pub fn score(answers: impl Fn(&str) -> Answers) -> Score {
+pub(crate) fn score(answers: impl Fn(&str) -> Answers) -> Score {
     let mut score = Score::default();
     for row in rows() {
         let mut wrong = Vec::new();

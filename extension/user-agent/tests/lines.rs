@@ -1,13 +1,13 @@
-//! Strings of all kinds, and what they say.
+//! What a person is shown, and what is special about some strings.
 
 use qsessions_user_agent::{MAX_LENGTH, device_line, parse};
 
-const STRINGS: &str = include_str!("strings.tsv");
+const LINES: &str = include_str!("lines.tsv");
 
 #[test]
 fn each_string_says_what_it_says() {
     let mut wrong = Vec::new();
-    for row in STRINGS.lines().skip(1) {
+    for row in LINES.lines().skip(1) {
         let columns: Vec<&str> = row.split('\t').collect();
         let [user_agent, line, category] = columns.as_slice() else {
             panic!("{row}")
