@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ours = || time(&texts, |text| drop(black_box(parse(text))));
     let bare = || time(&texts, |text| drop(black_box(Parser::new().parse(text))));
     // The first of each compiles woothee's expressions.
-    (ours(), bare());
+    ours();
+    bare();
     let mut rounds = Vec::with_capacity(ROUNDS);
     for round in 0..ROUNDS {
         rounds.push(if round % 2 == 0 {

@@ -82,7 +82,14 @@ pub(crate) fn is_tablet(text: &str) -> bool {
 /// The model: in the first remark, behind the system. Apps put it elsewhere; there it is taken for
 /// one if its maker is known.
 fn model(text: &str) -> Found<'_> {
-    const SYSTEMS: &[&str] = &["Android", "HarmonyOS", "Adr ", "Tizen ", "Mobile"];
+    const SYSTEMS: &[&str] = &[
+        "Android",
+        "Andr0id",
+        "HarmonyOS",
+        "Adr ",
+        "Tizen ",
+        "Mobile",
+    ];
     let remark = remark(text);
     let mut behind = remark.split(';').map(str::trim);
     let has_system = behind.any(|part| SYSTEMS.iter().any(|system| part.starts_with(system)));

@@ -88,7 +88,7 @@ pub struct UserAgent<'a> {
 pub fn parse(user_agent: &str) -> UserAgent<'_> {
     let text = cut(user_agent);
     let found = scan::matches(text);
-    let mut program = program::program(text, found.program.as_ref());
+    let mut program = program::program(text, &found);
     let mut system = system::system(text, found.system.as_ref());
     fallback::fill(text, &mut program, &mut system);
     let is_person = program.is_person();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::rules::FIRST_ENGINE;
-use crate::scan::Match;
+use crate::scan::{Match, Matches};
 use crate::text::{is_mozilla, version};
 use crate::{Category, bot, product};
 
@@ -41,7 +41,8 @@ impl<'a> Found<'a> {
     }
 }
 
-pub(crate) fn program<'a>(text: &'a str, found: Option<&Match>) -> Found<'a> {
+pub(crate) fn program<'a>(text: &'a str, matches: &Matches) -> Found<'a> {
+    let found = matches.program.as_ref();
     let is_engine = found.is_some_and(|found| found.place >= FIRST_ENGINE);
     let by_rule = found.map(|found| Found::by_rule(text, found));
     if let Some(program) = &by_rule
@@ -61,6 +62,8 @@ pub(crate) fn program<'a>(text: &'a str, found: Option<&Match>) -> Found<'a> {
         }
         Some(program) => program,
         None if is_mozilla(text) => Found::default(),
+        // An old telephone or a box begins with its own name.
+        None if matches.device.is_some_and(|device| device.start == 0) => Found::default(),
         None => leading_product(text),
     }
 }
@@ -73,11 +76,7 @@ fn leading_product(text: &str) -> Found<'_> {
     let is_name = !name.is_empty()
         && name.len() <= 40
         && !name.contains(['(', ')', ';', ':', '=', '<', '{', '"', '$'])
-        && !name.starts_with(' ')
-        // A standard, not a program.
-        && name != "HbbTV"
-        // An old telephone, whose name this is.
-        && !rest.contains("Profile/MIDP");
+        && !name.starts_with(' ');
     match version(rest) {
         Some(version) if is_name => Found::new(name, Some(version)),
         _ => Found::default(),

@@ -12,7 +12,9 @@ pub(crate) struct Match {
     pub(crate) rule: &'static Rule,
     /// Its place in the table: the first of those that match wins.
     pub(crate) place: u16,
-    /// Where what was looked for ends.
+    /// Where what was looked for begins.
+    pub(crate) start: usize,
+    /// Where it ends.
     end: usize,
 }
 
@@ -57,7 +59,7 @@ pub(crate) struct Matches {
 }
 
 pub(crate) fn matches(text: &str) -> Matches {
-    let mut best = [(u16::MAX, 0); 3];
+    let mut best = [(u16::MAX, 0, 0); 3];
     let bytes = text.as_bytes();
     for start in word_starts(text) {
         let rest = &bytes[start..];
@@ -67,13 +69,18 @@ pub(crate) fn matches(text: &str) -> Matches {
         for marker in &MARKERS[markers] {
             let best = &mut best[usize::from(marker.table)];
             if marker.rule < best.0 && fits(marker, text, start) {
-                *best = (marker.rule, start + marker.text.len());
+                *best = (marker.rule, start, start + marker.text.len());
             }
         }
     }
-    let found = |rules: &'static [Rule], (place, end): (u16, usize)| {
+    let found = |rules: &'static [Rule], (place, start, end): (u16, usize, usize)| {
         let rule = rules.get(usize::from(place))?;
-        Some(Match { rule, place, end })
+        Some(Match {
+            rule,
+            place,
+            start,
+            end,
+        })
     };
     Matches {
         program: found(&PROGRAMS, best[0]),
