@@ -32,7 +32,9 @@ fn makers_are_known_by_the_model() {
         ("SM-S918B", Some("Samsung")),
         ("Pixel 8", Some("Google")),
         ("Redmi Note 8", Some("Xiaomi")),
-        ("CPH2451", Some("OPPO")),
+        ("CPH2269", Some("OPPO")),
+        // OnePlus takes its numbers from the same range.
+        ("CPH2451", Some("OnePlus")),
         ("moto g power", Some("Motorola")),
         ("Model X", None),
     ] {
