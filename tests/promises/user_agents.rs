@@ -166,12 +166,16 @@ async fn an_index_on_the_parse_is_used() {
         )
         .await
         .unwrap();
-    let plan: String = row(
-        &client,
-        "EXPLAIN (COSTS OFF) SELECT FROM visit WHERE qsessions.device(agent) = 'iPhone / iOS 17.1 / Safari 17.1'",
-        &[],
-    )
-    .await
-    .get(0);
-    assert!(plan.contains("visit_device_idx"), "{plan}");
+    let plan = client
+        .query(
+            "EXPLAIN (COSTS OFF) SELECT FROM visit WHERE qsessions.device(agent) = 'Mac / macOS / Safari 17.6'",
+            &[],
+        )
+        .await
+        .unwrap();
+    let plan: Vec<String> = plan.iter().map(|line| line.get(0)).collect();
+    assert!(
+        plan.iter().any(|line| line.contains("visit_device_idx")),
+        "{plan:?}"
+    );
 }

@@ -171,7 +171,9 @@ fn category(
         _ if may_be_tv(system) && device::is_tv(text) => return Tv,
         (Some(Mobile), _) => {
             // A browser on an Android phone says 'Mobile'; an app need not.
-            let is_phone = !text::is_mozilla(text) || text.contains("Mobile");
+            let is_phone = !text::is_mozilla(text)
+                || text.contains("Mobile")
+                || text::find_word(text, "Phone").is_some();
             let is_android = system.is(&["Android", "HarmonyOS"]);
             // Without an engine there is no browser that would say so.
             let is_browser = program.name.is_some();
