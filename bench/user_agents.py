@@ -15,13 +15,14 @@ FIRST_MS = 2
 PRIVATE_MB = 3
 DIFFERENT = 1000
 
-# The instants are taken on both sides of the call, in the same row; the column keeps the planner from calling the
-# function itself.
+# The instants are taken on both sides of the call, in the same row. The column keeps the planner from calling the
+# function itself, the LIMIT keeps the condition behind the call, and the condition keeps the call.
 _FIRST = """
 SELECT extract(epoch FROM after - before) * 1000
 FROM (SELECT clock_timestamp() AS before, (qsessions.parse_user_agent(agent)).category AS category,
              clock_timestamp() AS after
-      FROM agents LIMIT 1) AS call;
+      FROM agents LIMIT 1) AS call
+WHERE category IS NOT NULL;
 """
 _PRIVATE = """
 SELECT sum((regexp_match(line, '(\\d+) kB'))[1]::bigint)
@@ -62,7 +63,7 @@ def _fresh(server, calls):
 
     Everything but the calls runs once before, so that it isn't counted."""
     first, second = calls.split(", ")
-    bare = _FIRST.replace("(qsessions.parse_user_agent(agent)).category", "length(agent)")
+    bare = _FIRST.replace("(qsessions.parse_user_agent(agent)).category", "length(agent)::text")
     answers = server.sql(
         bare + _ALL.format("length(agent)") + _PRIVATE + _PRIVATE
         + (_FIRST if "qsessions" in calls else bare) + _ALL.format(first) + _ALL.format(second) + _PRIVATE, "agents")

@@ -87,6 +87,8 @@ pub(crate) struct Rules {
     pub(crate) systems: Vec<Rule>,
     /// Devices with names of their own.
     pub(crate) devices: Vec<Rule>,
+    /// What woothee knows more of.
+    pub(crate) woothees: Vec<Marker>,
     /// Beginnings of names, makers, categories; and versions by number. By name of the section.
     pub(crate) lists: BTreeMap<String, Vec<Vec<String>>>,
 }
@@ -177,6 +179,10 @@ fn take(rules: &mut Rules, section: &mut String, line: usize, text: &str) -> Res
             rules
                 .devices
                 .push(rule(line, &fields, "-", field(3), field(2), "")?);
+        }
+        "woothee" => {
+            at_most(1)?;
+            rules.woothees.push(marker(fields[0])?);
         }
         name => {
             let Some(&(_, least, most)) = LISTS.iter().find(|list| list.0 == name) else {

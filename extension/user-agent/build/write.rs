@@ -120,16 +120,20 @@ fn category(name: &str) -> String {
 }
 
 /// All markers of all tables, sorted by bucket, so that one pass over a string finds them.
-fn markers(out: &mut String, rules: &Rules) {
+fn markers<'a>(out: &mut String, rules: &'a Rules) {
     let mut markers: Vec<(usize, usize, usize, &Marker)> = Vec::new();
-    for (table, rules) in [&rules.programs, &rules.systems, &rules.devices]
-        .into_iter()
-        .enumerate()
-    {
-        for (index, rule) in rules.iter().enumerate() {
-            let bytes = rule.marker.text.as_bytes();
+    let of = |rules: &'a [Rule]| rules.iter().map(|rule| &rule.marker).collect();
+    let tables: [Vec<&Marker>; 4] = [
+        of(&rules.programs),
+        of(&rules.systems),
+        of(&rules.devices),
+        rules.woothees.iter().collect(),
+    ];
+    for (table, list) in tables.into_iter().enumerate() {
+        for (index, marker) in list.into_iter().enumerate() {
+            let bytes = marker.text.as_bytes();
             let bucket = bucket::bucket(bytes[0], bytes[1]);
-            markers.push((bucket, table, index, &rule.marker));
+            markers.push((bucket, table, index, marker));
         }
     }
     markers.sort_by_key(|&(bucket, table, index, _)| (bucket, table, index));

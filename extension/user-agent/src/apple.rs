@@ -11,7 +11,7 @@ type System<'a> = (Cow<'a, str>, Option<Cow<'a, str>>, Option<Category>);
 /// iOS or iPadOS; macOS as well, where a program's libraries give nothing but the kernel's version.
 pub(crate) fn mobile<'a>(text: &'a str, version: Option<Cow<'a, str>>) -> System<'a> {
     let is_pad = find_word(text, "iPad").is_some();
-    if version.is_none() && find_word(text, "CFNetwork/").is_some() {
+    if version.is_none() && find_word(text, "Darwin/").is_some() {
         return darwin(text);
     }
     let version = thawed(text, version).or_else(|| behind(text, "FBSV/").map(dotted));
@@ -30,10 +30,13 @@ pub(crate) fn mobile<'a>(text: &'a str, version: Option<Cow<'a, str>>) -> System
     (name.into(), version, Some(category))
 }
 
-/// Computers of Apple's gave their processor until 2020. Since then, nothing tells a computer from
-/// a phone, and there are many more phones.
+/// Programs that ask Apple's libraries to fetch something gave the processor on a computer until
+/// 2020. Since then, nothing tells a computer from a phone, and there are many more phones. What
+/// gives the kernel's version of its own accord runs on computers.
 fn darwin(text: &str) -> System<'_> {
-    let is_mac = text.contains("(x86_64)") || text.contains("(i386)");
+    let is_mac = text.contains("(x86_64)")
+        || text.contains("(i386)")
+        || find_word(text, "CFNetwork/").is_none();
     let kernel = behind(text, "Darwin/");
     let row = kernel.and_then(|kernel| {
         DARWIN.iter().find(|(begin, ..)| {

@@ -90,7 +90,9 @@ pub fn parse(user_agent: &str) -> UserAgent<'_> {
     let found = scan::matches(text);
     let mut program = program::program(text, &found);
     let mut system = system::system(text, found.system.as_ref());
-    fallback::fill(text, &mut program, &mut system);
+    if found.is_woothees {
+        fallback::fill(text, &mut program, &mut system);
+    }
     let is_person = program.is_person();
     // What a bot says of a device is not where it runs.
     let device = if is_person {

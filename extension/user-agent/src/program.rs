@@ -61,7 +61,10 @@ pub(crate) fn program<'a>(text: &'a str, matches: &Matches) -> Found<'a> {
             product.map_or(engine, |(name, version)| Found::new(name, Some(version)))
         }
         Some(program) => program,
-        None if is_mozilla(text) => Found::default(),
+        None if is_mozilla(text) => product::behind_the_engine(text)
+            .map_or_else(Found::default, |(name, version)| {
+                Found::new(name, Some(version))
+            }),
         // An old telephone or a box begins with its own name.
         None if matches.device.is_some_and(|device| device.start == 0) => Found::default(),
         None => leading_product(text),

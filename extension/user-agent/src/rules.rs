@@ -33,7 +33,7 @@ pub(crate) enum Version {
     Here,
     /// Behind something else.
     After(Place),
-    /// It is the so-manieth of the things between semicolons that follow.
+    /// It is the one at this place among the things between semicolons that follow, counted from 1.
     Item(usize),
     /// It is always this.
     Is(&'static str),
@@ -58,7 +58,7 @@ pub(crate) struct Marker {
     /// Only if the word ends there.
     pub(crate) whole: bool,
     pub(crate) needs: &'static [Need],
-    /// 0 for programs, 1 for systems, 2 for devices.
+    /// 0 for programs, 1 for systems, 2 for devices, 3 for what woothee knows more of.
     pub(crate) table: u8,
     /// Its place there.
     pub(crate) rule: u16,

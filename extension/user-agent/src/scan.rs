@@ -56,10 +56,12 @@ pub(crate) struct Matches {
     pub(crate) program: Option<Match>,
     pub(crate) system: Option<Match>,
     pub(crate) device: Option<Match>,
+    /// Whether woothee may know more.
+    pub(crate) is_woothees: bool,
 }
 
 pub(crate) fn matches(text: &str) -> Matches {
-    let mut best = [(u16::MAX, 0, 0); 3];
+    let mut best = [(u16::MAX, 0, 0); 4];
     let bytes = text.as_bytes();
     for start in word_starts(text) {
         let rest = &bytes[start..];
@@ -86,6 +88,7 @@ pub(crate) fn matches(text: &str) -> Matches {
         program: found(&PROGRAMS, best[0]),
         system: found(&SYSTEMS, best[1]),
         device: found(&DEVICES, best[2]),
+        is_woothees: best[3].0 != u16::MAX,
     }
 }
 

@@ -25,7 +25,7 @@ impl Found<'_> {
 
 pub(crate) fn system<'a>(text: &'a str, found: Option<&Match>) -> Found<'a> {
     let Some(found) = found else {
-        return Found::default();
+        return in_a_name(text);
     };
     let name = found.name(text);
     let version = found.version(text).map(apple::dotted);
@@ -48,6 +48,17 @@ pub(crate) fn system<'a>(text: &'a str, found: Option<&Match>) -> Found<'a> {
         version,
         category,
     }
+}
+
+/// Apps have their system in their names: `Example-Android/3.4`, `Example-iOS/3.4`.
+fn in_a_name(text: &str) -> Found<'static> {
+    const NAMES: &[(&str, &str)] = &[("Android", "Android"), ("-iOS", "iOS"), ("_iOS", "iOS")];
+    let found = NAMES.iter().find(|(part, _)| text.contains(part));
+    found.map_or_else(Found::default, |(_, name)| Found {
+        name: Some(Cow::Borrowed(*name)),
+        version: None,
+        category: Some(Category::Mobile),
+    })
 }
 
 /// Chrome on Android gives `10` and no model, whatever the version.
