@@ -117,6 +117,11 @@ fn model_name(part: &str) -> Option<&str> {
         Some(model) if model_of(model).is_some() => model,
         _ => name,
     };
+    // `SM-S928B/DS` takes two SIM cards.
+    let name = match name.split_once('/') {
+        Some((model, _)) if model_of(model).is_some() => model,
+        _ => name,
+    };
     let is_other = NO_MODEL.iter().any(|other| match other.strip_suffix('*') {
         Some(start) => name.starts_with(start),
         None => name.eq_ignore_ascii_case(other),

@@ -80,19 +80,30 @@ fn leading_product(text: &str) -> Found<'_> {
         && name.len() <= 40
         && !name.contains(['(', ')', ';', ':', '=', '<', '{', '"', '$'])
         && !name.starts_with(' ');
-    match version(rest) {
-        Some(version) if is_name => Found::new(name, Some(version)),
+    // What goes on with letters is the hash of a build.
+    let version = version(rest).filter(|version| {
+        version.contains('.')
+            || !rest[version.len()..].starts_with(|next: char| next.is_ascii_alphanumeric())
+    });
+    match version {
+        Some(_) if is_name => Found::new(name, version),
+        None if is_name && name.len() > 2 && is_plain(name) && !rest.starts_with('/') => {
+            Found::new(name, None)
+        }
         _ => Found::default(),
     }
+}
+
+/// Whether it has nothing but letters, digits and what names are joined with.
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// A library that says no more than its name: `example-http-client`.
 fn bare_library(text: &str) -> Found<'_> {
     const PARTS: &[&str] = &["http", "client", "fetch", "curl"];
-    let is_name = text.len() <= 40
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    let is_name = text.len() <= 40 && is_plain(text);
     let lower = if is_name {
         text.to_ascii_lowercase()
     } else {
