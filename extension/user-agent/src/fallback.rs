@@ -13,27 +13,31 @@ const UNKNOWN: &str = "UNKNOWN";
 /// Names that say what kind of program it is, not which.
 const KINDS: &[&str] = &["HTTP Library", "Webview", "misc crawler", "misc RSS Reader"];
 
+/// Fills in what is missing, and gives the model of an old telephone.
 pub(crate) fn fill<'a>(
     text: &'a str,
     program: &mut program::Found<'a>,
     system: &mut system::Found<'a>,
-) {
+) -> Option<&'a str> {
     if !program.is_person() || (program.name.is_some() && system.name.is_some()) {
-        return;
+        return None;
     }
-    let Some(result) = Parser::new().parse(text) else {
-        return;
-    };
+    let result = Parser::new().parse(text)?;
     let category = category(&result);
+    // Of old telephones it gives the network as the program, and the model as the version.
+    let is_telephone = result.category == "mobilephone";
+    let version = Some(result.version).filter(|&version| version != UNKNOWN && !version.is_empty());
     // Of telephones and consoles it gives the system as the program.
     let is_program = result.name != UNKNOWN
         && !KINDS.contains(&result.name)
         && result.name != result.os
+        && !is_telephone
         && category != Some(Category::Console);
     // A browser of a system that the rules know is theirs, or has no name.
     if program.name.is_none() && is_program && system.name.is_none() {
         program.name = Some(result.name.into());
-        program.version = Some(result.version).filter(|&version| version != UNKNOWN);
+        let is_number = |version: &&str| version.starts_with(|first: char| first.is_ascii_digit());
+        program.version = version.filter(is_number);
     }
     if program.category.is_none() && matches!(category, Some(Category::Bot | Category::Tool)) {
         program.category = category;
@@ -43,6 +47,7 @@ pub(crate) fn fill<'a>(
         system.version = Some(result.os_version).filter(|version| version != UNKNOWN);
         system.category = category;
     }
+    version.filter(|_| is_telephone)
 }
 
 fn category(result: &WootheeResult<'_>) -> Option<Category> {

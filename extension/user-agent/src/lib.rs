@@ -90,9 +90,10 @@ pub fn parse(user_agent: &str) -> UserAgent<'_> {
     let found = scan::matches(text);
     let mut program = program::program(text, &found);
     let mut system = system::system(text, found.system.as_ref());
-    if found.is_woothees {
-        fallback::fill(text, &mut program, &mut system);
-    }
+    let telephone = match found.is_woothees {
+        true => fallback::fill(text, &mut program, &mut system),
+        false => None,
+    };
     let is_person = program.is_person();
     // What a bot says of a device is not where it runs.
     let device = if is_person {
@@ -109,7 +110,10 @@ pub fn parse(user_agent: &str) -> UserAgent<'_> {
         browser_version: program.version.map(Cow::Borrowed),
         os: system.name,
         os_version: system.version,
-        device: device.name.or(is_computer.then_some("PC".into())),
+        device: device
+            .name
+            .or(telephone.map(Cow::Borrowed))
+            .or(is_computer.then_some("PC".into())),
         vendor: device.vendor.or(program.operator.map(Cow::Borrowed)),
         category,
         is_bot: category == Category::Bot,
