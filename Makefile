@@ -3,7 +3,7 @@
 
 export PG_MAJOR ?= 15
 
-.PHONY: help demo test soak lint install package bench clean
+.PHONY: help demo test soak lint accuracy fuzz install package bench clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
@@ -21,6 +21,12 @@ soak: ## Two minutes of processes with caches at random, checked (SOAK_SECONDS=â
 
 lint: ## Run every check of the source
 	@scripts/lint
+
+accuracy: ## Show how many User-Agents are parsed right, beside woothee, and each miss
+	@scripts/accuracy
+
+fuzz: ## Parse hundreds of thousands of hostile User-Agents (CASES=1000000 for more)
+	@scripts/fuzz
 
 install: ## Install the extension for PG_CONFIG (default: pg_config), under DESTDIR if set
 	@scripts/install

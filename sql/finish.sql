@@ -17,6 +17,8 @@ COMMENT ON FUNCTION qsessions.parse_user_agent(text) IS
     'What a User-Agent tells of browser, operating system and device; null where it does not tell';
 COMMENT ON FUNCTION qsessions.device(text) IS
     'Device, operating system and browser in one line for a person: iPhone / iOS 17.1 / Safari 17.1';
+COMMENT ON FUNCTION qsessions.user_agent_rules() IS
+    'The version of the rules by which parse_user_agent and device judge, and how many there are of each kind';
 COMMENT ON FUNCTION qsessions.location(inet, text) IS
     'Where an address is: "City, Country", else "Country", else null; in a locale such as de, by default qsessions.locale';
 COMMENT ON FUNCTION qsessions.location_info(inet, text) IS
@@ -39,5 +41,5 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA qsessions FROM PUBLIC;
 GRANT USAGE ON SCHEMA qsessions TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     qsessions.generate_key(), qsessions.session_id(text), qsessions.find_session_id(text),
-    qsessions.parse_user_agent(text), qsessions.device(text)
+    qsessions.parse_user_agent(text), qsessions.device(text), qsessions.user_agent_rules()
     TO PUBLIC;

@@ -90,4 +90,4 @@ CREATE TYPE qsessions.user_agent_info AS (
 );
 
 COMMENT ON TYPE qsessions.user_agent_info IS
-    'What a User-Agent string tells; null where it does not tell. category is one of desktop, mobile, tablet, bot, tool, tv, console, other';
+    'What a User-Agent string tells; null where it does not tell. vendor makes the device, or runs the bot; category is one of desktop, mobile, tablet, bot, tool, tv, console, other';

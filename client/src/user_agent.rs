@@ -25,7 +25,7 @@ pub struct UserAgent {
     pub os_version: Option<String>,
     /// The model of the device, or its family.
     pub device: Option<String>,
-    /// Who makes the device.
+    /// Who makes the device, or runs the bot.
     pub vendor: Option<String>,
     /// The kind of device.
     pub category: Category,

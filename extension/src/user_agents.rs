@@ -1,6 +1,7 @@
 //! What a User-Agent tells, as SQL functions.
 
 use pgrx::heap_tuple::PgHeapTuple;
+use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 use pgrx::{PgTupleDesc, pg_sys};
 
@@ -40,4 +41,31 @@ fn parse_user_agent(
 #[pg_extern(schema = "qsessions", immutable, parallel_safe, cost = 50)]
 fn device(user_agent: &str) -> String {
     qsessions_user_agent::device_line(user_agent)
+}
+
+/// Which rules are compiled in, and how many. Not immutable: an upgrade brings others.
+#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+fn user_agent_rules() -> TableIterator<
+    'static,
+    (
+        name!(version, &'static str),
+        name!(browsers, i32),
+        name!(bots, i32),
+        name!(tools, i32),
+        name!(systems, i32),
+        name!(devices, i32),
+        name!(models, i32),
+    ),
+> {
+    let counts = qsessions_user_agent::rule_counts();
+    let count = |rules: usize| i32::try_from(rules).unwrap_or(i32::MAX);
+    TableIterator::once((
+        counts.version,
+        count(counts.browsers),
+        count(counts.bots),
+        count(counts.tools),
+        count(counts.systems),
+        count(counts.devices),
+        count(counts.models),
+    ))
 }

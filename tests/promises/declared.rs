@@ -59,6 +59,8 @@ pub(crate) const CONTRACT: &[&str] = &[
     // User agents
     "parse_user_agent(user_agent text) -> qsessions.user_agent_info",
     "device(user_agent text) -> text",
+    "user_agent_rules() -> TABLE(version text, browsers integer, bots integer, tools integer, systems integer, \
+     devices integer, models integer)",
     // Places
     "location(ip inet, locale text DEFAULT NULL::text) -> text",
     "location_info(ip inet, locale text DEFAULT NULL::text) -> jsonb",

@@ -15,6 +15,7 @@ pub(crate) const PURE: &[&str] = &[
     "generate_key",
     "parse_user_agent",
     "session_id",
+    "user_agent_rules",
 ];
 
 /// A role that may log in and has been granted nothing. Roles are the cluster's, so each database's have its name.

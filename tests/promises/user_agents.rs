@@ -114,3 +114,68 @@ async fn a_parse_does_not_depend_on_the_search_path() {
     .await;
     assert_eq!(found.get::<_, String>("category"), "tool");
 }
+
+#[tokio::test]
+async fn a_bot_has_its_operator_and_a_device_its_maker() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    for (agent, vendor) in [
+        (
+            "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
+            Some("OpenAI"),
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36",
+            Some("Google"),
+        ),
+        (REDUCED, None),
+        ("curl/8.5.0", None),
+    ] {
+        let found: Part = row(
+            &client,
+            "SELECT vendor FROM qsessions.parse_user_agent($1)",
+            &[&agent],
+        )
+        .await
+        .get(0);
+        assert_eq!(found.as_deref(), vendor, "{agent}");
+    }
+}
+
+#[tokio::test]
+async fn the_rules_have_a_version_and_are_counted() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    let rules = row(&client, "SELECT * FROM qsessions.user_agent_rules()", &[]).await;
+    let version: String = rules.get("version");
+    assert!(version.starts_with("20"), "{version}");
+    for kind in ["browsers", "bots", "tools", "systems", "devices", "models"] {
+        assert!(rules.get::<_, i32>(kind) > 10, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_on_the_parse_is_used() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            "CREATE TABLE visit (agent text);
+             CREATE INDEX ON visit ((qsessions.device(agent)));
+             SET enable_seqscan = off",
+        )
+        .await
+        .unwrap();
+    let plan = client
+        .query(
+            "EXPLAIN (COSTS OFF) SELECT FROM visit WHERE qsessions.device(agent) = 'Mac / macOS / Safari 17.6'",
+            &[],
+        )
+        .await
+        .unwrap();
+    let plan: Vec<String> = plan.iter().map(|line| line.get(0)).collect();
+    assert!(
+        plan.iter().any(|line| line.contains("visit_device_idx")),
+        "{plan:?}"
+    );
+}

@@ -1,41 +1,74 @@
 //! Which device a string tells of.
 
-use crate::Category;
-use crate::rules::{DEVICES, MODELS};
-use crate::text::find;
+use std::borrow::Cow;
+
+use crate::rules::{MODELS, MODELS_BEGIN, Model, NO_MODEL};
+use crate::scan::Match;
+use crate::text::{find_word, is_mozilla, remark};
+use crate::{Category, system};
 
 /// What is known of the device.
 #[derive(Debug, Default)]
 pub(crate) struct Found<'a> {
-    pub(crate) name: Option<&'a str>,
-    pub(crate) vendor: Option<&'static str>,
+    pub(crate) name: Option<Cow<'a, str>>,
+    pub(crate) vendor: Option<Cow<'a, str>>,
     pub(crate) category: Option<Category>,
 }
 
-pub(crate) fn device<'a>(text: &'a str, system: Option<&str>) -> Found<'a> {
-    let family = |name, vendor| Found {
-        name: Some(name),
-        vendor,
-        category: None,
-    };
-    if let Some((rule, _)) = DEVICES.first(text) {
-        // An iPad in disguise has nothing of an iPad in its string but its system.
-        let is_disguised = system == Some("iPadOS") && rule.name == "Mac";
-        return family(
-            if is_disguised { "iPad" } else { rule.name },
-            Some(rule.vendor),
-        );
+impl<'a> Found<'a> {
+    fn family(name: &'static str, vendor: Option<&'static str>) -> Self {
+        Self {
+            name: Some(name.into()),
+            vendor: vendor.map(Cow::Borrowed),
+            category: None,
+        }
     }
-    match system {
-        Some("Android" | "HarmonyOS") => model(text),
-        Some("iPadOS") => family("iPad", Some("Apple")),
-        Some("macOS") => family("Mac", Some("Apple")),
-        Some("ChromeOS") => family("Chromebook", None),
+
+    fn model(name: &'a str, model: Option<&'static Model>) -> Self {
+        Self {
+            name: Some(name.into()),
+            vendor: model.map(|model| model.vendor.into()),
+            category: model.and_then(|model| model.category),
+        }
+    }
+}
+
+pub(crate) fn device<'a>(
+    text: &'a str,
+    system: &system::Found<'_>,
+    found: Option<&Match>,
+) -> Found<'a> {
+    // An iPad in disguise has nothing of an iPad in its string but its system.
+    if system.is(&["iPadOS"]) {
+        return Found::family("iPad", Some("Apple"));
+    }
+    if let Some(found) = found {
+        return Found {
+            // A rule may name nothing but what follows, and nothing may follow.
+            name: Some(found.name(text)).filter(|name| !name.is_empty()),
+            vendor: found.rule.vendor.map(Cow::Borrowed),
+            category: found.rule.category,
+        };
+    }
+    if system.is(&[
+        "Android",
+        "HarmonyOS",
+        "KaiOS",
+        "Firefox OS",
+        "Tizen",
+        "Fire OS",
+    ]) {
+        return model(text);
+    }
+    match system.name.as_deref() {
+        Some("Windows Phone") => windows_phone(text),
+        Some("macOS") => Found::family("Mac", Some("Apple")),
+        Some("ChromeOS") => Found::family("Chromebook", None),
         _ => Found::default(),
     }
 }
 
-/// Whether a word is or ends in 'TV': `SMART-TV`, `GoogleTV`, `Apple TV`.
+/// Whether a word is or ends in 'TV': `SMART-TV`, `GoogleTV`, `Android TV`.
 pub(crate) fn is_tv(text: &str) -> bool {
     text.split(|character: char| !character.is_ascii_alphanumeric())
         .any(|word| word.ends_with("TV") || word == "SmartTv")
@@ -43,57 +76,116 @@ pub(crate) fn is_tv(text: &str) -> bool {
 
 /// Whether a tablet says so.
 pub(crate) fn is_tablet(text: &str) -> bool {
-    find(text, "Tablet").is_some()
+    find_word(text, "Tablet").is_some()
 }
 
-/// The model of an Android device: in the first remark, behind the system.
+/// The model: in the first remark, behind the system. Apps put it elsewhere; there it is taken for
+/// one if its maker is known.
 fn model(text: &str) -> Found<'_> {
-    let mut parts = remark(text).split(';').map(str::trim);
-    parts.find(|part| part.starts_with("Android") || part.starts_with("HarmonyOS"));
-    let Some(name) = parts.filter_map(model_name).next() else {
-        return Found::default();
-    };
-    let rule = MODELS.iter().find(|rule| name.starts_with(rule.prefix));
-    Found {
-        name: Some(name),
-        vendor: rule.map(|rule| rule.vendor),
-        category: rule.and_then(|rule| rule.category),
+    const SYSTEMS: &[&str] = &[
+        "Android",
+        "Andr0id",
+        "HarmonyOS",
+        "Adr ",
+        "Tizen ",
+        "Mobile",
+    ];
+    let remark = remark(text);
+    let mut behind = remark.split(';').map(str::trim);
+    let has_system = behind.any(|part| SYSTEMS.iter().any(|system| part.starts_with(system)));
+    if has_system && let Some(name) = behind.find_map(model_name) {
+        return Found::model(name, model_of(name));
     }
-}
-
-/// The text in the first brackets, with those that are in it: `Android 12; moto g(60)`.
-fn remark(text: &str) -> &str {
-    let rest = text.split_once('(').map_or("", |(_, rest)| rest);
-    let mut depth = 0_usize;
-    for (index, byte) in rest.bytes().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' if depth == 0 => return &rest[..index],
-            b')' => depth -= 1,
-            _ => {}
+    let mut parts = remark.split(';').map(str::trim).filter_map(model_name);
+    if let Some((name, model)) = parts.find_map(|name| Some((name, model_of(name)?))) {
+        return Found::model(name, Some(model));
+    }
+    // `Android (33/13; 420dpi; 1080x2110; maker; model; …)`
+    match remark.split(';').nth(4) {
+        Some(name) if !is_mozilla(text) && text.contains("Android (") => {
+            model_name(name.trim()).map_or_else(Found::default, |name| Found::model(name, None))
         }
+        _ => Found::default(),
     }
-    rest
 }
 
 fn model_name(part: &str) -> Option<&str> {
-    let name = part.split("Build/").next().unwrap_or_default().trim();
-    let is_other = matches!(
-        name,
-        "" | "K" | "U" | "wv" | "Mobile" | "Tablet" | "TV" | "HarmonyOS"
-    ) || is_locale(name)
-        || ["rv:", "HMSCore", "arm_64", "arm64"]
-            .iter()
-            .any(|start| name.starts_with(start));
+    let name = part.split("Build/").next().unwrap_or_default();
+    let name = name.trim();
+    // Samsung's browser puts the maker before the model.
+    let name = match name.strip_prefix("SAMSUNG ") {
+        Some(model) if model_of(model).is_some() => model,
+        _ => name,
+    };
+    // `SM-S928B/DS` takes two SIM cards.
+    let name = match name.split_once('/') {
+        Some((model, _)) if model_of(model).is_some() => model,
+        _ => name,
+    };
+    let is_other = NO_MODEL.iter().any(|other| match other.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name.eq_ignore_ascii_case(other),
+    });
     // What holds a slash is a program, and a name of that length is none.
-    (!is_other && !name.contains('/') && name.len() <= 60).then_some(name)
+    let is_name = !is_other
+        && !is_locale(name)
+        && !name.contains(['/', '#', '='])
+        && name.len() <= 60
+        && name.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    is_name.then_some(name)
 }
 
-/// `en`, `en-us`, `zh_CN`, `zh-Hans-CN`.
+/// `en-us`, `zh_CN`, `zh-Hans-CN`.
 fn is_locale(name: &str) -> bool {
     let mut parts = name.split(['-', '_']);
     let language = parts.next().unwrap_or_default();
     language.len() == 2
         && language.bytes().all(|byte| byte.is_ascii_lowercase())
         && parts.all(|part| part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}
+
+/// What the beginning of a model's name tells.
+fn model_of(name: &str) -> Option<&'static Model> {
+    let first = usize::from(*name.as_bytes().first()?);
+    let (begin, end) = (MODELS_BEGIN.get(first)?, MODELS_BEGIN.get(first + 1)?);
+    let models = &MODELS[usize::from(*begin)..usize::from(*end)];
+    models.iter().find(|model| begins(name, model.pattern))
+}
+
+fn begins(name: &str, pattern: &str) -> bool {
+    let mut bytes = name.bytes();
+    pattern.bytes().all(|wanted| match wanted {
+        b'#' => bytes.next().is_some_and(|byte| byte.is_ascii_digit()),
+        b'@' => bytes.next().is_some_and(|byte| byte.is_ascii_uppercase()),
+        b'$' => bytes.next().is_none(),
+        _ => bytes.next() == Some(wanted),
+    })
+}
+
+/// `… IEMobile/10.0; ARM; Touch; NOKIA; Lumia 920`: the model comes last, and its maker before it.
+fn windows_phone(text: &str) -> Found<'_> {
+    let mut parts = remark(text).rsplit(';').map(str::trim);
+    let (Some(name), Some(vendor)) = (parts.next(), parts.next()) else {
+        return Found::default();
+    };
+    let is_part = |part: &str| {
+        let others = [
+            "Windows", "Android", "Trident", "IEMobile", "rv:", "Touch", "ARM",
+        ];
+        part.is_empty() || others.iter().any(|other| part.starts_with(other))
+    };
+    if is_part(name) || is_part(vendor) {
+        return Found::default();
+    }
+    let vendor = match vendor {
+        "NOKIA" => "Nokia",
+        "SAMSUNG" => "Samsung",
+        "HUAWEI" => "Huawei",
+        other => other,
+    };
+    Found {
+        name: Some(name.into()),
+        vendor: Some(vendor.into()),
+        category: None,
+    }
 }

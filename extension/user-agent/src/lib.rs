@@ -5,15 +5,21 @@
 //! `None`.
 #![forbid(unsafe_code)]
 
+mod apple;
+mod bot;
+mod bucket;
 mod device;
 mod fallback;
+mod product;
 mod program;
 mod rules;
+mod scan;
 mod system;
-mod table;
 mod text;
 
 use std::borrow::Cow;
+
+pub use rules::{RuleCounts, rule_counts};
 
 /// How many bytes of a string are looked at. The rest is ignored, so that a hostile text of any
 /// size costs no more than this.
@@ -69,7 +75,7 @@ pub struct UserAgent<'a> {
     pub os_version: Option<Cow<'a, str>>,
     /// Model (`Pixel 8`) or family (`iPhone`, `Mac`, `PC`) of the device.
     pub device: Option<Cow<'a, str>>,
-    /// Who makes the device, where model or family tell.
+    /// Who makes the device, where model or family tell; who runs the bot, where that is known.
     pub vendor: Option<Cow<'a, str>>,
     /// What kind of machine or program it is.
     pub category: Category,
@@ -78,31 +84,37 @@ pub struct UserAgent<'a> {
 }
 
 /// Takes a string apart.
+#[must_use]
 pub fn parse(user_agent: &str) -> UserAgent<'_> {
     let text = cut(user_agent);
-    let mut program = program::program(text);
-    let mut system = system::system(text);
-    fallback::fill(text, &mut program, &mut system);
-    let is_person = !matches!(program.category, Some(Category::Bot | Category::Tool));
+    let found = scan::matches(text);
+    let mut program = program::program(text, &found);
+    let mut system = system::system(text, found.system.as_ref());
+    let telephone = match found.is_woothees {
+        true => fallback::fill(text, &mut program, &mut system),
+        false => None,
+    };
+    let is_person = program.is_person();
     // What a bot says of a device is not where it runs.
     let device = if is_person {
-        device::device(text, system.name)
+        device::device(text, &system, found.device.as_ref())
     } else {
         device::Found::default()
     };
     let category = category(text, &program, &system, &device);
-    let is_computer = is_person && category == Category::Desktop;
+    let is_computer =
+        is_person && category == Category::Desktop && system.category == Some(Category::Desktop);
 
     UserAgent {
-        browser: program.name.map(Cow::Borrowed),
+        browser: program.name,
         browser_version: program.version.map(Cow::Borrowed),
-        os: system.name.map(Cow::Borrowed),
+        os: system.name,
         os_version: system.version,
         device: device
             .name
-            .or(is_computer.then_some("PC"))
-            .map(Cow::Borrowed),
-        vendor: device.vendor.map(Cow::Borrowed),
+            .or(telephone.map(Cow::Borrowed))
+            .or(is_computer.then_some("PC".into())),
+        vendor: device.vendor.or(program.operator.map(Cow::Borrowed)),
         category,
         is_bot: category == Category::Bot,
     }
@@ -110,27 +122,41 @@ pub fn parse(user_agent: &str) -> UserAgent<'_> {
 
 /// One line for a person: `iPhone / iOS 17.1 / Safari 17.1`. Parts unknown are `Other`; an
 /// empty string gives an empty line.
+#[must_use]
 pub fn device_line(user_agent: &str) -> String {
     let text = cut(user_agent);
     if text.is_empty() {
         return String::new();
     }
     let mut parsed = parse(text);
-    // The number that every Android gives here would be read as this one's.
-    if system::is_reduced_android(text) {
+    // The number that every one gives here would be read as this one's.
+    let chrome_os = |version: &Cow<'_, str>| system::is_reduced_chrome_os(version);
+    if system::is_reduced_android(text) || parsed.os_version.as_ref().is_some_and(chrome_os) {
         parsed.os_version = None;
     }
-    let part = |name: Option<Cow<'_, str>>, version: Option<Cow<'_, str>>| match (name, version) {
-        (Some(name), Some(version)) => format!("{name} {version}"),
-        (Some(name), None) => name.into_owned(),
-        (None, _) => "Other".to_owned(),
-    };
-    format!(
-        "{} / {} / {}",
-        part(parsed.device, None),
-        part(parsed.os, parsed.os_version),
-        part(parsed.browser, parsed.browser_version)
-    )
+    let mut line = String::with_capacity(64);
+    push(&mut line, parsed.device.as_deref(), None);
+    line.push_str(" / ");
+    push(
+        &mut line,
+        parsed.os.as_deref(),
+        parsed.os_version.as_deref(),
+    );
+    line.push_str(" / ");
+    push(
+        &mut line,
+        parsed.browser.as_deref(),
+        parsed.browser_version.as_deref(),
+    );
+    line
+}
+
+fn push(line: &mut String, name: Option<&str>, version: Option<&str>) {
+    line.push_str(name.unwrap_or("Other"));
+    if let (Some(_), Some(version)) = (name, version) {
+        line.push(' ');
+        line.push_str(version);
+    }
 }
 
 fn category(
@@ -142,27 +168,36 @@ fn category(
     use Category::{Console, Mobile, Other, Tablet, Tool, Tv};
 
     if let Some(category) = program.category {
-        return category;
+        let is_tablet = category == Mobile && system.category == Some(Tablet);
+        return if is_tablet { Tablet } else { category };
     }
-    match system.category {
-        Some(Console | Tv) => {}
-        _ if device::is_tv(text) => return Tv,
-        Some(Mobile) => {
-            if let Some(category) = device.category {
-                return category;
-            }
+    match (system.category, device.category) {
+        (Some(Console | Tv), _) => {}
+        (_, Some(category)) => return category,
+        _ if may_be_tv(system) && device::is_tv(text) => return Tv,
+        (Some(Mobile), _) => {
             // A browser on an Android phone says 'Mobile'; an app need not.
-            let is_phone = !program::is_mozilla(text) || text.contains("Mobile");
-            if device::is_tablet(text) || (system.name == Some("Android") && !is_phone) {
+            let is_phone = !text::is_mozilla(text)
+                || text.contains("Mobile")
+                || text::find_word(text, "Phone").is_some();
+            let is_android = system.is(&["Android", "HarmonyOS"]);
+            // Without an engine there is no browser that would say so.
+            let is_browser = program.name.is_some();
+            if device::is_tablet(text) || (is_android && is_browser && !is_phone) {
                 return Tablet;
             }
         }
-        Some(_) => {}
+        (Some(_), _) => {}
         // A program that names itself and no system it runs on is seldom a person's browser.
-        None if program.name.is_some() && !program::is_mozilla(text) => return Tool,
-        None => {}
+        (None, _) if program.name.is_some() && !text::is_mozilla(text) => return Tool,
+        (None, _) => {}
     }
     system.category.unwrap_or(Other)
+}
+
+/// Apps about television run on other systems than televisions do.
+fn may_be_tv(system: &system::Found<'_>) -> bool {
+    !system.is(&["iOS", "iPadOS", "macOS", "Windows"])
 }
 
 fn cut(text: &str) -> &str {

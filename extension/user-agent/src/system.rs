@@ -2,58 +2,63 @@
 
 use std::borrow::Cow;
 
-use crate::Category;
-use crate::program::version_by;
-use crate::rules::{NO_MAC, SYSTEMS, Version, WINDOWS};
-use crate::text::{find, major};
+use crate::rules::{ANDROID, NO_MAC, WINDOWS};
+use crate::scan::Match;
+use crate::text::find_word;
+use crate::{Category, apple};
 
 /// What is known of the system.
 #[derive(Debug, Default)]
 pub(crate) struct Found<'a> {
-    pub(crate) name: Option<&'a str>,
+    pub(crate) name: Option<Cow<'a, str>>,
     pub(crate) version: Option<Cow<'a, str>>,
     pub(crate) category: Option<Category>,
 }
 
-pub(crate) fn system(text: &str) -> Found<'_> {
-    let Some((rule, end)) = SYSTEMS.first(text) else {
-        return Found::default();
+impl Found<'_> {
+    /// Whether it has one of these names.
+    pub(crate) fn is(&self, names: &[&str]) -> bool {
+        let name = self.name.as_deref();
+        name.is_some_and(|name| names.contains(&name))
+    }
+}
+
+pub(crate) fn system<'a>(text: &'a str, found: Option<&Match>) -> Found<'a> {
+    let Some(found) = found else {
+        return in_a_name(text);
     };
-    let version = version_by(text, rule.version, end).map(dotted);
-    let (name, version, category) = match rule.name {
-        "Windows" => ("Windows", windows(version), rule.category),
-        // A program without a browser around it; only computers were ever of this kind.
-        "iOS" if text.contains("Darwin/") && text.contains("(x86_64)") => {
-            ("macOS", None, Category::Desktop)
+    let name = found.name(text);
+    let version = found.version(text).map(apple::dotted);
+    let category = found.rule.category;
+    let (name, version, category) = match &*name {
+        "Windows" => (name, windows(version), category),
+        "Android" => (name, android(text, version), category),
+        "macOS" if NO_MAC.iter().any(|word| find_word(text, word).is_some()) => {
+            ("iPadOS".into(), None, Some(Category::Tablet))
         }
-        "macOS" if NO_MAC.iter().any(|marker| find(text, marker).is_some()) => {
-            ("iPadOS", None, Category::Tablet)
+        "macOS" => {
+            let version = version.filter(|version| !apple::is_frozen(text, version));
+            (name, version, category)
         }
-        "macOS" => (
-            "macOS",
-            version.filter(|version| !is_frozen(text, version)),
-            rule.category,
-        ),
-        "iOS" => {
-            let version = thawed(text, version);
-            // The iPad's system has had a name of its own since version 13.
-            let is_new = version
-                .as_deref()
-                .and_then(major)
-                .is_some_and(|major| major >= 13);
-            match find(text, "iPad") {
-                Some(_) if is_new => ("iPadOS", version, Category::Tablet),
-                Some(_) => ("iOS", version, Category::Tablet),
-                None => ("iOS", version, rule.category),
-            }
-        }
-        name => (name, version, rule.category),
+        "iOS" => apple::mobile(text, version),
+        _ => (name, version, category),
     };
     Found {
         name: Some(name),
         version,
-        category: Some(category),
+        category,
     }
+}
+
+/// Apps have their system in their names: `Example-Android/3.4`, `Example-iOS/3.4`.
+fn in_a_name(text: &str) -> Found<'static> {
+    const NAMES: &[(&str, &str)] = &[("Android", "Android"), ("-iOS", "iOS"), ("_iOS", "iOS")];
+    let found = NAMES.iter().find(|(part, _)| text.contains(part));
+    found.map_or_else(Found::default, |(_, name)| Found {
+        name: Some(Cow::Borrowed(*name)),
+        version: None,
+        category: Some(Category::Mobile),
+    })
 }
 
 /// Chrome on Android gives `10` and no model, whatever the version.
@@ -61,36 +66,30 @@ pub(crate) fn is_reduced_android(text: &str) -> bool {
     text.contains("Android 10; K)") || text.contains("Android 10; K;")
 }
 
+/// Chrome on ChromeOS gives this number of the platform, whatever it is.
+pub(crate) fn is_reduced_chrome_os(version: &str) -> bool {
+    version == "14541.0.0"
+}
+
 fn windows(version: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
     let version = version?;
     match WINDOWS.iter().find(|(kernel, _)| *kernel == version) {
         Some((_, name)) => Some(Cow::Borrowed(name)),
         // `Windows 98`, which was of no kernel's number.
-        None => Some(version).filter(|version| !version.contains('.')),
+        None => Some(version).filter(|version| !version.contains('.') || version == "8.1"),
     }
 }
 
-/// Safari and the browsers on Chromium say 10.15.7 on every later macOS.
-fn is_frozen(text: &str, version: &str) -> bool {
-    version == "10.15.7" && text.contains("AppleWebKit/")
-}
-
-/// From iOS 26 on, Safari gives the system's version only in its own; the system's stays at 18.
-fn thawed<'a>(text: &'a str, version: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
-    if version.as_deref().and_then(major) == Some(18)
-        && let Some(browser) = version_by(text, Version::After("Version/"), 0)
-        && major(browser).is_some_and(|major| major >= 26)
+/// `Android/33` and `Android (33/13; …)` give the level of the interface; the latter, the version
+/// as well.
+fn android<'a>(text: &'a str, version: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
+    if let Some(end) = find_word(text, "Android (")
+        && let Some((level, rest)) = text[end..].split_once('/')
+        && level.bytes().all(|byte| byte.is_ascii_digit())
     {
-        return Some(dotted(browser));
+        return crate::text::version(rest).map(Cow::Borrowed);
     }
-    version
-}
-
-/// Apple writes `10_13_6`.
-fn dotted(version: &str) -> Cow<'_, str> {
-    if version.contains('_') {
-        version.replace('_', ".").into()
-    } else {
-        version.into()
-    }
+    let version = version?;
+    let level = ANDROID.iter().find(|(level, _)| *level == version);
+    Some(level.map_or(version, |(_, version)| Cow::Borrowed(*version)))
 }

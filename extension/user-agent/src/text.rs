@@ -1,27 +1,51 @@
 //! Reading a string by words.
 
-/// Whether `marker` stands in `text`, and where it ends.
-///
-/// A marker begins a word, or with `^` the text.
-pub(crate) fn find(text: &str, marker: &str) -> Option<usize> {
-    match marker.strip_prefix('^') {
-        Some(marker) => text.starts_with(marker).then_some(marker.len()),
-        None => word_starts(text)
-            .find(|&start| text[start..].starts_with(marker))
-            .map(|start| start + marker.len()),
+use crate::rules::Place;
+
+/// Where something that a rule looks for ends in the text.
+pub(crate) fn find(text: &str, place: &Place) -> Option<usize> {
+    // A needle may be in the text any number of times without beginning a word; each look goes on
+    // behind the last, so that the text is read once.
+    let mut from = 0;
+    while let Some(offset) = text[from..].find(place.text) {
+        let start = from + offset;
+        let begins = start == 0 || is_separator(text.as_bytes()[start - 1]);
+        if begins || place.anywhere || is_separator(place.text.as_bytes()[0]) {
+            return Some(start + place.text.len());
+        }
+        from = start + 1;
     }
+    None
+}
+
+pub(crate) fn present(text: &str, place: &Place) -> bool {
+    find(text, place).is_some()
+}
+
+/// Where a word begins with this, and that ends.
+pub(crate) fn find_word(text: &str, word: &'static str) -> Option<usize> {
+    find(
+        text,
+        &Place {
+            text: word,
+            anywhere: false,
+        },
+    )
 }
 
 /// Where words begin.
 pub(crate) fn word_starts(text: &str) -> impl Iterator<Item = usize> {
-    let bytes = text.as_bytes();
-    (0..bytes.len()).filter(|&index| {
-        !is_separator(bytes[index]) && (index == 0 || is_separator(bytes[index - 1]))
+    let mut after_separator = true;
+    text.bytes().enumerate().filter_map(move |(index, byte)| {
+        let separator = is_separator(byte);
+        let starts = after_separator && !separator;
+        after_separator = separator;
+        starts.then_some(index)
     })
 }
 
 /// All separators are ASCII, so that a word begins and ends at a character's boundary.
-fn is_separator(byte: u8) -> bool {
+pub(crate) fn is_separator(byte: u8) -> bool {
     SEPARATORS[usize::from(byte)]
 }
 
@@ -36,10 +60,13 @@ static SEPARATORS: [bool; 256] = {
     table
 };
 
-/// The version that `text` begins with: numbers with dots or underscores between them.
+/// The version that `text` begins with, perhaps after a `v`: numbers with dots or underscores
+/// between them.
 pub(crate) fn version(text: &str) -> Option<&str> {
+    let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
     let end = text
-        .find(|character: char| !matches!(character, '0'..='9' | '.' | '_'))
+        .bytes()
+        .position(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b'_'))
         .unwrap_or(text.len());
     let version = text[..end].trim_end_matches(['.', '_']);
     version
@@ -57,4 +84,24 @@ pub(crate) fn major(version: &str) -> Option<u32> {
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', '\t', ';', ',', '(', ')', '[', ']', '"'])
         .filter(|word| !word.is_empty() && !word.contains("://") && !word.contains('@'))
+}
+
+/// Whether a string is in the form that browsers use, where `Mozilla/5.0` means nothing.
+pub(crate) fn is_mozilla(text: &str) -> bool {
+    text.starts_with("Mozilla/")
+}
+
+/// The text in the first brackets, with those that are in it: `Android 12; moto g(60)`.
+pub(crate) fn remark(text: &str) -> &str {
+    let rest = text.split_once('(').map_or("", |(_, rest)| rest);
+    let mut depth = 0_usize;
+    for (index, byte) in rest.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' if depth == 0 => return &rest[..index],
+            b')' => depth -= 1,
+            _ => {}
+        }
+    }
+    rest
 }

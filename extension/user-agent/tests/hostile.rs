@@ -1,55 +1,111 @@
-//! Strings that somebody made up to do harm.
+//! Strings that somebody made up to do harm. `make fuzz` makes far more of them.
+
+use std::borrow::Cow;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use qsessions_user_agent::{device_line, parse};
-use std::time::{Duration, Instant};
+use proptest::sample::select;
+use qsessions_user_agent::{MAX_LENGTH, UserAgent, device_line, parse};
 
 const STRINGS: &str = include_str!("strings.tsv");
+const HOSTILE: &str = include_str!("hostile.txt");
+const RULES: &str = include_str!("../rules/user-agents.rules");
 
+/// Whatever the text is, an answer keeps to these.
 fn read(user_agent: &str) {
     let parsed = parse(user_agent);
-    assert_eq!(parsed.is_bot, parsed.category.as_str() == "bot");
-    assert!(parsed.browser.is_none_or(|name| !name.is_empty()));
-    assert!(parsed.device.is_none_or(|name| !name.is_empty()));
-    assert!(parsed.os_version.is_none_or(|version| !version.is_empty()));
+    let UserAgent {
+        browser,
+        browser_version,
+        os,
+        os_version,
+        device,
+        vendor,
+        category,
+        is_bot,
+    } = &parsed;
+    assert_eq!(*is_bot, category.as_str() == "bot", "{user_agent}");
+    for part in [browser, browser_version, os, os_version, device, vendor] {
+        let is_told = |part: &Cow<'_, str>| !part.is_empty() && part.len() <= MAX_LENGTH + 64;
+        assert!(
+            part.as_ref().is_none_or(is_told),
+            "{user_agent}: {parsed:?}"
+        );
+    }
+    let begins_with_digit = |version: &Cow<'_, str>| version.as_bytes()[0].is_ascii_digit();
+    assert!(
+        browser_version.as_ref().is_none_or(begins_with_digit),
+        "{user_agent}: {parsed:?}"
+    );
+    assert!(
+        browser.is_some() || browser_version.is_none(),
+        "{user_agent}"
+    );
+    assert!(os.is_some() || os_version.is_none(), "{user_agent}");
     let line = device_line(user_agent);
-    assert!(line.is_empty() == user_agent.is_empty());
+    assert!(line.is_empty() == user_agent.is_empty(), "{user_agent}");
 }
 
 fn strings() -> impl Iterator<Item = &'static str> {
-    STRINGS
-        .lines()
-        .skip(1)
-        .filter_map(|row| row.split('\t').next())
+    let rows = STRINGS.lines().skip(1);
+    rows.filter_map(|row| row.split('\t').next())
+}
+
+/// Those of `hostile.txt`, with its escapes read.
+fn hostile() -> impl Iterator<Item = String> {
+    let lines = HOSTILE.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| {
+        let mut pieces = line.split("\\u{");
+        let mut text = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let (code, rest) = piece.split_once('}').expect("an escape ends with }");
+            let code = u32::from_str_radix(code, 16).expect("a number");
+            text.push(char::from_u32(code).expect("a character"));
+            text.push_str(rest);
+        }
+        text
+    })
+}
+
+/// What the rules look for, where it is plain text.
+fn markers() -> Vec<&'static str> {
+    let lines = RULES.lines().filter(|line| !line.starts_with(['#', '[']));
+    let first = lines.filter_map(|line| line.split(" | ").next()?.split(" & ").next());
+    let plain = first.map(|marker| marker.trim_matches(['"', '^', '$', ' ', '*']));
+    plain.filter(|marker| !marker.is_empty()).collect()
 }
 
 #[test]
-fn every_prefix_and_suffix_of_a_real_string() {
+fn every_prefix_and_some_suffixes_of_every_string() {
     for user_agent in strings() {
         for end in 0..=user_agent.len() {
             read(&user_agent[..end]);
-            read(&user_agent[end..]);
+        }
+        for start in (0..user_agent.len()).step_by(7) {
+            read(&user_agent[start..]);
         }
     }
 }
 
 #[test]
-fn a_gigabyte_costs_no_more_than_a_page() {
-    let patterns = [
-        "(", ")", ";", "/", "bot", "Android ", "Version/", "+http", "é", "(; ", "1.", "TV",
-    ];
-    for pattern in patterns {
-        let long = pattern.repeat(10_000_000 / pattern.len());
-        let start = Instant::now();
-        read(&long);
-        // Some 100 µs; a debug build on a busy machine takes longer, but not for ever.
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "{pattern} took {:?}",
-            start.elapsed()
-        );
+fn every_hostile_string_alone_and_repeated() {
+    for text in hostile() {
+        read(&text);
+        read(&text.repeat(500));
+        read(&(text.clone() + " Mozilla/5.0 (Linux; Android 14; Pixel 8) Chrome/126.0.0.0"));
     }
+}
+
+#[test]
+fn of_any_length_only_the_beginning_counts() {
+    let hostile: Vec<String> = hostile().filter(|text| !text.is_empty()).collect();
+    for text in hostile.iter().map(String::as_str).chain(markers()) {
+        let long = text.repeat(4 * MAX_LENGTH / text.len());
+        let cut = &long[..long.floor_char_boundary(MAX_LENGTH)];
+        assert_eq!(parse(&long), parse(cut), "{text}");
+    }
+    let parentheses = "(".repeat(10_000);
+    assert_eq!(parse(&parentheses), parse("("));
 }
 
 proptest! {
@@ -67,15 +123,32 @@ proptest! {
 
     #[test]
     fn parts_of_real_strings_in_any_order(
-        parts in vec((0..strings().count(), any::<u16>(), 0_usize..40), 0..30),
+        parts in vec((select(strings().collect::<Vec<_>>()), any::<u16>(), 0_usize..40), 0..30),
     ) {
-        let strings: Vec<&str> = strings().collect();
         let mut user_agent = String::new();
-        for (index, start, length) in parts {
-            let part = strings[index];
+        for (part, start, length) in parts {
             let start = usize::from(start) % part.len();
             user_agent.push_str(&part[start..part.len().min(start + length)]);
         }
         read(&user_agent);
+    }
+
+    #[test]
+    fn what_the_rules_look_for_in_any_order(
+        parts in vec((select(markers()), "[0-9a-zA-Z._ ;/()é]{0,6}"), 0..20),
+        separator in select(vec!["", " ", "; ", "/", " (", ") ", "+"]),
+    ) {
+        let parts: Vec<String> = parts.iter().map(|(marker, rest)| format!("{marker}{rest}")).collect();
+        read(&parts.join(separator));
+    }
+
+    #[test]
+    fn a_real_string_with_something_put_into_it(
+        user_agent in select(strings().collect::<Vec<_>>()),
+        place in any::<u16>(),
+        put_in in "\\PC{0,12}",
+    ) {
+        let place = usize::from(place) % (user_agent.len() + 1);
+        read(&[&user_agent[..place], &put_in, &user_agent[place..]].concat());
     }
 }

@@ -1,13 +1,13 @@
-//! Strings of all kinds, and what they say.
+//! What a person is shown, and what is special about some strings.
 
 use qsessions_user_agent::{MAX_LENGTH, device_line, parse};
 
-const STRINGS: &str = include_str!("strings.tsv");
+const LINES: &str = include_str!("lines.tsv");
 
 #[test]
 fn each_string_says_what_it_says() {
     let mut wrong = Vec::new();
-    for row in STRINGS.lines().skip(1) {
+    for row in LINES.lines().skip(1) {
         let columns: Vec<&str> = row.split('\t').collect();
         let [user_agent, line, category] = columns.as_slice() else {
             panic!("{row}")
@@ -32,7 +32,9 @@ fn makers_are_known_by_the_model() {
         ("SM-S918B", Some("Samsung")),
         ("Pixel 8", Some("Google")),
         ("Redmi Note 8", Some("Xiaomi")),
-        ("CPH2451", Some("OPPO")),
+        ("CPH2269", Some("OPPO")),
+        // OnePlus takes its numbers from the same range.
+        ("CPH2451", Some("OnePlus")),
         ("moto g power", Some("Motorola")),
         ("Model X", None),
     ] {

@@ -1,0 +1,110 @@
+//! One pass over a string, which finds the rules that match.
+
+use std::borrow::Cow;
+
+use crate::bucket::bucket;
+use crate::rules::{BEGIN, DEVICES, MARKERS, Marker, Name, PROGRAMS, Rule, SYSTEMS, Version};
+use crate::text::{find, is_separator, present, version, word_starts};
+
+/// A rule that matches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Match {
+    pub(crate) rule: &'static Rule,
+    /// Its place in the table: the first of those that match wins.
+    pub(crate) place: u16,
+    /// Where what was looked for begins.
+    pub(crate) start: usize,
+    /// Where it ends.
+    end: usize,
+}
+
+impl Match {
+    /// The name, with the rest of the word where the rule says so.
+    pub(crate) fn name<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.rule.name {
+            Name::Fixed(name) => Cow::Borrowed(name),
+            Name::AroundRest(before, behind) => {
+                let rest = rest_of_word(&text[self.end..]);
+                Cow::Owned([before, rest, behind].concat().trim_end().to_owned())
+            }
+        }
+    }
+
+    /// The version, from where the rule says.
+    pub(crate) fn version<'a>(&self, text: &'a str) -> Option<&'a str> {
+        self.rule.versions.iter().find_map(|place| match place {
+            Version::Here => {
+                let mut rest = &text[self.end..];
+                if matches!(self.rule.name, Name::AroundRest(..)) {
+                    rest = &rest[rest_of_word(rest).len()..];
+                }
+                version(rest.strip_prefix(['/', ' ', '_', ':', '-']).unwrap_or(rest))
+            }
+            Version::After(place) => find(text, place).and_then(|end| version(&text[end..])),
+            Version::Item(number) => {
+                let items = text[self.end..].split(')').next()?;
+                version(items.split(';').nth(number - 1)?.trim())
+            }
+            Version::Is(version) => Some(version),
+        })
+    }
+}
+
+/// What matches in each of the tables.
+#[derive(Debug, Default)]
+pub(crate) struct Matches {
+    pub(crate) program: Option<Match>,
+    pub(crate) system: Option<Match>,
+    pub(crate) device: Option<Match>,
+    /// Whether woothee may know more.
+    pub(crate) is_woothees: bool,
+}
+
+pub(crate) fn matches(text: &str) -> Matches {
+    let mut best = [(u16::MAX, 0, 0); 4];
+    let bytes = text.as_bytes();
+    for start in word_starts(text) {
+        let rest = &bytes[start..];
+        let &[first, second, ..] = rest else { break };
+        let bucket = bucket(first, second);
+        let markers = usize::from(BEGIN[bucket])..usize::from(BEGIN[bucket + 1]);
+        for marker in &MARKERS[markers] {
+            let best = &mut best[usize::from(marker.table)];
+            if marker.rule < best.0 && fits(marker, text, start) {
+                *best = (marker.rule, start, start + marker.text.len());
+            }
+        }
+    }
+    let found = |rules: &'static [Rule], (place, start, end): (u16, usize, usize)| {
+        let rule = rules.get(usize::from(place))?;
+        Some(Match {
+            rule,
+            place,
+            start,
+            end,
+        })
+    };
+    Matches {
+        program: found(&PROGRAMS, best[0]),
+        system: found(&SYSTEMS, best[1]),
+        device: found(&DEVICES, best[2]),
+        is_woothees: best[3].0 != u16::MAX,
+    }
+}
+
+fn fits(marker: &Marker, text: &str, start: usize) -> bool {
+    let bytes = text.as_bytes();
+    let end = start + marker.text.len();
+    bytes[start..].starts_with(marker.text.as_bytes())
+        && (!marker.at_start || start == 0)
+        && (!marker.whole || bytes.get(end).is_none_or(|&next| is_separator(next)))
+        && marker
+            .needs
+            .iter()
+            .all(|need| present(text, &need.place) == need.present)
+}
+
+fn rest_of_word(text: &str) -> &str {
+    let end = text.bytes().position(is_separator).unwrap_or(text.len());
+    &text[..end]
+}
