@@ -3,29 +3,45 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::index::{Copied, Entry, Failure, Index};
 use crate::place::Place;
-use crate::{Error, Kind, LocationInfo, Reader, Signature};
+use crate::{
+    AutonomousSystem, Error, Kind, LocationInfo, Mapping, Monitor, Reader, Signature, Store,
+};
 
 /// A database of a [`Directory`].
 #[derive(Debug)]
 pub struct Database {
-    /// The file.
+    /// The administrator's file.
     pub path: PathBuf,
-    /// The open database.
-    pub reader: Reader,
-    /// When it was read.
+    /// The copy of it that serves: of its present state or, if that is bad, of one before.
+    pub reader: Reader<Mapping>,
+    /// When this process opened the copy.
     pub loaded_at: SystemTime,
+    sha256: String,
 }
 
-/// A file of a [`Directory`] that can't be used.
-#[derive(Debug)]
-pub struct Failure {
-    /// The file, or the folder itself.
+/// What is wrong with a file as it is now, or with the path itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The file, or the path itself.
     pub path: PathBuf,
-    /// Why not.
-    pub error: Error,
-    /// When that was found.
+    /// What is wrong, with the path in it.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// When that was met.
     pub at: SystemTime,
+    state: Option<Signature>,
+}
+
+/// How the files of a [`Directory`] are treated.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the private copies are.
+    pub store: Store,
+    /// The largest file that is taken.
+    pub max_bytes: u64,
 }
 
 /// The databases at a path: that of one file, or those of a folder's `.mmdb` files.
@@ -36,37 +52,56 @@ pub struct Failure {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    max_bytes: u64,
-    state: State,
+    options: Options,
+    index: Index,
+    index_state: Option<Signature>,
     databases: Vec<Database>,
-    failures: Vec<Failure>,
+    problems: Vec<Problem>,
+    told: Vec<Problem>,
 }
 
-/// Files and their signatures; none for a file that can't be asked about. Empty where the path
-/// itself can't be used.
-type State = Vec<(PathBuf, Option<Signature>)>;
+/// A file of the administrator's, and its state.
+struct Source {
+    path: PathBuf,
+    state: Result<Signature, Error>,
+}
+
+/// What there is at the path.
+struct Found {
+    sources: Vec<Source>,
+    /// Why the path can't be used. The sources are then those that were known before.
+    failure: Option<Error>,
+}
 
 impl Directory {
-    /// Opens what there is at `path`: files of up to `max_bytes` each.
+    /// Opens what there is at `path`. If files are new or have changed, this makes copies of
+    /// them first, or waits for the process that does.
     ///
     /// That can't fail: whatever can't be used, be it the path itself, is among the
-    /// [`failures`](Self::failures), and the others serve.
-    pub fn open(path: &Path, max_bytes: u64) -> Self {
+    /// [`problems`](Self::problems), and the others serve.
+    pub fn open(path: &Path, options: Options, monitor: &mut dyn Monitor) -> Self {
         let mut directory = Self {
             path: path.to_owned(),
-            max_bytes,
-            state: Vec::new(),
+            options,
+            index: Index::default(),
+            index_state: None,
             databases: Vec::new(),
-            failures: Vec::new(),
+            problems: Vec::new(),
+            told: Vec::new(),
         };
-        directory.load();
+        directory.refresh(monitor);
         directory
     }
 
-    /// Whether files have come, gone or changed since they were opened. Asks the system about
-    /// each, and reads none.
-    pub fn changed(&self) -> bool {
-        state_of(&self.path).unwrap_or_default() != self.state
+    /// Looks whether files have come, gone or changed, and takes what is new. Where another
+    /// process is already at that, what was open goes on serving until it is done.
+    pub fn refresh(&mut self, monitor: &mut dyn Monitor) {
+        self.update(false, monitor);
+    }
+
+    /// The same, but waits for another process, and tries again now what would be tried again later.
+    pub fn reload(&mut self, monitor: &mut dyn Monitor) {
+        self.update(true, monitor);
     }
 
     /// The open databases, in the order in which they are asked; those that are not asked for
@@ -75,9 +110,24 @@ impl Directory {
         &self.databases
     }
 
-    /// What can't be used, and why.
-    pub fn failures(&self) -> &[Failure] {
-        &self.failures
+    /// What can't be used as it is now, and why. There may be an older copy among the
+    /// [`databases`](Self::databases).
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The problems that this was not asked for before: one for each change of a file.
+    pub fn new_problems(&mut self) -> Vec<Problem> {
+        let is_new = |problem: &&Problem| {
+            let same = |told: &Problem| {
+                (&told.path, &told.message, &told.state)
+                    == (&problem.path, &problem.message, &problem.state)
+            };
+            !self.told.iter().any(same)
+        };
+        let new = self.problems.iter().filter(is_new).cloned().collect();
+        self.told.clone_from(&self.problems);
+        new
     }
 
     /// The path that was given.
@@ -85,23 +135,34 @@ impl Directory {
         &self.path
     }
 
+    /// The options that were given.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
     /// What the first database that has `ip` knows of it.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if a database is broken at this address and no other has it.
-    pub fn look_up(&self, ip: IpAddr) -> Result<Option<Place<'_>>, Error> {
-        let mut failed = None;
-        for database in &self.databases {
-            if !matches!(database.reader.kind(), Kind::City | Kind::Country) {
-                break;
-            }
-            match database.reader.look_up(ip) {
-                Ok(None) => {}
-                Ok(found) => return Ok(found),
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        failed.map_or(Ok(None), Err)
+    pub fn look_up(&self, ip: IpAddr) -> Result<Option<Place<'_, Mapping>>, Error> {
+        self.ask(Kind::has_places, |reader| reader.look_up(ip))
+    }
+
+    /// Whose network `ip` is in.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn autonomous_system(&self, ip: IpAddr) -> Result<Option<AutonomousSystem<'_>>, Error> {
+        self.ask(
+            |kind| kind == Kind::Asn,
+            |reader| reader.autonomous_system(ip),
+        )
+    }
+
+    /// Whether there is a database that knows whose a network is.
+    pub fn knows_autonomous_systems(&self) -> bool {
+        let mut kinds = self.databases.iter().map(|database| database.reader.kind());
+        kinds.any(|kind| kind == Kind::Asn)
     }
 
     /// [`Place::location_info`] of `ip`.
@@ -136,65 +197,349 @@ impl Directory {
             .map_or(Ok(None), |place| place.country_code())
     }
 
-    fn load(&mut self) {
-        // Taken before the files are read: a change in between is then seen by `changed`.
-        match state_of(&self.path) {
-            Ok(state) => self.state = state,
-            Err(error) => return self.fail(self.path.clone(), error),
-        }
-        for (path, _) in self.state.clone() {
-            match Reader::open(&path, self.max_bytes) {
-                Ok(reader) => {
-                    self.databases.push(Database {
-                        path,
-                        reader,
-                        loaded_at: SystemTime::now(),
-                    });
-                }
-                Err(error) => self.fail(path, error),
+    fn ask<'a, T>(
+        &'a self,
+        asked: impl Fn(Kind) -> bool,
+        look_up: impl Fn(&'a Reader<Mapping>) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut failed = None;
+        for database in self.databases.iter().filter(|one| asked(one.reader.kind())) {
+            match look_up(&database.reader) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
+        failed.map_or(Ok(None), Err)
+    }
+
+    fn update(&mut self, hurry: bool, monitor: &mut dyn Monitor) {
+        // Asked before the index is read: a change in between is then seen the next time.
+        let index_state = self.options.store.index_state();
+        if self.index_state != index_state {
+            self.index = self.options.store.read_index();
+            self.index_state = index_state;
+        }
+        let found = self.find();
+        let now = SystemTime::now();
+        let due = |source: &Source| self.is_due(source, now, hurry);
+        if found.sources.iter().any(due) || self.has_leftovers(&found) {
+            self.import(&found, hurry, monitor);
+        }
+        if self.reopen(&found) {
+            // Copies that the index names have gone: somebody emptied the folder, or has just
+            // replaced them, and the index with them.
+            self.import(&found, hurry, monitor);
+            self.reopen(&found);
+        }
+    }
+
+    fn find(&self) -> Found {
+        match sources_at(&self.path) {
+            Ok(sources) => Found {
+                sources,
+                failure: None,
+            },
+            // It may be a disk that is not mounted, or a folder that is just being moved: what was there goes on.
+            Err(error) => Found {
+                sources: self.known_sources(),
+                failure: Some(error),
+            },
+        }
+    }
+
+    fn known_sources(&self) -> Vec<Source> {
+        let paths = self
+            .index
+            .entries
+            .iter()
+            .map(|entry| Path::new(&entry.path));
+        let mut sources: Vec<Source> = paths
+            .filter(|path| *path == self.path || path.parent() == Some(&self.path))
+            .map(|path| Source {
+                path: path.to_owned(),
+                state: Signature::of(path).map_err(|error| Error::io(path, error)),
+            })
+            .collect();
+        sources.sort_by(|one, other| one.path.cmp(&other.path));
+        sources
+    }
+
+    fn is_due(&self, source: &Source, now: SystemTime, hurry: bool) -> bool {
+        let Ok(state) = &source.state else {
+            return false;
+        };
+        match self.index.get(&source.path) {
+            _ if state.size > self.options.max_bytes => false,
+            Some(entry) => entry.is_due(state, now, hurry),
+            None => true,
+        }
+    }
+
+    /// Whether the index has files that are no longer there.
+    fn has_leftovers(&self, found: &Found) -> bool {
+        self.index
+            .entries
+            .iter()
+            .any(|entry| self.is_leftover(entry, found))
+    }
+
+    fn is_leftover(&self, entry: &Entry, found: &Found) -> bool {
+        let path = Path::new(&entry.path);
+        let is_here = path.parent() == Some(&self.path);
+        is_here && found.failure.is_none() && found.sources.iter().all(|source| source.path != path)
+    }
+
+    /// Makes copies of what is new.
+    fn import(&mut self, found: &Found, hurry: bool, monitor: &mut dyn Monitor) {
+        let store = self.options.store.clone();
+        let now = SystemTime::now();
+        let is_wanted = |source: &Source| {
+            let is_open = self.databases.iter().any(|one| one.path == source.path);
+            let entry = self.index.get(&source.path);
+            !is_open
+                && self.is_due(source, now, hurry)
+                && entry.is_none_or(|entry| entry.copy.is_none())
+        };
+        // Only who has nothing to answer from waits.
+        let lock = if hurry || found.sources.iter().any(is_wanted) {
+            store.lock(monitor)
+        } else {
+            store.try_lock()
+        };
+        let lock = match lock {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return self.fail_due(found, now, hurry, true, |path| Error::Busy { path }),
+            Err(error) => {
+                let kind = (error.raw_os_error(), error.kind());
+                return self.fail_due(found, now, hurry, false, |path| {
+                    let error = kind
+                        .0
+                        .map_or(kind.1.into(), std::io::Error::from_raw_os_error);
+                    store.error(&path, error)
+                });
+            }
+        };
+        // Another process may have done it meanwhile.
+        self.index_state = store.index_state();
+        self.index = store.read_index();
+        let mut changed = self.drop_stale_entries(found);
+        for source in &found.sources {
+            if self.is_due(source, now, hurry) {
+                let entry = self.import_one(source, hurry, &lock, monitor);
+                self.index.put(entry);
+                changed = true;
+            }
+        }
+        if !changed {
+            return;
+        }
+        match store.write_index(&self.index, &lock) {
+            Ok(()) => self.index_state = store.index_state(),
+            // What was found out is then known to this process only, and the others find it out too.
+            Err(error) => monitor.note(&store.error(&self.path, error).to_string()),
+        }
+    }
+
+    /// Forgets files that have gone, and copies that have. Whether there were any.
+    fn drop_stale_entries(&mut self, found: &Found) -> bool {
+        let mut entries = std::mem::take(&mut self.index.entries);
+        let count = entries.len();
+        entries.retain(|entry| !self.is_leftover(entry, found));
+        let mut changed = entries.len() != count;
+        let store = &self.options.store;
+        for entry in &mut entries {
+            if entry
+                .copy
+                .as_ref()
+                .is_some_and(|copy| store.open(copy).is_err())
+            {
+                (entry.copy, entry.seen, changed) = (None, None, true);
+            }
+        }
+        self.index.entries = entries;
+        changed
+    }
+
+    fn import_one(
+        &self,
+        source: &Source,
+        hurry: bool,
+        lock: &crate::store::Lock,
+        monitor: &mut dyn Monitor,
+    ) -> Entry {
+        let known = self.index.get(&source.path).cloned();
+        let mut entry = known.unwrap_or_else(|| Entry::new(&source.path));
+        let state = source.state.as_ref().ok().copied();
+        let again = entry.seen == state;
+        entry.seen_at = SystemTime::now();
+        // In a hurry, the clock may not have ticked since the first time.
+        entry.seen_twice = again && !hurry;
+        let Options { store, max_bytes } = &self.options;
+        match store.import(&source.path, *max_bytes, entry.copy.as_ref(), lock, monitor) {
+            Ok((copy, seen)) => {
+                entry.seen = Some(seen);
+                entry.copy = Some(copy);
+                entry.failure = None;
+            }
+            Err(error) => {
+                let failure = Failure::now(&error);
+                let same = |old: &Failure| again && old.message == failure.message;
+                entry.seen = state;
+                if !entry.failure.as_ref().is_some_and(same) {
+                    entry.failure = Some(failure);
+                }
+            }
+        }
+        entry
+    }
+
+    /// Notes an error of everything that is due, or of that only which nothing serves.
+    fn fail_due(
+        &mut self,
+        found: &Found,
+        now: SystemTime,
+        hurry: bool,
+        unserved_only: bool,
+        error: impl Fn(PathBuf) -> Error,
+    ) {
+        for source in &found.sources {
+            if !self.is_due(source, now, hurry) {
+                continue;
+            }
+            let known = self.index.get(&source.path).cloned();
+            let mut entry = known.unwrap_or_else(|| Entry::new(&source.path));
+            if unserved_only && entry.copy.is_some() {
+                continue;
+            }
+            entry.seen = source.state.as_ref().ok().copied();
+            entry.seen_at = now;
+            entry.failure = Some(Failure::now(&error(source.path.clone())));
+            self.index.put(entry);
+        }
+    }
+
+    /// Opens the copies that serve; what is open stays open. Copies that are missing are taken out of
+    /// the index. Whether there were any.
+    fn reopen(&mut self, found: &Found) -> bool {
+        let mut missing = Vec::new();
+        let mut before = std::mem::take(&mut self.databases);
+        let mut problems = Vec::new();
+        if let Some(error) = &found.failure {
+            problems.push(self.problem(&self.path, None, Failure::now(error)));
+        }
+        for source in &found.sources {
+            let entry = self.index.get(&source.path);
+            let state = source.state.as_ref().ok().copied();
+            // That the path can't be used says it of its files too.
+            let is_said = found.failure.is_some() && state.is_none();
+            if let Some(failure) = self.failure_of(source, entry).filter(|_| !is_said) {
+                problems.push(self.problem(&source.path, state, failure));
+            }
+            let open = before.iter().position(|one| one.path == source.path);
+            let open = open.map(|index| before.swap_remove(index));
+            let Some(copy) = entry.and_then(|entry| entry.copy.as_ref()) else {
+                // A copy that this process has open serves on, whatever became of the index.
+                self.databases.extend(open);
+                continue;
+            };
+            match open {
+                Some(open) if open.sha256 == copy.sha256 => self.databases.push(open),
+                open => match open_copy(&self.options.store, &source.path, copy) {
+                    Ok(database) => self.databases.push(database),
+                    Err(error) => {
+                        missing.push(source.path.clone());
+                        problems.push(self.problem(&source.path, state, Failure::now(&error)));
+                        self.databases.extend(open);
+                    }
+                },
+            }
+        }
+        self.problems = problems;
         self.databases
             .sort_by_key(|database| match database.reader.kind() {
                 Kind::City => 0,
                 Kind::Country => 1,
                 Kind::Asn | Kind::Other => 2,
             });
+        for entry in &mut self.index.entries {
+            if missing.iter().any(|path| path == Path::new(&entry.path)) {
+                (entry.copy, entry.seen) = (None, None);
+            }
+        }
+        !missing.is_empty()
     }
 
-    fn fail(&mut self, path: PathBuf, error: Error) {
-        self.failures.push(Failure {
-            path,
-            error,
-            at: SystemTime::now(),
-        });
+    fn failure_of(&self, source: &Source, entry: Option<&Entry>) -> Option<Failure> {
+        match &source.state {
+            Err(error) => Some(Failure::now(error)),
+            Ok(state) if state.size > self.options.max_bytes => {
+                Some(Failure::now(&Error::TooLarge {
+                    path: source.path.clone(),
+                    bytes: state.size,
+                    max_bytes: self.options.max_bytes,
+                }))
+            }
+            Ok(_) => entry.and_then(|entry| entry.failure.clone()),
+        }
+    }
+
+    /// The time of a problem is that at which it was met first.
+    fn problem(&self, path: &Path, state: Option<Signature>, failure: Failure) -> Problem {
+        let mut problem = Problem {
+            path: path.to_owned(),
+            message: failure.message,
+            hint: failure.hint,
+            at: failure.at,
+            state,
+        };
+        let same = |old: &&Problem| {
+            (&old.path, &old.message, &old.state)
+                == (&problem.path, &problem.message, &problem.state)
+        };
+        if let Some(old) = self.problems.iter().find(same) {
+            problem.at = problem.at.min(old.at);
+        }
+        problem
     }
 }
 
-fn state_of(path: &Path) -> Result<State, Error> {
-    let io_error = |source| Error::Io {
+fn open_copy(store: &Store, path: &Path, copy: &Copied) -> Result<Database, Error> {
+    let mapping = store.open(copy).map_err(|error| store.error(path, error))?;
+    Ok(Database {
         path: path.to_owned(),
-        source,
+        reader: Reader::from_source(mapping, path)?,
+        loaded_at: SystemTime::now(),
+        sha256: copy.sha256.clone(),
+    })
+}
+
+/// The file at a path, or those of the folder there whose names end in `.mmdb`.
+fn sources_at(path: &Path) -> Result<Vec<Source>, Error> {
+    let io_error = |source| Error::io(path, source);
+    let source = |path: PathBuf| Source {
+        state: Signature::of(&path).map_err(|error| Error::io(&path, error)),
+        path,
     };
     if !fs::metadata(path).map_err(io_error)?.is_dir() {
-        return Ok(vec![(path.to_owned(), Signature::of(path).ok())]);
+        return Ok(vec![source(path.to_owned())]);
     }
-    let mut state = State::new();
+    let mut sources = Vec::new();
     for entry in fs::read_dir(path).map_err(io_error)? {
         let path = entry.map_err(io_error)?.path();
-        if path
+        let is_database = path
             .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("mmdb"))
-        {
-            let signature = Signature::of(&path).ok();
-            state.push((path, signature));
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("mmdb"));
+        // The index can't hold other names, and nobody gives them.
+        if is_database && path.to_str().is_some() {
+            sources.push(source(path));
         }
     }
-    if state.is_empty() {
+    if sources.is_empty() {
         return Err(Error::NoDatabases {
             path: path.to_owned(),
         });
     }
-    state.sort_by(|one, other| one.0.cmp(&other.0));
-    Ok(state)
+    sources.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(sources)
 }

@@ -91,6 +91,8 @@ impl Shape {
             Kind::Country
         } else if says("asn") {
             Kind::Asn
+        } else if says("anonymous") {
+            Kind::Other
         } else if self.has_place() {
             Kind::City
         } else if self.country.is_some() || self.is_flat() {

@@ -1,0 +1,19 @@
+/// Who watches while a file is copied and checked, which takes a second or so.
+pub trait Monitor {
+    /// Called every few milliseconds. To end the work, it panics, as interrupts do in a server;
+    /// whatever is half done is then cleared away.
+    fn tick(&mut self);
+
+    /// Something that an administrator may want to find in a log.
+    fn note(&mut self, line: &str);
+}
+
+/// Lets everything go on and keeps nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwatched;
+
+impl Monitor for Unwatched {
+    fn tick(&mut self) {}
+
+    fn note(&mut self, _line: &str) {}
+}
