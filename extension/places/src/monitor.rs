@@ -4,6 +4,11 @@ pub trait Monitor {
     /// whatever is half done is then cleared away.
     fn tick(&mut self);
 
+    /// The same while there is nothing to do but wait for another process.
+    fn wait(&mut self) {
+        self.tick();
+    }
+
     /// Something that an administrator may want to find in a log.
     fn note(&mut self, line: &str);
 }

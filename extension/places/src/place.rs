@@ -111,11 +111,6 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
         }
     }
 
-    /// Which record it is; equal for two addresses of which the same is known.
-    pub(crate) fn record(&self) -> Option<usize> {
-        self.found.offset()
-    }
-
     /// The name in a section of MaxMind's layout.
     fn name(&self, section: &str, locale: &str) -> Result<Option<&'a str>, Error> {
         // Most look-ups are for a locale that is there: no need to collect the others.

@@ -80,7 +80,7 @@ impl Store {
             if lock.is_some() || began.elapsed() > PATIENCE {
                 return Ok(lock);
             }
-            monitor.tick();
+            monitor.wait();
             std::thread::sleep(PAUSE);
         }
     }
