@@ -58,6 +58,16 @@ pub struct Directory {
     databases: Vec<Database>,
     problems: Vec<Problem>,
     told: Vec<Problem>,
+    /// What `databases` and `problems` were made from; none if that may not be all.
+    settled: Option<Settled>,
+}
+
+/// All that decides what is open.
+#[derive(Debug, PartialEq)]
+struct Settled {
+    states: Vec<(PathBuf, Signature)>,
+    index_state: Option<Signature>,
+    max_bytes: u64,
 }
 
 /// A file of the administrator's, and its state.
@@ -88,6 +98,7 @@ impl Directory {
             databases: Vec::new(),
             problems: Vec::new(),
             told: Vec::new(),
+            settled: None,
         };
         directory.refresh(monitor);
         directory
@@ -223,8 +234,11 @@ impl Directory {
         let found = self.find();
         let now = SystemTime::now();
         let due = |source: &Source| self.is_due(source, now, hurry);
+        let settled = self.settled(&found);
         if found.sources.iter().any(due) || self.has_leftovers(&found) {
             self.import(&found, hurry, monitor);
+        } else if settled.is_some() && settled == self.settled {
+            return;
         }
         if self.reopen(&found) {
             // Copies that the index names have gone: somebody emptied the folder, or has just
@@ -232,6 +246,17 @@ impl Directory {
             self.import(&found, hurry, monitor);
             self.reopen(&found);
         }
+        self.settled = self.settled(&found);
+    }
+
+    fn settled(&self, found: &Found) -> Option<Settled> {
+        let state = |source: &Source| Some((source.path.clone(), *source.state.as_ref().ok()?));
+        Some(Settled {
+            states: found.sources.iter().map(state).collect::<Option<_>>()?,
+            index_state: self.index_state,
+            max_bytes: self.options.max_bytes,
+        })
+        .filter(|_| found.failure.is_none())
     }
 
     fn find(&self) -> Found {

@@ -104,8 +104,18 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
     /// Decodes all that the other methods could decode.
     pub(crate) fn decode_all(&self) -> Result<(), Error> {
         match (self.reader.kind, self.reader.layout) {
-            (Kind::City | Kind::Country, Layout::Nested) => self.decode::<Nested<'a>>().map(drop),
-            (Kind::City | Kind::Country, Layout::Flat) => self.decode::<Flat<'a>>().map(drop),
+            (Kind::City | Kind::Country, Layout::Nested) => {
+                self.decode::<Nested<'a>>()?;
+                // Walking to a value takes keys more strictly than decoding them all: a number
+                // is no key there. No name has this locale, so that every key is walked by.
+                self.location("-")?;
+                self.country_code().map(drop)
+            }
+            (Kind::City | Kind::Country, Layout::Flat) => {
+                self.decode::<Flat<'a>>()?;
+                self.location("-")?;
+                self.country_code().map(drop)
+            }
             (Kind::Asn, _) => self.decode::<Network<'a>>().map(drop),
             (Kind::Other, _) => self.decode::<Unread>().map(drop),
         }
