@@ -11,6 +11,7 @@ mod dump;
 mod expiry;
 mod geoip_bad_files;
 mod geoip_changes;
+mod geoip_copies;
 mod grants;
 mod heard;
 mod inlining;

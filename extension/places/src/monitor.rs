@@ -1,7 +1,7 @@
 /// Who watches while a file is copied and checked, which takes a second or so.
 pub trait Monitor {
-    /// Called every few milliseconds. To end the work, it panics, as interrupts do in a server;
-    /// whatever is half done is then cleared away.
+    /// Called every few milliseconds. To end the work, it panics, as a cancelled statement does, and
+    /// what is half done is cleared away; or it ends the process, and the next one does that.
     fn tick(&mut self);
 
     /// The same while there is nothing to do but wait for another process.
