@@ -185,7 +185,7 @@ impl<'a> Tree<'a> {
             }
             at.side += 1;
             let bit = 1 << (self.address_bits - way.len());
-            address = address & !bit | u128::from(side) * bit;
+            address = (address & !bit) | (u128::from(side) * bit);
             let child = self.child(node, side);
             let mut record = None;
             if child < self.node_count {
