@@ -74,7 +74,7 @@ $do$;
 SELECT name, seconds, found FROM measured WHERE round > 0 ORDER BY round;
 """
 
-# What this process has for itself alone, in bytes.
+# What this process has for itself alone and can't get back from a file, in bytes.
 _PRIVATE = "SELECT 1024 * substring(pg_read_file('/proc/self/smaps_rollup') FROM 'Private_Dirty: +(\\d+)')::bigint;"
 
 

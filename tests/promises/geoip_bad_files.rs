@@ -247,7 +247,7 @@ async fn what_is_no_file_is_refused_too() {
     fs::remove_file(&file).unwrap();
 
     ground.write("city.mmdb", &mmdb::city("Stockholm"));
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     // As root, the file is root's, and the server runs as somebody else.
     assert!(!geteuid().is_root() || fs::metadata(&file).is_ok_and(|it| owner(&it).is_root()));
     assert_refused(&client, "no permission").await;

@@ -44,8 +44,8 @@ pub(crate) struct Lock {
 
 impl Store {
     /// The folder is made when it is needed; its parent must be there. Its name should begin with
-    /// `pgsql_tmp`, so that base backups leave it out. A copy survives a crash of the
-    /// machine if `durable`; it is then flushed to disk before it is used.
+    /// `pgsql_tmp`, so that base backups leave it out. What is in it survives a crash of the
+    /// machine if `durable`.
     pub fn new(folder: impl Into<PathBuf>, durable: bool) -> Self {
         Self {
             folder: folder.into(),
@@ -101,7 +101,10 @@ impl Store {
         remove(&new)?;
         let mut file = create(&new)?;
         file.write_all(&index.to_json())?;
-        self.put_in_place(&file, &new, INDEX)?;
+        if self.durable {
+            file.sync_all()?;
+        }
+        self.put_in_place(&new, INDEX)?;
         self.clear_away(index)
     }
 
@@ -156,7 +159,11 @@ impl Store {
         let checked = new.check(monitor)?;
         refuse_other_kind(path, known, &checked)?;
         let name = name_of(&sha256);
-        self.put_in_place(&new.file, &new.path, &name)
+        // Flushed in any case: its pages are then clean, and the system may take them back as those of
+        // any file.
+        new.file
+            .sync_all()
+            .and_then(|()| self.put_in_place(&new.path, &name))
             .map_err(|error| self.error(path, error))?;
         monitor.note(&format!(
             "copied GeoIP database \"{}\" ({}, {} bytes, {} nodes, {} records) to \"{}\" in {:.1} s",
@@ -177,10 +184,7 @@ impl Store {
     }
 
     /// Gives a file of the folder its name, for good.
-    fn put_in_place(&self, file: &File, path: &Path, name: &str) -> io::Result<()> {
-        if self.durable {
-            file.sync_all()?;
-        }
+    fn put_in_place(&self, path: &Path, name: &str) -> io::Result<()> {
         fs::rename(path, self.folder.join(name))?;
         if self.durable {
             File::open(&self.folder)?.sync_all()?;
