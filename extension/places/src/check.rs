@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::shape::Layout;
 use crate::{Error, Kind, Monitor, Reader};
 
 /// The check of the largest free database takes a second. A file that was made to take for ever
@@ -25,6 +26,7 @@ const SEPARATOR: usize = 16;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Checked {
     pub(crate) kind: Kind,
+    pub(crate) layout: Layout,
     pub(crate) database_type: String,
     pub(crate) nodes: usize,
     pub(crate) records: usize,
@@ -54,6 +56,7 @@ pub(crate) fn check(
     }
     Ok(Checked {
         kind: reader.kind(),
+        layout: reader.layout,
         database_type: reader.metadata().database_type.clone(),
         nodes: tree.node_count,
         records,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::shape::Layout;
 use crate::{Error, Kind, Signature};
 
 /// A file that was made by another version of the check is not believed.
@@ -48,6 +49,7 @@ pub(crate) struct Copied {
     pub(crate) sha256: String,
     pub(crate) bytes: u64,
     pub(crate) kind: Kind,
+    pub(crate) layout: Layout,
 }
 
 /// Why a state of a file is not served.

@@ -61,11 +61,25 @@ impl<S: AsRef<[u8]>> Reader<S> {
     /// # Errors
     /// [`Error::Invalid`] if they are no usable database.
     pub fn from_source(source: S, path: &Path) -> Result<Self, Error> {
+        let mut reader = Self::of_kind(source, path, Kind::Other, Layout::Nested)?;
+        let shape = guarded(|| Shape::of(&reader.database))
+            .map_err(|reason| Error::invalid(path, reason))?;
+        reader.kind = shape.kind(&reader.metadata.database_type);
+        reader.layout = shape.layout();
+        Ok(reader)
+    }
+
+    /// The same for a file of which it is known what it is: no record is looked at.
+    pub(crate) fn of_kind(
+        source: S,
+        path: &Path,
+        kind: Kind,
+        layout: Layout,
+    ) -> Result<Self, Error> {
         let invalid = |reason: String| Error::invalid(path, reason);
         let bytes = source.as_ref().len() as u64;
         let database = guarded(|| maxminddb::Reader::from_source(source)).map_err(invalid)?;
         check(database.metadata()).map_err(|reason| invalid(reason.to_owned()))?;
-        let shape = guarded(|| Shape::of(&database)).map_err(invalid)?;
         let claimed = database.metadata();
         let metadata = Metadata {
             database_type: claimed.database_type.clone(),
@@ -77,8 +91,8 @@ impl<S: AsRef<[u8]>> Reader<S> {
         };
         Ok(Self {
             path: path.to_owned(),
-            kind: shape.kind(&metadata.database_type),
-            layout: shape.layout(),
+            kind,
+            layout,
             metadata,
             database,
         })

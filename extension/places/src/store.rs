@@ -179,6 +179,7 @@ impl Store {
             sha256,
             bytes: state.size,
             kind: checked.kind,
+            layout: checked.layout,
         };
         Ok((copy, state))
     }

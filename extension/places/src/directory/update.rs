@@ -319,7 +319,7 @@ fn open_copy(store: &Store, path: &Path, copy: &Copied) -> Result<Database, Erro
     let mapping = store.open(copy).map_err(|error| store.error(path, error))?;
     Ok(Database {
         path: path.to_owned(),
-        reader: Reader::from_source(mapping, path)?,
+        reader: Reader::of_kind(mapping, path, copy.kind, copy.layout)?,
         loaded_at: SystemTime::now(),
         sha256: copy.sha256.clone(),
     })
