@@ -123,7 +123,7 @@ def _round(runs, number, seconds):
 CONNECTED = 50
 
 
-def connect_times(server, database, statements, rounds=9):
+def connect_times(server, database, statements, rounds=15):
     """Milliseconds for connecting, running a statement and leaving, of each statement in turn, as often as there are rounds."""
     scripts = []
     for number, statement in enumerate(statements):

@@ -84,6 +84,25 @@ async fn a_copier_that_is_killed_leaves_nothing_behind() {
     ground.survived("a copier ended by SIGKILL", 1).await;
 }
 
+#[tokio::test]
+async fn a_statement_that_is_cancelled_while_it_copies_copies_to_the_end() {
+    let ground = Ground::new().await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    let client = ground.client().await;
+    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
+    let (process, task) = copier(&ground).await;
+    // What a statement_timeout does, too.
+    kill(process, Signal::SIGINT).unwrap();
+    task.await.unwrap();
+    let city = location(&client, "1.0.7.1").await;
+    assert_eq!(city.as_deref(), Some("City 7, Sweden"), "{}", ground.log());
+    // Nobody had to begin anew.
+    let copied = ground.log().matches("copied GeoIP database").count();
+    assert_eq!(copied, 2);
+    ground.survived("a copier that was cancelled", 1).await;
+}
+
 /// A small disk at a path, until it is dropped.
 struct SmallDisk(PathBuf);
 

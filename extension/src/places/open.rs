@@ -112,9 +112,18 @@ impl Open {
 
 fn warn(what: &str, message: &str, hint: &str) {
     let code = PgSqlErrorCode::ERRCODE_WARNING;
-    ErrorReport::new(code, format!("{what}: {message}"), function_name!())
-        .set_hint(hint)
-        .report(PgLogLevel::WARNING);
+    let report = ErrorReport::new(code, format!("{what}: {message}"), function_name!());
+    uninterrupted(|| report.set_hint(hint).report(PgLogLevel::WARNING));
+}
+
+/// PostgreSQL looks for a cancelled statement when it has reported something, and pgrx doesn't guard that: the statement would
+/// then be left by a jump, past the release of locks and borrows here. So such a request waits until the report is made.
+fn uninterrupted(report: impl FnOnce()) {
+    // SAFETY: a counter of this process, which only its one thread changes; nothing in between leaves but by returning.
+    unsafe { pg_sys::InterruptHoldoffCount += 1 };
+    report();
+    // SAFETY: as above.
+    unsafe { pg_sys::InterruptHoldoffCount -= 1 };
 }
 
 fn store() -> Store {
@@ -124,32 +133,63 @@ fn store() -> Store {
     Store::new(data.join(FOLDER), durable)
 }
 
+/// Lets a backend be ended while it copies, but its statement be cancelled only after a while.
 struct Interrupts {
     began: Instant,
+    holds_cancel: bool,
 }
 
 impl Interrupts {
     fn new() -> Self {
-        Self {
+        let mut interrupts = Self {
             began: Instant::now(),
+            holds_cancel: false,
+        };
+        interrupts.hold_cancel();
+        interrupts
+    }
+
+    /// As PostgreSQL does while it reads a message: requests to cancel are kept for later.
+    fn hold_cancel(&mut self) {
+        if !self.holds_cancel {
+            self.holds_cancel = true;
+            // SAFETY: a counter of this process, which only its one thread changes.
+            unsafe { pg_sys::QueryCancelHoldoffCount += 1 };
         }
+    }
+
+    fn allow_cancel(&mut self) {
+        if self.holds_cancel {
+            self.holds_cancel = false;
+            // SAFETY: as above. An error sets it back to zero on its way.
+            unsafe {
+                pg_sys::QueryCancelHoldoffCount = pg_sys::QueryCancelHoldoffCount.saturating_sub(1);
+            }
+        }
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        self.allow_cancel();
     }
 }
 
 impl Monitor for Interrupts {
     fn tick(&mut self) {
-        // SAFETY: a flag of this process.
-        let is_to_end = unsafe { pg_sys::ProcDiePending != 0 };
-        if is_to_end || self.began.elapsed() > UNCANCELLED {
-            check_for_interrupts!();
+        if self.began.elapsed() > UNCANCELLED {
+            self.allow_cancel();
         }
-    }
-
-    fn wait(&mut self) {
         check_for_interrupts!();
     }
 
+    fn wait(&mut self) {
+        self.allow_cancel();
+        check_for_interrupts!();
+        self.hold_cancel();
+    }
+
     fn note(&mut self, line: &str) {
-        log!("{line}");
+        uninterrupted(|| log!("{line}"));
     }
 }

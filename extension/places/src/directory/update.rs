@@ -156,7 +156,16 @@ impl Directory {
     fn drop_stale_entries(&mut self, found: &Found) -> bool {
         let mut entries = std::mem::take(&mut self.index.entries);
         let count = entries.len();
-        entries.retain(|entry| !self.is_leftover(entry, found));
+        let now = SystemTime::now();
+        let is_known = |entry: &Entry| {
+            found
+                .sources
+                .iter()
+                .any(|one| one.path == Path::new(&entry.path))
+        };
+        entries.retain(|entry| {
+            !self.is_leftover(entry, found) && (is_known(entry) || !entry.is_forgotten(now))
+        });
         let mut changed = entries.len() != count;
         let store = &self.options.store;
         for entry in &mut entries {
