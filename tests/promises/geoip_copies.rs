@@ -96,11 +96,31 @@ async fn a_statement_that_is_cancelled_while_it_copies_copies_to_the_end() {
     kill(process, Signal::SIGINT).unwrap();
     task.await.unwrap();
     let city = location(&client, "1.0.7.1").await;
-    assert_eq!(city.as_deref(), Some("City 7, Sweden"), "{}", ground.log());
+    assert_eq!(city.as_deref(), Some("City 7, Sweden"));
     // Nobody had to begin anew.
     let copied = ground.log().matches("copied GeoIP database").count();
     assert_eq!(copied, 2);
     ground.survived("a copier that was cancelled", 1).await;
+}
+
+#[tokio::test]
+async fn others_go_on_with_the_old_copy_while_one_copies() {
+    let ground = Ground::new().await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    let client = ground.client().await;
+    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
+    let (process, task) = copier(&ground).await;
+    kill(process, Signal::SIGSTOP).unwrap();
+    for client in [&client, &ground.client().await] {
+        assert_eq!(location(client, KNOWN).await.as_deref(), OLD);
+        assert_eq!(location(client, "1.0.7.1").await, None);
+    }
+    kill(process, Signal::SIGCONT).unwrap();
+    task.await.unwrap();
+    let city = location(&client, "1.0.7.1").await;
+    assert_eq!(city.as_deref(), Some("City 7, Sweden"));
+    assert_eq!(location(&client, KNOWN).await, None);
 }
 
 /// A small disk at a path, until it is dropped.
