@@ -16,7 +16,7 @@ use tokio_postgres::Client;
 const OLD: Option<&str> = Some("Linköping, Sweden");
 
 /// Copying and checking these takes long enough for the copier to be met at it.
-const NETWORKS: u32 = 4000;
+const NETWORKS: u32 = 20_000;
 
 /// Has a backend copy a large file, and returns its process while it is at that.
 async fn copier(ground: &Ground) -> (Pid, tokio::task::JoinHandle<()>) {
