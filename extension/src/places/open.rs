@@ -65,7 +65,12 @@ fn with_open<T>(reload: bool, use_it: impl FnOnce(&mut Open) -> T) -> Option<T> 
         match (path, slot.as_mut()) {
             (None, Some(open)) => open.keep_up(reload),
             (Some(path), _) if path.is_empty() => *slot = None,
-            (Some(path), _) => *slot = Some(Open::at(path)),
+            (Some(path), _) => {
+                let open = slot.insert(Open::at(path));
+                if reload {
+                    open.keep_up(reload);
+                }
+            }
             (None, None) => {}
         }
         slot.as_mut().map(use_it)
