@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import time
 from bisect import bisect_left
@@ -123,3 +124,27 @@ def _round(runs, number, seconds, before):
         time.sleep(seconds)
         times[current] = (begin, time.time())
     return times
+
+
+# Connections in each turn of connect_times.
+CONNECTED = 50
+
+
+def connect_times(server, database, statements, rounds=15):
+    """Milliseconds for connecting, running a statement and leaving, of each statement in turn, as often as there are rounds."""
+    scripts = []
+    for number, statement in enumerate(statements):
+        folder = server.make_folder(f"connect-{number}")
+        scripts.append(folder / "script.sql")
+        scripts[-1].write_text(statement + "\n", encoding="utf-8")
+    return [[_connect_time(server, database, script) for script in scripts] for _ in range(rounds)]
+
+
+def _connect_time(server, database, script):
+    printed, _ = server.run(
+        "pgbench", "-n", "-C", "-c", 1, "-t", CONNECTED, "-f", script,
+        f"host={server.folder} user={SUPERUSER} dbname={database}")
+    speed = re.search(r"tps = ([0-9.]+) \(including reconnection times\)", printed)
+    if not speed:
+        raise Failure("pgbench does not say how fast it was: " + printed)
+    return 1000 / float(speed[1])

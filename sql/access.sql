@@ -12,7 +12,7 @@ BEGIN
             'set_expiry', 'login', 'rotate_key', 'logout', 'revoke_session', 'revoke_user_sessions',
             'load_for_cache', 'invalidate', 'invalidation_channel',
             'user_sessions', 'list_sessions', 'get_session', 'stats',
-            'location', 'location_info', 'country_code',
+            'location', 'location_info', 'country_code', 'asn',
             'expiry', 'check_interval', 'raise_not_found', 'raise_null', 'lock_user_logins', 'lock_user', 'raise_data_too_large',
             'data_size', 'data_fits', 'max_data_bytes',
             'generate_key_for', 'find_session_id', 'key_digest',

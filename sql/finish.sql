@@ -24,7 +24,12 @@ COMMENT ON FUNCTION qsessions.location(inet, text) IS
 COMMENT ON FUNCTION qsessions.location_info(inet, text) IS
     'All that is known of where an address is, with the keys of Django''s GeoIP2.city() or country()';
 COMMENT ON FUNCTION qsessions.country_code(inet) IS 'ISO 3166-1 alpha-2 code of the country of an address';
-COMMENT ON FUNCTION qsessions.geoip_databases() IS 'The GeoIP databases that this backend has open, from qsessions.geoip_path';
+COMMENT ON FUNCTION qsessions.asn(inet) IS
+    'The autonomous system that an address is in, number and organization; null where no database of such has it';
+COMMENT ON FUNCTION qsessions.geoip_databases() IS
+    'The GeoIP databases that this backend has open, from qsessions.geoip_path, and what is wrong with files there';
+COMMENT ON FUNCTION qsessions.geoip_reload() IS
+    'Takes changed GeoIP files now rather than within qsessions.geoip_check_interval, and says what is then open';
 COMMENT ON FUNCTION qsessions.announce() IS
     'Trigger function: has the ids of changed sessions announced on qsessions.invalidation_channel when the transaction has committed';
 COMMENT ON FUNCTION qsessions.invalidate(uuid) IS

@@ -91,3 +91,11 @@ CREATE TYPE qsessions.user_agent_info AS (
 
 COMMENT ON TYPE qsessions.user_agent_info IS
     'What a User-Agent string tells; null where it does not tell. vendor makes the device, or runs the bot; category is one of desktop, mobile, tablet, bot, tool, tv, console, other';
+
+CREATE TYPE qsessions.asn_info AS (
+    number       bigint,
+    organization text
+);
+
+COMMENT ON TYPE qsessions.asn_info IS
+    'The autonomous system that an address is in: number is 64496 of AS64496, organization who runs it';

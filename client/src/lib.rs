@@ -85,7 +85,7 @@ pub use expiry::Expiry;
 pub use key::Key;
 pub use login::Login;
 pub use new_session::NewSession;
-pub use place::GeoipDatabase;
+pub use place::{AutonomousSystem, GeoipDatabase};
 pub use save::Save;
 pub use session::{CreatedSession, Session, SessionInfo};
 pub use session_filter::SessionFilter;

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 use pgrx::{PgTryBuilder, pg_sys};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::time::Duration;
 
 type Text = GucSetting<Option<CString>>;
 
@@ -18,6 +19,8 @@ static TOUCH_INTERVAL: Text = Text::new(Some(c"60 s"));
 static USER_AGENT_MAX_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(512);
 static MAX_DATA_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static GEOIP_PATH: Text = Text::new(Some(c""));
+static GEOIP_CHECK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
+static GEOIP_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(512 * 1024 * 1024);
 static LOCALE: Text = Text::new(Some(c"en"));
 static INVALIDATION_CHANNEL: Text = Text::new(Some(c"qsessions"));
 
@@ -85,6 +88,11 @@ pub(crate) fn define() {
         GucContext::Userset,
         GucFlags::UNIT_BYTE,
     );
+    define_places();
+    reserve_prefix();
+}
+
+fn define_places() {
     GucRegistry::define_string_guc(
         c"qsessions.geoip_path",
         c"A directory with .mmdb files, or one such file.",
@@ -92,6 +100,26 @@ pub(crate) fn define() {
         &GEOIP_PATH,
         GucContext::Suset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"qsessions.geoip_check_interval",
+        c"How long a connection goes on without asking whether the files at qsessions.geoip_path have changed.",
+        c"0 asks at every look-up.",
+        &GEOIP_CHECK_INTERVAL,
+        0,
+        24 * 3600 * 1000,
+        GucContext::Userset,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"qsessions.geoip_max_bytes",
+        c"The largest file that is taken for a GeoIP database.",
+        c"Each file is copied to the data directory, so this bounds what the copies take there.",
+        &GEOIP_MAX_BYTES,
+        1,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_BYTE,
     );
     GucRegistry::define_string_guc(
         c"qsessions.locale",
@@ -101,7 +129,6 @@ pub(crate) fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
-    reserve_prefix();
 }
 
 #[cfg(feature = "pg14")]
@@ -113,20 +140,38 @@ fn reserve_prefix() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"qsessions".as_ptr()) };
 }
 
-/// The path of the GeoIP databases, or nothing where it is not set.
-pub(crate) fn geoip_path() -> Option<String> {
-    GEOIP_PATH
-        .get()
-        .map(|path| path.to_string_lossy().into_owned())
-        .filter(|path| !path.is_empty())
+/// Calls `use_it` with the path of the GeoIP databases, which is empty where it is not set. Nothing is copied: look-ups by the
+/// hundred thousand ask for it.
+pub(crate) fn with_geoip_path<T>(use_it: impl FnOnce(&CStr) -> T) -> T {
+    with_text(&GEOIP_PATH, use_it)
 }
 
-/// The language of place names.
-pub(crate) fn locale() -> String {
-    LOCALE.get().map_or_else(
-        || "en".to_owned(),
-        |locale| locale.to_string_lossy().into_owned(),
-    )
+/// How long a backend goes on without asking whether the GeoIP databases have changed.
+pub(crate) fn geoip_check_interval() -> Duration {
+    Duration::from_millis(GEOIP_CHECK_INTERVAL.get().unsigned_abs().into())
+}
+
+/// The largest file that is taken for a GeoIP database.
+pub(crate) fn geoip_max_bytes() -> u64 {
+    GEOIP_MAX_BYTES.get().unsigned_abs().into()
+}
+
+/// Calls `use_it` with the language of place names.
+pub(crate) fn with_locale<T>(use_it: impl FnOnce(&str) -> T) -> T {
+    with_text(&LOCALE, |locale| use_it(locale.to_str().unwrap_or("en")))
+}
+
+fn with_text<T>(setting: &Text, use_it: impl FnOnce(&CStr) -> T) -> T {
+    // SAFETY: null, or a C string of PostgreSQL's, which stays until the setting is changed. That takes a statement, and
+    // the callers run none while they use it.
+    unsafe {
+        let text = *setting.as_ptr();
+        if text.is_null() {
+            use_it(c"")
+        } else {
+            use_it(CStr::from_ptr(text))
+        }
+    }
 }
 
 /// The channel on which changes of sessions are announced.

@@ -43,6 +43,7 @@ async fn an_application_role_can_live_a_whole_session() {
         "qsessions.location('192.0.2.1') IS NULL AND $1 <> ''",
         "qsessions.location_info('192.0.2.1') IS NULL AND $1 <> ''",
         "qsessions.country_code('192.0.2.1') IS NULL AND $1 <> ''",
+        "qsessions.asn('192.0.2.1') IS NULL AND $1 <> ''",
         "qsessions.logout($1)",
     ];
     for condition in as_member {
@@ -101,6 +102,7 @@ async fn an_application_role_can_do_nothing_else() {
         "SELECT qsessions.set_user_key_type('text')",
         "SELECT qsessions.add_user_foreign_key('users', 'id')",
         "SELECT qsessions.geoip_databases()",
+        "SELECT qsessions.geoip_reload()",
         "TRUNCATE qsessions.session",
         "DROP TABLE qsessions.session",
         "DROP DOMAIN qsessions.user_key",
@@ -121,6 +123,7 @@ async fn an_application_role_can_do_nothing_else() {
         "SELECT FROM users",
         "DELETE FROM users",
         "SET qsessions.geoip_path = '/tmp'",
+        "SET qsessions.geoip_max_bytes = '1GB'",
         "SET qsessions.invalidation_channel = 'mine'",
     ] {
         let statement = statement.replace("ROLE", &role);

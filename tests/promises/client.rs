@@ -1,5 +1,6 @@
 //! The client crate against a real server: every method, every error, and a transaction of the caller's.
 
+use crate::mmdb;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use qsessions::{Error, Expiry, Key, Login, NewSession, Save, SessionFilter, Store};
 use qsessions_tests::{Database, Users};
@@ -330,7 +331,39 @@ async fn devices_and_places_are_functions_too() {
     assert_eq!(store.location(ip, Some("de")).await.unwrap(), None);
     assert_eq!(store.location_info(ip, None).await.unwrap(), None::<Value>);
     assert_eq!(store.country_code(ip).await.unwrap(), None);
+    assert_eq!(store.asn(ip).await.unwrap(), None);
     assert!(store.geoip_databases().await.unwrap().is_empty());
+    assert!(store.geoip_reload().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_databases_of_places_know_comes_as_it_is() {
+    let database = Database::with(Users::Nothing).await;
+    let folder = database.server().folder().join(database.name());
+    std::fs::create_dir(&folder).unwrap();
+    database.server().installation().hand_over(&folder).unwrap();
+    let write = |name, bytes: &[u8]| std::fs::write(folder.join(name), bytes).unwrap();
+    write("city.mmdb", &mmdb::city("Linköping"));
+    write("asn.mmdb", &mmdb::networks());
+    write("bad.mmdb", b"bad");
+    let set = format!(
+        "ALTER DATABASE {} SET qsessions.geoip_path = '{}'",
+        database.name(),
+        folder.display()
+    );
+    database.connect().await.batch_execute(&set).await.unwrap();
+    let store = Store::new(pool(&database));
+    let network = store.asn(mmdb::KNOWN.parse().unwrap()).await.unwrap();
+    let network = network.unwrap();
+    assert_eq!(network.number, Some(64496));
+    assert_eq!(network.organization.as_deref(), Some("Example Net"));
+    for open in [store.geoip_databases().await, store.geoip_reload().await] {
+        let open = open.unwrap();
+        assert_eq!(open.len(), 3);
+        assert_eq!(open[0].database_type.as_deref(), Some("GeoLite2-City"));
+        assert!(open[0].error.is_none() && open[0].bytes > Some(0));
+        assert!(open[2].error.is_some() && open[2].error_at.is_some() && open[2].bytes.is_none());
+    }
 }
 
 #[tokio::test]

@@ -65,9 +65,13 @@ pub(crate) const CONTRACT: &[&str] = &[
     "location(ip inet, locale text DEFAULT NULL::text) -> text",
     "location_info(ip inet, locale text DEFAULT NULL::text) -> jsonb",
     "country_code(ip inet) -> text",
+    "asn(ip inet) -> qsessions.asn_info",
     "geoip_databases() -> TABLE(path text, database_type text, build_time timestamp with time zone, \
      ip_version integer, languages text[], node_count bigint, bytes bigint, \
-     loaded_at timestamp with time zone)",
+     loaded_at timestamp with time zone, error text, error_at timestamp with time zone)",
+    "geoip_reload() -> TABLE(path text, database_type text, build_time timestamp with time zone, \
+     ip_version integer, languages text[], node_count bigint, bytes bigint, \
+     loaded_at timestamp with time zone, error text, error_at timestamp with time zone)",
     // Invalidation
     "invalidate(id uuid) -> void",
     "invalidation_channel() -> text",
@@ -185,6 +189,7 @@ pub(crate) const TYPES: &[(&str, &[&str])] = &[
             "index_bytes bigint",
         ],
     ),
+    ("asn_info", &["number bigint", "organization text"]),
     (
         "user_agent_info",
         &[

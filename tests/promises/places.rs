@@ -1,7 +1,8 @@
 //! Places: City, Country; the keys of Django's GeoIP2; nested and flat databases; nothing configured.
 
 use crate::common::row;
-use mmdb_writer::Writer;
+use crate::mmdb::{self, location, nested_city, use_path};
+use mmdb_writer::{Ipv4Aliasing, Writer};
 use qsessions_tests::{Database, Users};
 use serde_json::{Value, json};
 use std::fs;
@@ -11,24 +12,7 @@ use tokio_postgres::Client;
 const UNKNOWN: &str = "10.0.0.1";
 
 fn write(path: &Path, database_type: &str, networks: &[(&str, Value)]) {
-    let mut writer = Writer::new(database_type);
-    for (network, record) in networks {
-        writer
-            .insert(network.parse::<ipnet::IpNet>().unwrap(), record)
-            .unwrap();
-    }
-    fs::write(path, writer.to_bytes().unwrap()).unwrap();
-}
-
-fn nested_city(name: &str) -> Value {
-    json!({
-        "city": {"names": {"en": name, "de": format!("{name} (deutsch)")}},
-        "continent": {"code": "EU", "names": {"en": "Europe"}},
-        "country": {"iso_code": "SE", "is_in_european_union": true, "names": {"en": "Sweden", "de": "Schweden"}},
-        "location": {"accuracy_radius": 76, "latitude": 58.4167, "longitude": 15.6167, "time_zone": "Europe/Stockholm"},
-        "postal": {"code": "582 22"},
-        "subdivisions": [{"iso_code": "E", "names": {"en": "Östergötland County"}}],
-    })
+    fs::write(path, mmdb::database(database_type, networks)).unwrap();
 }
 
 fn nested_country() -> Value {
@@ -56,19 +40,6 @@ async fn with_folder() -> (Database, Client, PathBuf) {
     database.server().installation().hand_over(&folder).unwrap();
     let client = database.connect().await;
     (database, client, folder)
-}
-
-async fn use_path(client: &Client, path: &Path) {
-    client
-        .batch_execute(&format!("SET qsessions.geoip_path = '{}'", path.display()))
-        .await
-        .unwrap();
-}
-
-async fn location(client: &Client, ip: &str) -> Option<String> {
-    row(client, "SELECT qsessions.location($1::text::inet)", &[&ip])
-        .await
-        .get(0)
 }
 
 #[tokio::test]
@@ -285,10 +256,23 @@ async fn files_that_are_no_databases_are_warnings_and_the_others_serve() {
         Some("Linköping, Sweden")
     );
     let open = client
-        .query("SELECT * FROM qsessions.geoip_databases()", &[])
+        .query(
+            "SELECT FROM qsessions.geoip_databases()
+             WHERE database_type IS NOT NULL AND error IS NULL",
+            &[],
+        )
         .await
         .unwrap();
     assert_eq!(open.len(), 1);
+    let bad = client
+        .query(
+            "SELECT FROM qsessions.geoip_databases()
+             WHERE database_type IS NULL AND error LIKE '%' || path || '%' AND error_at <= now()",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(bad.len(), 4);
     let log = fs::read_to_string(database.server().log_path()).unwrap();
     for name in ["empty.mmdb", "garbage.mmdb", "cut.mmdb", "folder.mmdb"] {
         assert!(
@@ -301,4 +285,123 @@ async fn files_that_are_no_databases_are_warnings_and_the_others_serve() {
     let missing = folder.join("missing");
     use_path(&client, &missing).await;
     assert_eq!(location(&client, "89.160.20.112").await, None);
+}
+
+#[tokio::test]
+async fn networks_and_who_runs_them_come_from_a_database_of_their_own() {
+    let (_database, client, folder) = with_folder().await;
+    fs::write(folder.join("city.mmdb"), mmdb::city("Linköping")).unwrap();
+    use_path(&client, &folder).await;
+    let asn = "SELECT (qsessions.asn($1::text::inet)).*";
+    let info = "SELECT qsessions.location_info($1::text::inet)";
+    let before = row(&client, asn, &[&mmdb::KNOWN]).await;
+    assert_eq!(before.get::<_, Option<i64>>(0), None);
+    let keys: Value = row(&client, info, &[&mmdb::KNOWN]).await.get(0);
+    assert_eq!(keys.as_object().unwrap().len(), 16);
+
+    fs::write(folder.join("asn.mmdb"), mmdb::networks()).unwrap();
+    let anonymous = json!({"is_anonymous": true, "is_tor_exit_node": true});
+    write(
+        &folder.join("anonymous.mmdb"),
+        "GeoIP2-Anonymous-IP",
+        &[("89.160.20.0/24", anonymous)],
+    );
+    row(
+        &client,
+        "SELECT count(*) FROM qsessions.geoip_reload()",
+        &[],
+    )
+    .await;
+    let network = row(&client, asn, &[&mmdb::KNOWN]).await;
+    assert_eq!(network.get::<_, i64>(0), 64496);
+    assert_eq!(network.get::<_, &str>(1), "Example Net");
+    assert_eq!(
+        row(&client, asn, &[&UNKNOWN])
+            .await
+            .get::<_, Option<i64>>(0),
+        None
+    );
+    let found: Value = row(&client, info, &[&mmdb::KNOWN]).await.get(0);
+    assert_eq!(found.as_object().unwrap().len(), 18);
+    assert_eq!(found["autonomous_system_number"], json!(64496));
+    assert_eq!(
+        found["autonomous_system_organization"],
+        json!("Example Net")
+    );
+    for (key, value) in keys.as_object().unwrap() {
+        assert_eq!(&found[key], value, "{key}");
+    }
+    let unknown: Option<Value> = row(&client, info, &[&UNKNOWN]).await.get(0);
+    assert_eq!(unknown, None);
+}
+
+#[tokio::test]
+async fn names_are_in_the_locale_asked_for_or_in_one_near_it() {
+    let (_database, client, folder) = with_folder().await;
+    fs::write(folder.join("nested.mmdb"), mmdb::city("Linköping")).unwrap();
+    write(
+        &folder.join("flat.mmdb"),
+        "dbip city",
+        &[("192.0.2.0/24", flat_city())],
+    );
+    use_path(&client, &folder).await;
+    for (ip, locale, place) in [
+        (mmdb::KNOWN, "de", "Linköping (deutsch), Schweden"),
+        (mmdb::KNOWN, "de-AT", "Linköping (deutsch), Schweden"),
+        (mmdb::KNOWN, "de_DE.UTF-8", "Linköping (deutsch), Schweden"),
+        (mmdb::KNOWN, "pt_BR", "Linköping (português), Sweden"),
+        (mmdb::KNOWN, "pt", "Linköping (português), Sweden"),
+        (mmdb::KNOWN, "fa", "Linköping, Sweden"),
+        (mmdb::KNOWN, "", "Linköping, Sweden"),
+        ("192.0.2.7", "fa", "Berlin, آلمان"),
+        ("192.0.2.7", "zh_CN", "Berlin, 德国"),
+        ("192.0.2.7", "pt-BR", "Berlin, Alemanha"),
+        ("192.0.2.7", "no locale at all", "Berlin, Germany"),
+    ] {
+        let found: String = row(
+            &client,
+            "SELECT qsessions.location($1::text::inet, locale => $2)",
+            &[&ip, &locale],
+        )
+        .await
+        .get(0);
+        assert_eq!(found, place, "{ip} {locale}");
+    }
+}
+
+#[tokio::test]
+async fn addresses_in_other_clothes_are_found_as_the_tree_has_them() {
+    let (_database, client, folder) = with_folder().await;
+    // 6to4 and Teredo carry 89.160.20.112; so does the mapped form.
+    let forms = [
+        ("::ffff:89.160.20.112", true, true),
+        ("2002:59a0:1470::1", true, false),
+        ("2001:0:59a0:1470::1", true, false),
+        ("89.160.20.0/24", true, true),
+        ("2001:db8::/48", true, true),
+        ("10.0.0.1", false, false),
+        ("192.168.1.1", false, false),
+        ("fe80::1", false, false),
+        ("::1", false, false),
+    ];
+    for aliasing in [Ipv4Aliasing::Enabled, Ipv4Aliasing::Disabled] {
+        let mut writer = Writer::builder("GeoLite2-City")
+            .ipv4_aliasing(aliasing)
+            .build();
+        for network in ["89.160.20.0/24", "2001:db8::/32"] {
+            let network: ipnet::IpNet = network.parse().unwrap();
+            writer.insert(network, &nested_city("Linköping")).unwrap();
+        }
+        let file = folder.join(format!("{aliasing:?}.mmdb"));
+        fs::write(&file, writer.to_bytes().unwrap()).unwrap();
+        use_path(&client, &file).await;
+        for (ip, aliased, plain) in forms {
+            let expected = match aliasing {
+                Ipv4Aliasing::Enabled => aliased,
+                _ => plain,
+            };
+            let found = location(&client, ip).await;
+            assert_eq!(found.is_some(), expected, "{ip} with {aliasing:?}");
+        }
+    }
 }

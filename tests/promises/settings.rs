@@ -14,6 +14,8 @@ async fn settings_have_their_defaults() {
         ("user_agent_max_length", "512"),
         ("max_data_bytes", "1MB"),
         ("geoip_path", ""),
+        ("geoip_check_interval", "5s"),
+        ("geoip_max_bytes", "512MB"),
         ("locale", "en"),
         ("invalidation_channel", "qsessions"),
     ] {
@@ -97,8 +99,8 @@ async fn only_a_superuser_chooses_files_and_channels() {
         .unwrap();
     let client = database.connect_as(&role).await;
     row(&client, "SELECT qsessions.generate_key()", &[]).await;
-    for name in ["geoip_path", "invalidation_channel"] {
-        let refused = failure(&client, &format!("SET qsessions.{name} = '/etc'"), &[]).await;
+    for name in ["geoip_path", "geoip_max_bytes", "invalidation_channel"] {
+        let refused = failure(&client, &format!("SET qsessions.{name} = '4711'"), &[]).await;
         assert_eq!(refused.code, "42501", "{name}");
     }
     client

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::{Source, Store};
 use crate::place::geoip_database_columns;
-use crate::{Error, GeoipDatabase};
+use crate::{AutonomousSystem, Error, GeoipDatabase};
 
 impl<S: Source> Store<S> {
     /// `City, Country`, else `Country`, else `None`. Without a locale, that of the setting
@@ -35,7 +35,8 @@ impl<S: Source> Store<S> {
 
     /// All that is known of the place, as a JSON object: the 16 members of Django 5.2's
     /// `GeoIP2.city()` (`city`, `country_code`, `latitude`, `longitude`, `time_zone` and so on), or
-    /// the 5 of `country()` where the database knows countries only.
+    /// the 5 of `country()` where the database knows countries only. Where the server has a database of autonomous
+    /// systems, `autonomous_system_number` and `autonomous_system_organization` come on top.
     ///
     /// ```
     /// # async fn example(store: qsessions::Store) -> Result<(), qsessions::Error> {
@@ -73,12 +74,31 @@ impl<S: Source> Store<S> {
         .await
     }
 
-    /// The databases of places that are open.
+    /// The autonomous system that the address is in, if the server has a database of such that knows it.
+    ///
+    /// ```
+    /// # async fn example(store: qsessions::Store) -> Result<(), qsessions::Error> {
+    /// if let Some(network) = store.asn("2001:db8::7".parse().unwrap()).await? {
+    ///     println!("{}", network.organization.unwrap_or_default());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn asn(&self, ip: IpAddr) -> Result<Option<AutonomousSystem>, Error> {
+        self.optional_row(
+            "SELECT number, organization FROM qsessions.asn(ip => $1::inet) \
+             WHERE number IS NOT NULL OR organization IS NOT NULL",
+            &[&ip],
+        )
+        .await
+    }
+
+    /// The databases of places that are open on this connection, and what is wrong with files.
     ///
     /// ```
     /// # async fn example(store: qsessions::Store) -> Result<(), qsessions::Error> {
     /// for database in store.geoip_databases().await? {
-    ///     println!("{} at {}", database.database_type, database.path);
+    ///     println!("{:?} at {}", database.database_type, database.path);
     /// }
     /// # Ok(())
     /// # }
@@ -89,6 +109,27 @@ impl<S: Source> Store<S> {
                 "SELECT ",
                 geoip_database_columns!(),
                 " FROM qsessions.geoip_databases()"
+            ),
+            &[],
+        )
+        .await
+    }
+
+    /// Has changed files taken now, rather than within `qsessions.geoip_check_interval`; what is then open.
+    ///
+    /// ```
+    /// # async fn example(store: qsessions::Store) -> Result<(), qsessions::Error> {
+    /// let errors = store.geoip_reload().await?.into_iter().filter_map(|database| database.error);
+    /// errors.for_each(|error| println!("{error}"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn geoip_reload(&self) -> Result<Vec<GeoipDatabase>, Error> {
+        self.rows(
+            concat!(
+                "SELECT ",
+                geoip_database_columns!(),
+                " FROM qsessions.geoip_reload()"
             ),
             &[],
         )

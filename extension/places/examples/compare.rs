@@ -7,7 +7,7 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::path::Path;
 
-use qsessions_places::{DEFAULT_MAX_BYTES, Reader};
+use qsessions_places::Reader;
 use serde_json::Value;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -15,8 +15,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [expected, city, country] = arguments.as_slice() else {
         return Err("give the expected answers, a city and a country database".into());
     };
-    let city = Reader::open(Path::new(city), DEFAULT_MAX_BYTES)?;
-    let country = Reader::open(Path::new(country), DEFAULT_MAX_BYTES)?;
+    let open = |path| -> Result<_, Box<dyn Error>> {
+        Ok(Reader::from_source(std::fs::read(path)?, Path::new(path))?)
+    };
+    let (city, country) = (open(city)?, open(country)?);
 
     let (mut right, mut wrong) = (0, 0);
     for line in std::fs::read_to_string(expected)?.lines() {

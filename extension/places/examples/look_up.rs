@@ -1,6 +1,8 @@
 //! Shows what a file or a folder of databases knows of addresses, and how long that takes.
 //!
-//! `cargo run --release --example look_up -- PATH LOCALE ADDRESS...`
+//! Private copies are made in the folder STORE, which stays there: a second run opens them.
+//!
+//! `cargo run --release --example look_up -- STORE PATH LOCALE ADDRESS...`
 
 use std::error::Error;
 use std::hint::black_box;
@@ -8,15 +10,29 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Instant;
 
-use qsessions_places::{DEFAULT_MAX_BYTES, Directory};
+use qsessions_places::{DEFAULT_MAX_BYTES, Directory, Monitor, Options, Store};
+
+struct Printed;
+
+impl Monitor for Printed {
+    fn tick(&mut self) {}
+
+    fn note(&mut self, line: &str) {
+        println!("{line}");
+    }
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [path, locale, addresses @ ..] = arguments.as_slice() else {
-        return Err("give a path, a locale and addresses".into());
+    let [store, path, locale, addresses @ ..] = arguments.as_slice() else {
+        return Err("give a folder for copies, a path, a locale and addresses".into());
+    };
+    let options = Options {
+        store: Store::new(store, true),
+        max_bytes: DEFAULT_MAX_BYTES,
     };
     let start = Instant::now();
-    let directory = Directory::open(Path::new(path), DEFAULT_MAX_BYTES);
+    let directory = Directory::open(Path::new(path), options, &mut Printed);
     println!("opened in {:?}", start.elapsed());
     for database in directory.databases() {
         let reader = &database.reader;
@@ -27,8 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             reader.metadata()
         );
     }
-    for failure in directory.failures() {
-        println!("{}", failure.error);
+    for problem in directory.problems() {
+        println!("{}\n  {}", problem.message, problem.hint);
     }
     for address in addresses {
         let ip: IpAddr = address.parse()?;

@@ -6,6 +6,9 @@
 //! long names ('Korea (Republic of)'), in English; `celes` wants a newer compiler. The price is
 //! that the module is marked unstable: hence the pinned minor version.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use icu_locale::names::{DisplayNamesPreferences, RegionDisplayName};
 use icu_locale::subtags::Region;
 use icu_locale::{Locale, locale};
@@ -13,9 +16,9 @@ use icu_locale::{Locale, locale};
 /// What is known of a country by its code.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Country {
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Rc<str>>,
     pub(crate) continent_code: Option<&'static str>,
-    pub(crate) continent_name: Option<String>,
+    pub(crate) continent_name: Option<Rc<str>>,
     pub(crate) is_in_european_union: bool,
 }
 
@@ -84,37 +87,136 @@ const EUROPEAN_UNION: &str = "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU
 /// it is an abbreviation.
 const LONG_NAMES: &str = "BA GB US";
 
+/// How many locales' names are kept at a time. A page is in one language, and a server's users
+/// speak a few.
+const KEPT_LOCALES: usize = 4;
+
+/// Bytes of the longest locale that anybody could mean.
+const LONGEST_LOCALE: usize = 64;
+
+/// Codes of two capital letters there are.
+const CODES: usize = 26 * 26;
+
+/// For each code the number of its continent in [`CONTINENTS`]; for those of no country, their count.
+static CONTINENT_OF: [u8; CODES] = {
+    let mut table = [CONTINENTS.len() as u8; CODES];
+    let mut number = 0;
+    while number < CONTINENTS.len() {
+        mark(&mut table, CONTINENTS[number].countries, number as u8);
+        number += 1;
+    }
+    table
+};
+
+static IN_EUROPEAN_UNION: [u8; CODES] = {
+    let mut table = [0; CODES];
+    mark(&mut table, EUROPEAN_UNION, 1);
+    table
+};
+
+const fn mark(table: &mut [u8; CODES], codes: &str, value: u8) {
+    let codes = codes.as_bytes();
+    let mut at = 0;
+    while at + 1 < codes.len() {
+        if codes[at] != b' ' {
+            table[index(codes[at], codes[at + 1])] = value;
+            at += 1;
+        }
+        at += 1;
+    }
+}
+
+const fn index(first: u8, second: u8) -> usize {
+    (first - b'A') as usize * 26 + (second - b'A') as usize
+}
+
+/// Its place in the tables, if it is the code of a country.
+fn place_of(code: &str) -> Option<(usize, &'static Continent)> {
+    let &[first @ b'A'..=b'Z', second @ b'A'..=b'Z'] = code.as_bytes() else {
+        return None;
+    };
+    let index = index(first, second);
+    let continent = CONTINENTS.get(usize::from(CONTINENT_OF[index]))?;
+    Some((index, continent))
+}
+
+/// The names in one locale, as far as they were asked for.
+struct Names {
+    locale: String,
+    countries: Vec<Option<Rc<str>>>,
+    continents: [Option<Rc<str>>; CONTINENTS.len()],
+}
+
+thread_local! {
+    // CLDR takes a microsecond for a name, which is as much as all the rest of a look-up.
+    static NAMES: RefCell<Vec<Names>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Uses the names in a locale, which are then the first of those that are kept.
+fn with_names<T>(locale: &str, use_them: impl FnOnce(&mut Names) -> T) -> T {
+    // What is longer is no locale, and would only fill memory.
+    let locale = if locale.len() > LONGEST_LOCALE {
+        "en"
+    } else {
+        locale
+    };
+    NAMES.with_borrow_mut(|kept| {
+        match kept.iter().position(|names| names.locale == locale) {
+            Some(0) => {}
+            Some(index) => kept[..=index].rotate_right(1),
+            None => {
+                kept.truncate(KEPT_LOCALES - 1);
+                let names = Names {
+                    locale: locale.to_owned(),
+                    countries: vec![None; CODES],
+                    continents: [const { None }; CONTINENTS.len()],
+                };
+                kept.insert(0, names);
+            }
+        }
+        use_them(&mut kept[0])
+    })
+}
+
 /// What is known of the country with this code. A code that stands for no country, as `ZZ` or
 /// `EU`, has no name.
 pub(crate) fn country(code: &str, locale: &str) -> Country {
-    let Some(continent) = CONTINENTS
-        .iter()
-        .find(|continent| holds(continent.countries, code))
-    else {
+    let Some((index, continent)) = place_of(code) else {
         return Country::default();
     };
-    let locale = preferences(locale);
+    let number = usize::from(CONTINENT_OF[index]);
+    let continent_name = with_names(locale, |names| {
+        let kept = &mut names.continents[number];
+        if kept.is_none() {
+            *kept = name(
+                continent.region,
+                preferences(locale),
+                RegionDisplayName::try_new_light,
+            );
+        }
+        kept.clone()
+    });
     Country {
-        name: country_name(code, locale),
+        name: usual_name(code, locale),
         continent_code: Some(continent.code),
-        continent_name: name(continent.region, locale, RegionDisplayName::try_new_light),
-        is_in_european_union: holds(EUROPEAN_UNION, code),
+        continent_name,
+        is_in_european_union: IN_EUROPEAN_UNION[index] == 1,
     }
 }
 
 /// Only the name of it.
-pub(crate) fn usual_name(code: &str, locale: &str) -> Option<String> {
-    let is_country = CONTINENTS
-        .iter()
-        .any(|continent| holds(continent.countries, code));
-    if is_country {
-        country_name(code, preferences(locale))
-    } else {
-        None
-    }
+pub(crate) fn usual_name(code: &str, locale: &str) -> Option<Rc<str>> {
+    let (index, _) = place_of(code)?;
+    with_names(locale, |names| {
+        let kept = &mut names.countries[index];
+        if kept.is_none() {
+            *kept = country_name(code, preferences(locale));
+        }
+        kept.clone()
+    })
 }
 
-fn country_name(code: &str, locale: DisplayNamesPreferences) -> Option<String> {
+fn country_name(code: &str, locale: DisplayNamesPreferences) -> Option<Rc<str>> {
     if holds(LONG_NAMES, code) {
         name(code, locale, RegionDisplayName::try_new_light)
     } else {
@@ -126,12 +228,12 @@ fn name<E>(
     region: &str,
     locale: DisplayNamesPreferences,
     load: impl Fn(DisplayNamesPreferences, Region) -> Result<RegionDisplayName, E>,
-) -> Option<String> {
+) -> Option<Rc<str>> {
     let region: Region = region.parse().ok()?;
     let name = load(locale, region)
         .or_else(|_| load(locale!("en").into(), region))
         .ok()?;
-    Some(name.to_string())
+    Some(name.to_string().into())
 }
 
 /// CLDR knows which locale stands in for which; `pt_BR.UTF-8` is only another way to write
@@ -220,7 +322,7 @@ mod tests {
         assert_eq!(codes.len(), 250);
         for code in codes {
             let country = country(code, "en");
-            assert!(country.name.is_some_and(|name| name != code), "{code}");
+            assert!(country.name.is_some_and(|name| &*name != code), "{code}");
             assert!(country.continent_name.is_some(), "{code}");
         }
     }

@@ -1,31 +1,49 @@
-use std::fs;
+mod sources;
+mod update;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::index::Index;
 use crate::place::Place;
-use crate::{Error, Kind, LocationInfo, Reader, Signature};
+use crate::{
+    AutonomousSystem, Error, Kind, LocationInfo, Mapping, Monitor, Reader, Signature, Store,
+};
 
 /// A database of a [`Directory`].
 #[derive(Debug)]
 pub struct Database {
-    /// The file.
+    /// The administrator's file.
     pub path: PathBuf,
-    /// The open database.
-    pub reader: Reader,
-    /// When it was read.
+    /// The copy of it that serves: of its present state or, if that is bad, of one before.
+    pub reader: Reader<Mapping>,
+    /// When this process opened the copy.
     pub loaded_at: SystemTime,
+    sha256: String,
 }
 
-/// A file of a [`Directory`] that can't be used.
-#[derive(Debug)]
-pub struct Failure {
-    /// The file, or the folder itself.
+/// What is wrong with a file as it is now, or with the path itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The file, or the path itself.
     pub path: PathBuf,
-    /// Why not.
-    pub error: Error,
-    /// When that was found.
+    /// What is wrong, with the path in it.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// When that was met.
     pub at: SystemTime,
+    state: Option<Signature>,
+}
+
+/// How the files of a [`Directory`] are treated.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the private copies are.
+    pub store: Store,
+    /// The largest file that is taken.
+    pub max_bytes: u64,
 }
 
 /// The databases at a path: that of one file, or those of a folder's `.mmdb` files.
@@ -36,37 +54,54 @@ pub struct Failure {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    max_bytes: u64,
-    state: State,
+    options: Options,
+    index: Index,
+    index_state: Option<Signature>,
     databases: Vec<Database>,
-    failures: Vec<Failure>,
+    problems: Vec<Problem>,
+    told: Vec<Problem>,
+    /// What `databases` and `problems` were made from; none if that may not be all.
+    settled: Option<Settled>,
 }
 
-/// Files and their signatures; none for a file that can't be asked about. Empty where the path
-/// itself can't be used.
-type State = Vec<(PathBuf, Option<Signature>)>;
+/// All that decides what is open.
+#[derive(Debug, PartialEq)]
+struct Settled {
+    states: Vec<(PathBuf, Signature)>,
+    index_state: Option<Signature>,
+    max_bytes: u64,
+}
 
 impl Directory {
-    /// Opens what there is at `path`: files of up to `max_bytes` each.
+    /// Opens what there is at `path`. If files are new or have changed, this makes copies of
+    /// them first, or waits for the process that does.
     ///
     /// That can't fail: whatever can't be used, be it the path itself, is among the
-    /// [`failures`](Self::failures), and the others serve.
-    pub fn open(path: &Path, max_bytes: u64) -> Self {
+    /// [`problems`](Self::problems), and the others serve.
+    pub fn open(path: &Path, options: Options, monitor: &mut dyn Monitor) -> Self {
         let mut directory = Self {
             path: path.to_owned(),
-            max_bytes,
-            state: Vec::new(),
+            options,
+            index: Index::default(),
+            index_state: None,
             databases: Vec::new(),
-            failures: Vec::new(),
+            problems: Vec::new(),
+            told: Vec::new(),
+            settled: None,
         };
-        directory.load();
+        directory.refresh(monitor);
         directory
     }
 
-    /// Whether files have come, gone or changed since they were opened. Asks the system about
-    /// each, and reads none.
-    pub fn changed(&self) -> bool {
-        state_of(&self.path).unwrap_or_default() != self.state
+    /// Looks whether files have come, gone or changed, and takes what is new. Where another
+    /// process is already at that, what was open goes on serving until it is done.
+    pub fn refresh(&mut self, monitor: &mut dyn Monitor) {
+        self.update(false, monitor);
+    }
+
+    /// The same, but waits for another process, and tries again now what would be tried again later.
+    pub fn reload(&mut self, monitor: &mut dyn Monitor) {
+        self.update(true, monitor);
     }
 
     /// The open databases, in the order in which they are asked; those that are not asked for
@@ -75,9 +110,24 @@ impl Directory {
         &self.databases
     }
 
-    /// What can't be used, and why.
-    pub fn failures(&self) -> &[Failure] {
-        &self.failures
+    /// What can't be used as it is now, and why. There may be an older copy among the
+    /// [`databases`](Self::databases).
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The problems that this was not asked for before: one for each change of a file.
+    pub fn new_problems(&mut self) -> Vec<Problem> {
+        let is_new = |problem: &&Problem| {
+            let same = |told: &Problem| {
+                (&told.path, &told.message, &told.state)
+                    == (&problem.path, &problem.message, &problem.state)
+            };
+            !self.told.iter().any(same)
+        };
+        let new = self.problems.iter().filter(is_new).cloned().collect();
+        self.told.clone_from(&self.problems);
+        new
     }
 
     /// The path that was given.
@@ -85,23 +135,34 @@ impl Directory {
         &self.path
     }
 
+    /// The options that were given.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
     /// What the first database that has `ip` knows of it.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if a database is broken at this address and no other has it.
-    pub fn look_up(&self, ip: IpAddr) -> Result<Option<Place<'_>>, Error> {
-        let mut failed = None;
-        for database in &self.databases {
-            if !matches!(database.reader.kind(), Kind::City | Kind::Country) {
-                break;
-            }
-            match database.reader.look_up(ip) {
-                Ok(None) => {}
-                Ok(found) => return Ok(found),
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        failed.map_or(Ok(None), Err)
+    pub fn look_up(&self, ip: IpAddr) -> Result<Option<Place<'_, Mapping>>, Error> {
+        self.ask(Kind::has_places, |reader| reader.look_up(ip))
+    }
+
+    /// Whose network `ip` is in.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn autonomous_system(&self, ip: IpAddr) -> Result<Option<AutonomousSystem<'_>>, Error> {
+        self.ask(
+            |kind| kind == Kind::Asn,
+            |reader| reader.autonomous_system(ip),
+        )
+    }
+
+    /// Whether there is a database that knows whose a network is.
+    pub fn knows_autonomous_systems(&self) -> bool {
+        let mut kinds = self.databases.iter().map(|database| database.reader.kind());
+        kinds.any(|kind| kind == Kind::Asn)
     }
 
     /// [`Place::location_info`] of `ip`.
@@ -136,65 +197,19 @@ impl Directory {
             .map_or(Ok(None), |place| place.country_code())
     }
 
-    fn load(&mut self) {
-        // Taken before the files are read: a change in between is then seen by `changed`.
-        match state_of(&self.path) {
-            Ok(state) => self.state = state,
-            Err(error) => return self.fail(self.path.clone(), error),
-        }
-        for (path, _) in self.state.clone() {
-            match Reader::open(&path, self.max_bytes) {
-                Ok(reader) => {
-                    self.databases.push(Database {
-                        path,
-                        reader,
-                        loaded_at: SystemTime::now(),
-                    });
-                }
-                Err(error) => self.fail(path, error),
+    fn ask<'a, T>(
+        &'a self,
+        asked: impl Fn(Kind) -> bool,
+        look_up: impl Fn(&'a Reader<Mapping>) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut failed = None;
+        for database in self.databases.iter().filter(|one| asked(one.reader.kind())) {
+            match look_up(&database.reader) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        self.databases
-            .sort_by_key(|database| match database.reader.kind() {
-                Kind::City => 0,
-                Kind::Country => 1,
-                Kind::Asn | Kind::Other => 2,
-            });
+        failed.map_or(Ok(None), Err)
     }
-
-    fn fail(&mut self, path: PathBuf, error: Error) {
-        self.failures.push(Failure {
-            path,
-            error,
-            at: SystemTime::now(),
-        });
-    }
-}
-
-fn state_of(path: &Path) -> Result<State, Error> {
-    let io_error = |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
-    if !fs::metadata(path).map_err(io_error)?.is_dir() {
-        return Ok(vec![(path.to_owned(), Signature::of(path).ok())]);
-    }
-    let mut state = State::new();
-    for entry in fs::read_dir(path).map_err(io_error)? {
-        let path = entry.map_err(io_error)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("mmdb"))
-        {
-            let signature = Signature::of(&path).ok();
-            state.push((path, signature));
-        }
-    }
-    if state.is_empty() {
-        return Err(Error::NoDatabases {
-            path: path.to_owned(),
-        });
-    }
-    state.sort_by(|one, other| one.0.cmp(&other.0));
-    Ok(state)
 }

@@ -1,7 +1,9 @@
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
@@ -14,7 +16,7 @@ pub const DEFAULT_MAX_BYTES: u64 = 512 * 1024 * 1024;
 /// The change time is in it because `touch -r` and `rsync --times` bring back the modification
 /// time, and device and inode because a rename can put another file of the same size and time
 /// in place.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Signature {
     /// Size in bytes.
     pub size: u64,
@@ -30,8 +32,16 @@ pub struct Signature {
 
 impl Signature {
     /// Asks the system about the file at `path`, following symbolic links: one `stat` call.
+    ///
+    /// # Errors
+    /// What the system says.
     pub fn of(path: &Path) -> io::Result<Self> {
         Ok(Self::from(&fs::metadata(path)?))
+    }
+
+    /// The later of its two times, in seconds since 1970.
+    pub(crate) fn changed_at(&self) -> i64 {
+        self.mtime.0.max(self.ctime.0)
     }
 }
 
@@ -47,73 +57,33 @@ impl From<&Metadata> for Signature {
     }
 }
 
-/// The whole of a regular file, if it is one and no larger than `max_bytes`.
-///
-/// It is read, not mapped: whoever maps a file that somebody then overwrites dies of SIGBUS.
-pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Error> {
-    let io_error = |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
+/// Opens a regular file, if it is one, has a byte in it and is no larger than `max_bytes`.
+pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<(File, Signature), Error> {
+    let io_error = |source| Error::io(path, source);
     // Opening some devices has effects, so look before opening; look again afterwards, since
     // the name may have come to mean another file.
     check(path, &fs::metadata(path).map_err(io_error)?, max_bytes)?;
-    let mut file = open(path).map_err(io_error)?;
+    let file = OpenOptions::new()
+        .read(true)
+        // Opening a FIFO would otherwise wait for a writer, for ever.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(io_error)?;
     let metadata = file.metadata().map_err(io_error)?;
     check(path, &metadata, max_bytes)?;
-    let size = metadata.len();
-
-    let mut bytes = Vec::new();
-    let capacity = usize::try_from(size)
-        .ok()
-        .filter(|&n| bytes.try_reserve_exact(n).is_ok());
-    if capacity.is_none() {
-        return Err(Error::OutOfMemory {
-            path: path.to_owned(),
-            bytes: size,
-        });
-    }
-    // One byte more than expected is enough to see that the file has grown.
-    (&mut file)
-        .take(size + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io_error)?;
-
-    let signature = Signature::from(&metadata);
-    let after = Signature::from(&file.metadata().map_err(io_error)?);
-    // A new link or mode changes ctime only, and does no harm.
-    let same = (after.size, after.mtime) == (signature.size, signature.mtime);
-    if !same || bytes.len() as u64 != size {
-        return Err(Error::Changed {
-            path: path.to_owned(),
-        });
-    }
-    Ok(bytes)
+    Ok((file, Signature::from(&metadata)))
 }
 
 fn check(path: &Path, metadata: &Metadata, max_bytes: u64) -> Result<(), Error> {
-    if !metadata.is_file() {
-        return Err(Error::NotAFile {
-            path: path.to_owned(),
-        });
-    }
+    let path = || path.to_owned();
     match metadata.len() {
-        0 => Err(Error::Empty {
-            path: path.to_owned(),
-        }),
+        _ if !metadata.is_file() => Err(Error::NotAFile { path: path() }),
+        0 => Err(Error::Empty { path: path() }),
         bytes if bytes > max_bytes => Err(Error::TooLarge {
-            path: path.to_owned(),
+            path: path(),
             bytes,
             max_bytes,
         }),
         _ => Ok(()),
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    // Opening a FIFO would otherwise wait for a writer, for ever.
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
 }

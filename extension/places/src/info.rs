@@ -31,12 +31,44 @@ impl<'a> From<CountryInfo<'a>> for LocationInfo<'a> {
     }
 }
 
-impl<'a> LocationInfo<'a> {
+impl LocationInfo<'_> {
     /// The JSON text of it.
     pub fn to_json(&self) -> String {
-        // Strings, numbers and booleans under string keys: there is nothing that could fail.
-        serde_json::to_string(self).unwrap_or_else(|_| "null".to_owned())
+        json(self)
     }
+
+    /// The same with two more members, `autonomous_system_number` and
+    /// `autonomous_system_organization`, which are null where `network` is none.
+    pub fn to_json_with(&self, network: Option<&AutonomousSystem<'_>>) -> String {
+        #[derive(Serialize)]
+        struct Both<'a> {
+            #[serde(flatten)]
+            info: &'a LocationInfo<'a>,
+            autonomous_system_number: Option<u64>,
+            autonomous_system_organization: Option<&'a str>,
+        }
+
+        json(&Both {
+            info: self,
+            autonomous_system_number: network.and_then(|network| network.number),
+            autonomous_system_organization: network
+                .and_then(|network| network.organization.as_deref()),
+        })
+    }
+}
+
+fn json(info: &impl Serialize) -> String {
+    // Strings, numbers and booleans under string keys: there is nothing that could fail.
+    serde_json::to_string(info).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// Whose network an address is in.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AutonomousSystem<'a> {
+    /// The number that a registry gave it: 64496 of AS64496.
+    pub number: Option<u64>,
+    /// Who runs it.
+    pub organization: Option<Cow<'a, str>>,
 }
 
 /// What a city database knows.

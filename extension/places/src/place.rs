@@ -1,12 +1,11 @@
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, path};
 use serde::Deserialize;
 
-use crate::record::{Flat, Names, Nested, Text, Word};
+use crate::record::{Flat, FlatBrief, Names, Nested, Network, Word};
 use crate::shape::Layout;
-use crate::{Error, Kind, LocationInfo, Reader, countries};
+use crate::{AutonomousSystem, Error, Kind, LocationInfo, Reader, countries};
 
 /// What a database knows of one address. Nothing is decoded before it is asked for.
 ///
@@ -50,36 +49,6 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
         })
     }
 
-    /// Name of the city.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`]
-    pub fn city(&self, locale: &str) -> Result<Option<Cow<'a, str>>, Error> {
-        match self.reader.layout {
-            _ if self.reader.kind != Kind::City => Ok(None),
-            Layout::Nested => Ok(self.name("city", locale)?.map(Cow::Borrowed)),
-            Layout::Flat => Ok(self
-                .value::<Text<'a>>(&path!["city"])?
-                .and_then(|text| text.0)),
-        }
-    }
-
-    /// Name of the country.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`]
-    pub fn country(&self, locale: &str) -> Result<Option<Cow<'a, str>>, Error> {
-        match self.reader.layout {
-            Layout::Nested => Ok(self.name("country", locale)?.map(Cow::Borrowed)),
-            Layout::Flat => {
-                let code = self.country_code()?;
-                Ok(code
-                    .and_then(|code| countries::usual_name(code, locale))
-                    .map(Cow::Owned))
-            }
-        }
-    }
-
     /// Code of the country, ISO 3166-1 alpha-2.
     ///
     /// # Errors
@@ -97,13 +66,59 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
     /// # Errors
     /// [`Error::Corrupt`]
     pub fn location(&self, locale: &str) -> Result<Option<String>, Error> {
-        let Some(country) = self.country(locale)? else {
+        match self.reader.layout {
+            Layout::Nested => self.nested_location(locale),
+            Layout::Flat => self.flat_location(locale),
+        }
+    }
+
+    fn nested_location(&self, locale: &str) -> Result<Option<String>, Error> {
+        let Some(country) = self.name("country", locale)? else {
             return Ok(None);
         };
-        Ok(Some(match self.city(locale)? {
-            Some(city) => format!("{city}, {country}"),
-            None => country.into_owned(),
-        }))
+        let city = match self.reader.kind {
+            Kind::City => self.name("city", locale)?,
+            _ => None,
+        };
+        Ok(Some(join(city, country)))
+    }
+
+    fn flat_location(&self, locale: &str) -> Result<Option<String>, Error> {
+        let record: FlatBrief<'a> = self.decode()?;
+        let name = |code| countries::usual_name(code, locale);
+        let Some(country) = record.country_code.0.and_then(name) else {
+            return Ok(None);
+        };
+        let city = record.city.0.filter(|_| self.reader.kind == Kind::City);
+        Ok(Some(join(city.as_deref(), &country)))
+    }
+
+    /// What a database of networks knows.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn autonomous_system(&self) -> Result<AutonomousSystem<'a>, Error> {
+        self.decode::<Network<'a>>().map(Into::into)
+    }
+
+    /// Decodes all that the other methods could decode.
+    pub(crate) fn decode_all(&self) -> Result<(), Error> {
+        match (self.reader.kind, self.reader.layout) {
+            (Kind::City | Kind::Country, Layout::Nested) => {
+                self.decode::<Nested<'a>>()?;
+                // Walking to a value takes keys more strictly than decoding them all: a number
+                // is no key there. No name has this locale, so that every key is walked by.
+                self.location("-")?;
+                self.country_code().map(drop)
+            }
+            (Kind::City | Kind::Country, Layout::Flat) => {
+                self.decode::<Flat<'a>>()?;
+                self.location("-")?;
+                self.country_code().map(drop)
+            }
+            (Kind::Asn, _) => self.decode::<Network<'a>>().map(drop),
+            (Kind::Other, _) => self.decode::<Unread>().map(drop),
+        }
     }
 
     /// The name in a section of MaxMind's layout.
@@ -131,6 +146,21 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
             reason,
         }
     }
+}
+
+/// A record that is a map, of whatever.
+#[derive(Default, Deserialize)]
+struct Unread {}
+
+fn join(city: Option<&str>, country: &str) -> String {
+    let Some(city) = city else {
+        return country.to_owned();
+    };
+    let mut location = String::with_capacity(city.len() + 2 + country.len());
+    location.push_str(city);
+    location.push_str(", ");
+    location.push_str(country);
+    location
 }
 
 /// Runs the decoder on somebody else's data. It is written not to panic; should it do so all the

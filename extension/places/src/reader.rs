@@ -1,12 +1,14 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::place::{Place, guarded};
 use crate::shape::{Layout, Shape};
-use crate::{Error, LocationInfo, file};
+use crate::{AutonomousSystem, Error, LocationInfo};
 
 /// What a database is about.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Kind {
     /// Cities, with coordinates and more.
     City,
@@ -14,8 +16,15 @@ pub enum Kind {
     Country,
     /// Autonomous systems: networks and who runs them.
     Asn,
-    /// Something else, which is not asked for places.
+    /// Something else, such as MaxMind's Anonymous IP, which is not asked.
     Other,
+}
+
+impl Kind {
+    /// Whether it knows places.
+    pub fn has_places(self) -> bool {
+        matches!(self, Self::City | Self::Country)
+    }
 }
 
 /// What a file says of itself.
@@ -46,31 +55,31 @@ pub struct Reader<S: AsRef<[u8]> = Vec<u8>> {
     metadata: Metadata,
 }
 
-impl Reader {
-    /// Reads the file at `path` into memory.
-    ///
-    /// # Errors
-    /// If it is not a regular file, is empty, is larger than `max_bytes`, or isn't a usable
-    /// database.
-    pub fn open(path: &Path, max_bytes: u64) -> Result<Self, Error> {
-        Self::from_source(file::read(path, max_bytes)?, path)
-    }
-}
-
 impl<S: AsRef<[u8]>> Reader<S> {
     /// Takes the bytes of a file; `path` is only what errors call it.
     ///
     /// # Errors
     /// [`Error::Invalid`] if they are no usable database.
     pub fn from_source(source: S, path: &Path) -> Result<Self, Error> {
-        let invalid = |reason| Error::Invalid {
-            path: path.to_owned(),
-            reason,
-        };
+        let mut reader = Self::of_kind(source, path, Kind::Other, Layout::Nested)?;
+        let shape = guarded(|| Shape::of(&reader.database))
+            .map_err(|reason| Error::invalid(path, reason))?;
+        reader.kind = shape.kind(&reader.metadata.database_type);
+        reader.layout = shape.layout();
+        Ok(reader)
+    }
+
+    /// The same for a file of which it is known what it is: no record is looked at.
+    pub(crate) fn of_kind(
+        source: S,
+        path: &Path,
+        kind: Kind,
+        layout: Layout,
+    ) -> Result<Self, Error> {
+        let invalid = |reason: String| Error::invalid(path, reason);
         let bytes = source.as_ref().len() as u64;
         let database = guarded(|| maxminddb::Reader::from_source(source)).map_err(invalid)?;
         check(database.metadata()).map_err(|reason| invalid(reason.to_owned()))?;
-        let shape = guarded(|| Shape::of(&database)).map_err(invalid)?;
         let claimed = database.metadata();
         let metadata = Metadata {
             database_type: claimed.database_type.clone(),
@@ -82,8 +91,8 @@ impl<S: AsRef<[u8]>> Reader<S> {
         };
         Ok(Self {
             path: path.to_owned(),
-            kind: shape.kind(&metadata.database_type),
-            layout: shape.layout(),
+            kind,
+            layout,
             metadata,
             database,
         })
@@ -115,6 +124,26 @@ impl<S: AsRef<[u8]>> Reader<S> {
             reason,
         })?;
         Ok(found.has_data().then(|| Place::new(self, found)))
+    }
+
+    /// Decodes all that any question about `ip` could decode.
+    pub(crate) fn decode_all(&self, ip: IpAddr) -> Result<(), Error> {
+        // As it is: the canonical form of an address may lead elsewhere.
+        let found = guarded(|| self.database.lookup(ip)).map_err(|reason| Error::Corrupt {
+            path: self.path.clone(),
+            reason,
+        })?;
+        Place::new(self, found).decode_all()
+    }
+
+    /// Whose network `ip` is in, if this is a database of networks and has it.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn autonomous_system(&self, ip: IpAddr) -> Result<Option<AutonomousSystem<'_>>, Error> {
+        self.look_up(ip)?
+            .map(|place| place.autonomous_system())
+            .transpose()
     }
 
     /// [`Place::location_info`] of `ip`.

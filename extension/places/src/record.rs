@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::countries;
-use crate::info::{CityInfo, CountryInfo};
+use crate::info::{AutonomousSystem, CityInfo, CountryInfo};
 use crate::locale;
 
 /// MaxMind's layout: sections with names in many locales.
@@ -108,6 +108,15 @@ pub(crate) struct Flat<'a> {
     timezone: Text<'a>,
 }
 
+/// What `City, Country` takes of the flat layout, in one pass over the record.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct FlatBrief<'a> {
+    #[serde(borrow)]
+    pub(crate) city: Text<'a>,
+    pub(crate) country_code: Word<'a>,
+}
+
 impl<'a> Flat<'a> {
     pub(crate) fn into_city_info(self, locale: &str) -> CityInfo<'a> {
         let country = self.country(locale);
@@ -138,10 +147,30 @@ impl<'a> Flat<'a> {
         let country = countries::country(code, locale);
         CountryInfo {
             continent_code: country.continent_code,
-            continent_name: country.continent_name.map(Cow::Owned),
+            continent_name: country
+                .continent_name
+                .map(|name| Cow::Owned(name.to_string())),
             country_code: Some(code),
-            country_name: country.name.map(Cow::Owned),
+            country_name: country.name.map(|name| Cow::Owned(name.to_string())),
             is_in_european_union: country.is_in_european_union,
+        }
+    }
+}
+
+/// A record of a database of networks, which both makers lay out alike.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct Network<'a> {
+    autonomous_system_number: Count,
+    #[serde(borrow)]
+    autonomous_system_organization: Text<'a>,
+}
+
+impl<'a> From<Network<'a>> for AutonomousSystem<'a> {
+    fn from(record: Network<'a>) -> Self {
+        Self {
+            number: record.autonomous_system_number.0,
+            organization: record.autonomous_system_organization.0,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use crate::Kind;
 
 /// How a record is laid out.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, serde::Deserialize, Eq, PartialEq, serde::Serialize)]
 pub(crate) enum Layout {
     /// MaxMind's.
     Nested,
@@ -91,6 +91,8 @@ impl Shape {
             Kind::Country
         } else if says("asn") {
             Kind::Asn
+        } else if says("anonymous") {
+            Kind::Other
         } else if self.has_place() {
             Kind::City
         } else if self.country.is_some() || self.is_flat() {

@@ -14,7 +14,7 @@ pub(crate) fn ip(address: &str) -> IpAddr {
     address.parse().unwrap()
 }
 
-pub(crate) fn reader(bytes: Vec<u8>) -> Reader {
+pub(crate) fn reader(bytes: Vec<u8>) -> Reader<Vec<u8>> {
     Reader::from_source(bytes, Path::new("made.mmdb")).unwrap()
 }
 
@@ -162,4 +162,12 @@ pub(crate) fn flat_country() -> Vec<u8> {
             ("94.0.0.0/16", json!({"country_code": ""})),
         ],
     )
+}
+
+/// Networks and who runs them.
+pub(crate) fn networks() -> Vec<u8> {
+    let record = json!({
+        "autonomous_system_number": 64496, "autonomous_system_organization": "Example Net",
+    });
+    database("GeoLite2-ASN", IpVersion::V6, &[("81.16.0.0/16", record)])
 }
