@@ -88,7 +88,7 @@ impl<S: Source> Store<S> {
         self.optional_row(
             "SELECT number, organization FROM qsessions.asn(ip => $1::inet) \
              WHERE number IS NOT NULL OR organization IS NOT NULL",
-            &[&ip],
+            &[(&ip, Type::INET)],
         )
         .await
     }
