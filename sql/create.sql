@@ -1,3 +1,4 @@
+-- Qualified names in place of a SET: switching the search_path and back takes a fifth of the time.
 CREATE FUNCTION qsessions.create_session(
     user_id text DEFAULT NULL,
     data jsonb DEFAULT '{}',
@@ -9,14 +10,13 @@ CREATE FUNCTION qsessions.create_session(
     key text DEFAULT NULL)
 RETURNS qsessions.new_session
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    new_key text := create_session.key;
-    new_id uuid;
-    expires_at timestamptz;
-    deadline timestamptz := 'infinity';
+    new_key pg_catalog.text := create_session.key;
+    new_id pg_catalog.uuid;
+    expires_at pg_catalog.timestamptz;
+    deadline pg_catalog.timestamptz := 'infinity';
     created qsessions.new_session;
 BEGIN
     IF new_key IS NULL THEN
@@ -25,13 +25,14 @@ BEGIN
     ELSE
         new_id := qsessions.session_id(new_key);
         -- A session that is dead but not purged yet must not stand in the way of its key.
-        DELETE FROM qsessions.session AS s WHERE s.id = new_id AND s.expires_at <= now();
+        DELETE FROM qsessions.session AS s
+        WHERE s.id OPERATOR(pg_catalog.=) new_id AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
     END IF;
     IF NOT qsessions.data_fits(create_session.data) THEN
         PERFORM qsessions.raise_data_too_large(create_session.data);
     END IF;
     IF ttl IS NULL AND create_session.idle_timeout IS NULL AND max_age IS NULL THEN
-        expires_at := now() + qsessions.default_ttl();
+        expires_at := pg_catalog.now() OPERATOR(pg_catalog.+) qsessions.default_ttl();
     ELSE
         SELECT e.expires_at, e.deadline INTO expires_at, deadline
         FROM qsessions.expiry(ttl, create_session.idle_timeout, max_age) AS e;
@@ -45,8 +46,8 @@ BEGIN
         create_session.user_id::qsessions.user_key,
         coalesce(create_session.data, '{}'),
         create_session.ip,
-        left(create_session.user_agent, qsessions.user_agent_max_length()),
-        CASE WHEN create_session.user_id IS NOT NULL THEN now() END,
+        pg_catalog.left(create_session.user_agent, qsessions.user_agent_max_length()),
+        CASE WHEN create_session.user_id IS NOT NULL THEN pg_catalog.now() END,
         expires_at,
         create_session.idle_timeout,
         deadline)
@@ -69,10 +70,9 @@ CREATE FUNCTION qsessions.create_session(
     key text DEFAULT NULL)
 RETURNS qsessions.new_session
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN qsessions.create_session(user_id::text, data, ip, user_agent, ttl, idle_timeout, max_age, key);
+    RETURN qsessions.create_session(user_id::pg_catalog.text, data, ip, user_agent, ttl, idle_timeout, max_age, key);
 END
 $$;
 

@@ -1,11 +1,13 @@
 -- Every function here changes a live session that its key names, in one UPDATE, and never makes one: a save that
 -- was under way during a logout must not bring the session back.
+--
+-- save_session has qualified names in place of a SET: switching the search_path and back takes a fifth of the time of a
+-- save.
 
 CREATE FUNCTION qsessions.save_session(
     key text, data jsonb, expected_version bigint DEFAULT NULL, ttl interval DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -22,15 +24,15 @@ BEGIN
     END IF;
     UPDATE qsessions.session AS s SET
         data = save_session.data,
-        version = s.version + 1,
-        updated_at = now(),
-        last_seen_at = now(),
+        version = s.version OPERATOR(pg_catalog.+) 1,
+        updated_at = pg_catalog.now(),
+        last_seen_at = pg_catalog.now(),
         expires_at = CASE WHEN ttl IS NULL AND s.idle_timeout IS NULL THEN s.expires_at
-                          ELSE least(now() + coalesce(ttl, s.idle_timeout), s.deadline) END
-    WHERE s.id = qsessions.find_session_id(save_session.key)
-      AND s.digest = qsessions.key_digest(save_session.key)
-      AND s.expires_at > now()
-      AND (expected_version IS NULL OR s.version = expected_version)
+                          ELSE least(pg_catalog.now() OPERATOR(pg_catalog.+) coalesce(ttl, s.idle_timeout), s.deadline) END
+    WHERE s.id OPERATOR(pg_catalog.=) qsessions.find_session_id(save_session.key)
+      AND s.digest OPERATOR(pg_catalog.=) qsessions.key_digest(save_session.key)
+      AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.now()
+      AND (expected_version IS NULL OR s.version OPERATOR(pg_catalog.=) expected_version)
     RETURNING s.version INTO new_version;
     IF NOT FOUND THEN
         PERFORM qsessions.raise_not_found(save_session.key, expected_version);

@@ -134,16 +134,17 @@ async fn everything_has_a_comment() {
 }
 
 #[tokio::test]
-async fn plpgsql_has_its_search_path_pinned_but_for_the_procedure_that_commits() {
+async fn plpgsql_has_its_search_path_pinned_but_for_what_qualifies_every_name() {
     let client = reader(Users::Nothing).await;
     let unpinned = texts(
         &client,
-        "SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_language AS l ON l.oid = prolang
+        "SELECT DISTINCT proname::text FROM pg_proc AS p JOIN pg_language AS l ON l.oid = prolang
          WHERE pronamespace = 'qsessions'::regnamespace AND lanname = 'plpgsql'
-           AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(proconfig, '{}'))",
+           AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(proconfig, '{}'))
+         ORDER BY 1",
     )
     .await;
-    assert_eq!(unpinned, ["qsessions.purge(integer,integer)"]);
+    assert_eq!(unpinned, ["create_session", "purge", "save_session"]);
 }
 
 #[tokio::test]
@@ -181,6 +182,11 @@ async fn nothing_that_the_search_path_puts_in_front_is_called() {
         "SELECT id FROM qsessions.list_sessions('1', ip => '10.0.0.0/8')",
         "SELECT id FROM qsessions.list_sessions(1, true)",
         "SELECT qsessions.patch_session('KEY', '{\"a\": 1}')",
+        "SELECT qsessions.save_session('KEY', '{}')",
+        "SELECT qsessions.save_session('KEY', '{}', ttl => '1 h', expected_version => 3)",
+        "SELECT key FROM qsessions.create_session(1, ip => '10.0.0.1', user_agent => 'a')",
+        "SELECT key FROM qsessions.create_session('1', '{}', idle_timeout => '1 h', max_age => '1 d')",
+        "SELECT key FROM qsessions.create_session(key => 'another framework''s', ttl => '1 h')",
         "SELECT id FROM qsessions.login('KEY', 1, max_sessions => 1)",
     ] {
         let statement = statement.replace("KEY", &key);
@@ -192,7 +198,8 @@ async fn nothing_that_the_search_path_puts_in_front_is_called() {
         .batch_execute("CALL qsessions.purge(batch_size => 1, max_batches => 20)")
         .await
         .unwrap();
-    assert_eq!(sessions(&client).await, 1);
+    // The user's last one, and the one that is nobody's.
+    assert_eq!(sessions(&client).await, 2);
 }
 
 /// Operators and functions that come before PostgreSQL's own, and raise.
@@ -212,6 +219,10 @@ const HOSTILE: &str = "
         AS 'BEGIN RAISE ''trapped''; END';
     CREATE FUNCTION hostile.trap(timestamptz, timestamptz) RETURNS boolean LANGUAGE plpgsql
         AS 'BEGIN RAISE ''trapped''; END';
+    CREATE FUNCTION hostile.trap(timestamptz, interval) RETURNS boolean LANGUAGE plpgsql
+        AS 'BEGIN RAISE ''trapped''; END';
+    CREATE FUNCTION hostile.\"left\"(text, int) RETURNS text LANGUAGE plpgsql
+        AS 'BEGIN RAISE ''trapped''; END';
     CREATE FUNCTION hostile.now() RETURNS timestamptz LANGUAGE plpgsql
         AS 'BEGIN RAISE ''trapped''; END';
     DO $$
@@ -221,7 +232,7 @@ const HOSTILE: &str = "
     BEGIN
         FOREACH symbol IN ARRAY ARRAY['=', '<>', '<', '>', '<=', '>=', '+', '%'] LOOP
             FOREACH operands IN ARRAY ARRAY['int,int', 'bigint,bigint', 'bigint,int', 'uuid,uuid', 'bytea,bytea',
-                                            'timestamptz,timestamptz'] LOOP
+                                            'timestamptz,timestamptz', 'timestamptz,interval'] LOOP
                 EXECUTE format('CREATE OPERATOR hostile.%s (FUNCTION = hostile.trap, LEFTARG = %s, RIGHTARG = %s)',
                     symbol, split_part(operands, ',', 1), split_part(operands, ',', 2));
             END LOOP;
@@ -229,6 +240,8 @@ const HOSTILE: &str = "
     END
     $$;
     CREATE DOMAIN hostile.text AS pg_catalog.int4;
+    CREATE DOMAIN hostile.uuid AS pg_catalog.int4;
+    CREATE DOMAIN hostile.timestamptz AS pg_catalog.int4;
     SET search_path = hostile, pg_catalog;
 ";
 
