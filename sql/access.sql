@@ -13,7 +13,8 @@ BEGIN
             'load_for_cache', 'invalidate', 'invalidation_channel',
             'user_sessions', 'list_sessions', 'get_session', 'stats',
             'location', 'location_info', 'country_code', 'asn',
-            'expiry', 'check_interval', 'raise_not_found', 'raise_null', 'lock_user_logins', 'lock_user', 'raise_data_too_large',
+            'expiry', 'check_interval', 'raise_not_found', 'raise_not_saved', 'raise_null', 'raise_data_too_large',
+            'lock_user_logins', 'lock_user',
             'data_size', 'data_fits', 'max_data_bytes',
             'generate_key_for', 'find_session_id', 'key_digest',
             'default_ttl', 'touch_interval', 'user_agent_max_length');

@@ -13,45 +13,40 @@ LANGUAGE plpgsql
 AS $$
 #variable_conflict use_column
 DECLARE
-    new_key pg_catalog.text := create_session.key;
-    new_id pg_catalog.uuid;
+    new_key pg_catalog.text := coalesce(create_session.key, qsessions.generate_key());
     expires_at pg_catalog.timestamptz;
-    deadline pg_catalog.timestamptz := 'infinity';
+    deadline pg_catalog.timestamptz;
     created qsessions.new_session;
 BEGIN
-    IF new_key IS NULL THEN
-        new_key := qsessions.generate_key();
-        new_id := qsessions.find_session_id(new_key);
-    ELSE
-        new_id := qsessions.session_id(new_key);
+    IF create_session.key IS NOT NULL THEN
         -- A session that is dead but not purged yet must not stand in the way of its key.
         DELETE FROM qsessions.session AS s
-        WHERE s.id OPERATOR(pg_catalog.=) new_id AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
+        WHERE s.id OPERATOR(pg_catalog.=) qsessions.session_id(new_key)
+          AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
     END IF;
-    IF NOT qsessions.data_fits(create_session.data) THEN
-        PERFORM qsessions.raise_data_too_large(create_session.data);
-    END IF;
-    IF ttl IS NULL AND create_session.idle_timeout IS NULL AND max_age IS NULL THEN
-        expires_at := pg_catalog.now() OPERATOR(pg_catalog.+) qsessions.default_ttl();
-    ELSE
+    IF ttl IS NOT NULL OR create_session.idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
         SELECT e.expires_at, e.deadline INTO expires_at, deadline
         FROM qsessions.expiry(ttl, create_session.idle_timeout, max_age) AS e;
     END IF;
 
     INSERT INTO qsessions.session AS s
         (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline)
-    VALUES (
-        new_id,
+    SELECT
+        qsessions.find_session_id(new_key),
         qsessions.key_digest(new_key),
         create_session.user_id::qsessions.user_key,
         coalesce(create_session.data, '{}'),
         create_session.ip,
         pg_catalog.left(create_session.user_agent, qsessions.user_agent_max_length()),
         CASE WHEN create_session.user_id IS NOT NULL THEN pg_catalog.now() END,
-        expires_at,
+        coalesce(expires_at, pg_catalog.now() OPERATOR(pg_catalog.+) qsessions.default_ttl()),
         create_session.idle_timeout,
-        deadline)
+        coalesce(deadline, 'infinity')
+    WHERE qsessions.data_fits(coalesce(create_session.data, '{}'))
     RETURNING new_key, s.id, s.expires_at INTO created;
+    IF created.id IS NULL AND NOT qsessions.data_fits(create_session.data) THEN
+        PERFORM qsessions.raise_data_too_large(create_session.data);
+    END IF;
     RETURN created;
 END
 $$;

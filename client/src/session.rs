@@ -30,13 +30,7 @@ pub struct CreatedSession {
     pub expires_at: Option<SystemTime>,
 }
 
-macro_rules! created_session_columns {
-    () => {
-        "key, id, expires_at"
-    };
-}
-pub(crate) use created_session_columns;
-
+/// From a row of key, id and expires_at.
 impl TryFrom<Row> for CreatedSession {
     type Error = Error;
 

@@ -106,6 +106,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "purge_job_name",
     "raise_data_too_large",
     "raise_not_found",
+    "raise_not_saved",
     "raise_null",
     "run_in_cron_database",
     "run_in_database",

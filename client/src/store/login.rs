@@ -4,7 +4,6 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Source, Store};
-use crate::session::created_session_columns;
 use crate::{CreatedSession, Error, Key, Login, UserId};
 
 impl<S: Source> Store<S> {
@@ -47,13 +46,10 @@ impl<S: Source> Store<S> {
             .and_then(|key| self.changes_session_of(key));
         let created = self
             .row(
-                concat!(
-                    "SELECT ",
-                    created_session_columns!(),
-                    " FROM qsessions.login(key => $1::text, user_id => $2::text, ip => $3::inet, \
-                 user_agent => $4::text, data => $5::jsonb, max_sessions => $6::integer, \
-                 ttl => $7::interval, idle_timeout => $8::interval, max_age => $9::interval)"
-                ),
+                "SELECT key, id, expires_at FROM qsessions.login(key => $1::text, user_id => $2::text, \
+                 ip => $3::inet, user_agent => $4::text, data => $5::jsonb, \
+                 max_sessions => $6::integer, ttl => $7::interval, idle_timeout => $8::interval, \
+                 max_age => $9::interval)",
                 &[
                     (&key, Type::TEXT),
                     (&login.user_id.as_str(), Type::TEXT),
