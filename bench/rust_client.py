@@ -29,13 +29,12 @@ def measure(server, rows, rounds, seconds, say):
         raise Failure(f"no {_PROGRAM}; `make bench` builds it")
     settings = {"BENCH_ROUNDS": rounds, "BENCH_SECONDS": seconds, "BENCH_REVOKES": max(REVOKES * rounds // 40, 50)}
     say("the client's statements against bare ones, 1 and 16 tasks")
-    statements, good = _run("statements", server, settings)
+    unflushed, _ = _run("statements", server, settings | {"BENCH_JUDGED": "false"})
     with Redis() as redis:
         say("the client's cache" + ("" if redis.url else "; there is no redis-server to stand beside it"))
-        cached, fine = _run("cached", server, settings | redis.settings())
-        good &= fine
-    revoke, fine = _revoke(rows, settings, say)
-    return [*statements, "", *cached, "", *revoke], good and fine
+        cached, good = _run("cached", server, settings | redis.settings())
+    durable, fine = _durable(rows, settings, say)
+    return [*unflushed, "", *cached, "", *durable], good and fine
 
 
 def _run(part, server, settings):
@@ -56,26 +55,34 @@ def _environment(server, settings):
     return os.environ | {name: str(value) for name, value in settings.items()}
 
 
-def _revoke(rows, settings, say):
-    """How soon a revocation is seen elsewhere while others save; on a durable server, as in life."""
+def _durable(rows, settings, say):
+    """What depends on how long a commit takes, on a durable server, as in life."""
     with Server(DURABLE) as server:
         say(f"filling a durable server's table with {rows:,} sessions")
         make_living(server, rows)
-        say(f"revocations while {WRITERS} writers save")
-        writers = Run(server, rows, SAVE, WRITING_SECONDS, clients=WRITERS)
-        try:
-            # All of them connected, and the announcer there.
-            time.sleep(2)
-            before, begin = _saves(server), time.monotonic()
-            lines, good = _run("revoke", server, settings)
-            # What a session counts goes to the view once in a second or so.
-            speed = (_saves(server) - before) / (time.monotonic() - begin)
-            if writers.process.poll() is not None:
-                raise Failure("the writers ended early: " + (writers.folder / "output").read_text(errors="replace"))
-        finally:
-            writers.process.kill()
-            writers.process.wait()
-    return [f"{WRITERS} writers save {speed:,.0f} sessions/s; fsync and synchronous_commit on; {lines[0]}", *lines[1:]], good
+        say("the client's statements there")
+        statements, good = _run("statements", server, settings | {"BENCH_JUDGED": "true"})
+        revoked, fine = _revoke(server, rows, settings, say)
+    return ["fsync and synchronous_commit on:", "", *statements, "", *revoked], good and fine
+
+
+def _revoke(server, rows, settings, say):
+    """How soon a revocation is seen elsewhere while others save."""
+    say(f"revocations while {WRITERS} writers save")
+    writers = Run(server, rows, SAVE, WRITING_SECONDS, clients=WRITERS)
+    try:
+        # All of them connected, and the announcer there.
+        time.sleep(2)
+        before, begin = _saves(server), time.monotonic()
+        lines, good = _run("revoke", server, settings)
+        # What a session counts goes to the view once in a second or so.
+        speed = (_saves(server) - before) / (time.monotonic() - begin)
+        if writers.process.poll() is not None:
+            raise Failure("the writers ended early: " + (writers.folder / "output").read_text(errors="replace"))
+    finally:
+        writers.process.kill()
+        writers.process.wait()
+    return [f"{WRITERS} writers save {speed:,.0f} sessions/s; {lines[0]}", *lines[1:]], good
 
 
 def _saves(server):

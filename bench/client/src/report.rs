@@ -38,12 +38,14 @@ impl Ratio {
 
     pub(crate) fn columns(&self, wanted: f64) -> String {
         let verdict = if self.median >= wanted { "ok" } else { "short" };
+        let wanted = format!(">= {wanted}");
+        format!("{} {wanted:>7}  {verdict}", self.numbers())
+    }
+
+    pub(crate) fn numbers(&self) -> String {
         format!(
-            "{:>6.2} {:>7.2} {:>8.2} {:>7}  {verdict}",
-            self.median,
-            self.lowest,
-            self.highest,
-            format!(">= {wanted}"),
+            "{:>6.2} {:>7.2} {:>8.2}",
+            self.median, self.lowest, self.highest
         )
     }
 }
