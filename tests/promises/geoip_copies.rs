@@ -18,6 +18,15 @@ const OLD: Option<&str> = Some("Linköping, Sweden");
 /// Copying and checking these takes long enough for the copier to be met at it.
 const NETWORKS: u32 = 20_000;
 
+/// A server with a small file, of which there is a copy.
+async fn ground() -> (Ground, Client) {
+    let ground = Ground::new().await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    let client = ground.client().await;
+    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    (ground, client)
+}
+
 /// Has a backend copy a large file, and returns its process while it is at that.
 async fn copier(ground: &Ground) -> (Pid, tokio::task::JoinHandle<()>) {
     let client = ground.client().await;
@@ -42,10 +51,7 @@ async fn copier(ground: &Ground) -> (Pid, tokio::task::JoinHandle<()>) {
 
 #[tokio::test]
 async fn a_copier_that_is_killed_leaves_nothing_behind() {
-    let mut ground = Ground::new().await;
-    ground.swap("city.mmdb", &mmdb::city("Linköping"));
-    let client = ground.client().await;
-    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    let (mut ground, client) = ground().await;
 
     // Told to end, it ends at once, and the next one begins anew.
     ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
@@ -83,10 +89,7 @@ async fn a_copier_that_is_killed_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_statement_that_is_cancelled_while_it_copies_copies_to_the_end() {
-    let ground = Ground::new().await;
-    ground.swap("city.mmdb", &mmdb::city("Linköping"));
-    let client = ground.client().await;
-    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    let (ground, client) = ground().await;
     ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
     let (process, task) = copier(&ground).await;
     // What a statement_timeout does, too.
@@ -102,10 +105,7 @@ async fn a_statement_that_is_cancelled_while_it_copies_copies_to_the_end() {
 
 #[tokio::test]
 async fn others_go_on_with_the_old_copy_while_one_copies() {
-    let ground = Ground::new().await;
-    ground.swap("city.mmdb", &mmdb::city("Linköping"));
-    let client = ground.client().await;
-    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    let (ground, client) = ground().await;
     ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
     let (process, task) = copier(&ground).await;
     kill(process, Signal::SIGSTOP).unwrap();
