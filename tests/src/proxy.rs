@@ -46,6 +46,7 @@ struct State {
     lines: Mutex<Lines>,
     /// How many pieces of answers have been kept back so far.
     kept_back: watch::Sender<u64>,
+    accepted: AtomicU64,
     executed: AtomicU64,
 }
 
@@ -78,6 +79,7 @@ impl Proxy {
                 connected: Vec::new(),
             }),
             kept_back: watch::Sender::new(0),
+            accepted: AtomicU64::new(0),
             executed: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state))).abort_handle();
@@ -165,6 +167,12 @@ impl Proxy {
         let _ = kept_back.wait_for(|now| *now > before).await;
     }
 
+    /// How many connections have been made through it so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.state.accepted.load(Ordering::SeqCst)
+    }
+
     /// How many statements have been executed through it so far.
     #[must_use]
     pub fn executed(&self) -> u64 {
@@ -189,6 +197,7 @@ impl State {
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((client, _)) = listener.accept().await {
+        state.accepted.fetch_add(1, Ordering::SeqCst);
         let mut lines = state.lines();
         lines.connected.retain(|line| !line.task.is_finished());
         let (flows, watched) = watch::channel(lines.flows);

@@ -134,7 +134,9 @@ async fn hear_the_pool(
         let announced = announce_by_the_pool(cache, probe);
         tokio::pin!(announced);
         let mut is_announced = false;
-        while ears.waits_for(probe) {
+        // What was begun is brought to its end, even if a "drop everything" takes the probe away meanwhile: each
+        // that comes would otherwise have the pool give up a connection and make another.
+        while !ears.has_heard(probe) && (ears.waits_for(probe) || !is_announced) {
             tokio::select! {
                 // It can be heard before its statement is known to be done.
                 notification = connection.notifications.recv() => {

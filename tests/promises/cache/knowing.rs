@@ -39,6 +39,34 @@ async fn a_change_by_any_path_is_seen() {
     }
 }
 
+#[tokio::test]
+async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
+    let cached = Cached::new().await;
+    let before = cached.pool.accepted();
+    cached.pool.stall();
+    cached.pool.cut().await;
+    cached.listener.cut().await;
+    // The listener is there again, and the pool begins a connection that is not answered.
+    until(async || cached.pool.accepted() > before).await;
+    let begun = cached.pool.accepted();
+
+    let client = cached.client().await;
+    // Counting begins anew with each look.
+    cached.count("invalidations");
+    let mut heard = 0;
+    for _ in 0..100 {
+        client.batch_execute("NOTIFY qsessions, '*'").await.unwrap();
+    }
+    while heard < 100 {
+        heard += cached.count("invalidations");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(cached.pool.accepted(), begun);
+
+    cached.pool.release();
+    until(async || cached.store.health().serving).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
     let cached = Cached::with(CacheConfig {
