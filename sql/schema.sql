@@ -6,7 +6,7 @@ BEGIN
         RAISE EXCEPTION 'qsessions needs a database with the encoding UTF8, and this one has %',
                 pg_catalog.current_setting('server_encoding')
             USING ERRCODE = 'feature_not_supported',
-                  HINT = 'Make one by CREATE DATABASE … ENCODING ''UTF8'' TEMPLATE template0.';
+                  HINT = 'Make one by CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
     END IF;
 END
 $$;

@@ -1,6 +1,7 @@
 //! Bots that no rule knows, by what bots do.
 
 use crate::Category;
+use crate::device::model_place;
 use crate::product::is_common;
 use crate::program::Found;
 use crate::rules::NO_BOT;
@@ -31,10 +32,12 @@ const NO_NAMES: &[&str] = &[
 ///
 /// `is_known` tells whether a rule has found a program: then only what is unmistakable counts.
 pub(crate) fn bot(text: &str, is_known: bool) -> Option<Found<'_>> {
-    if let Some(word) = words(text).find(|word| is_bot(word)) {
+    let address = address(text, is_known);
+    if let Some(word) = words(text).find(|word| is_bot(word))
+        && (address.is_some() || !is_of_a_model(text, word))
+    {
         return Some(found(name_around(text, word)));
     }
-    let address = address(text, is_known);
     if !is_mozilla(text) {
         let before = &text[..address?];
         let product = words(before).find(|word| word.find('/') > Some(0));
@@ -54,6 +57,12 @@ pub(crate) fn bot(text: &str, is_known: bool) -> Option<Found<'_>> {
         .filter(|word| !is_common(word.split('/').next().unwrap_or_default()))
         .last();
     Some(found(product.unwrap_or_default()))
+}
+
+/// Whether a word of the text is a part of a model's name.
+fn is_of_a_model(text: &str, word: &str) -> bool {
+    let start = word.as_ptr().addr() - text.as_ptr().addr();
+    !word.contains('/') && model_place(text).contains(&start)
 }
 
 /// From a word as `GPTBot/1.2`, or from nothing.

@@ -1,6 +1,7 @@
 //! Which device a string tells of.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::rules::{MODELS, MODELS_BEGIN, Model, NO_MODEL};
 use crate::scan::Match;
@@ -107,6 +108,26 @@ fn model(text: &str) -> Found<'_> {
         }
         _ => Found::default(),
     }
+}
+
+/// Where a browser on Android names the model. What stands there is no program, whatever it is called: there are telephones
+/// by the name of Dolphin.
+pub(crate) fn model_place(text: &str) -> Range<usize> {
+    if !text.starts_with("Mozilla/5.0 (Linux; ") {
+        return 0..0;
+    }
+    let remark = remark(text);
+    let mut start = text.len() - text.split_once('(').map_or("", |(_, rest)| rest).len();
+    let mut is_behind = false;
+    for part in remark.split(';') {
+        let place = start..start + part.len();
+        start = place.end + 1;
+        if is_behind && model_name(part.trim()).is_some() {
+            return place;
+        }
+        is_behind |= part.trim_start().starts_with("Android ");
+    }
+    0..0
 }
 
 fn model_name(part: &str) -> Option<&str> {

@@ -105,16 +105,19 @@ pub fn parse(user_agent: &str) -> UserAgent<'_> {
     let is_computer =
         is_person && category == Category::Desktop && system.category == Some(Category::Desktop);
 
+    let browser = printable(program.name);
+    let os = printable(system.name);
+    let device_name = printable(device.name.or(telephone.map(Cow::Borrowed)));
     UserAgent {
-        browser: program.name,
-        browser_version: program.version.map(Cow::Borrowed),
-        os: system.name,
-        os_version: system.version,
-        device: device
-            .name
-            .or(telephone.map(Cow::Borrowed))
-            .or(is_computer.then_some("PC".into())),
-        vendor: device.vendor.or(program.operator.map(Cow::Borrowed)),
+        browser_version: program
+            .version
+            .map(Cow::Borrowed)
+            .filter(|_| browser.is_some()),
+        browser,
+        os_version: system.version.filter(|_| os.is_some()),
+        os,
+        device: device_name.or(is_computer.then_some("PC".into())),
+        vendor: printable(device.vendor.or(program.operator.map(Cow::Borrowed))),
         category,
         is_bot: category == Category::Bot,
     }
@@ -200,6 +203,22 @@ fn may_be_tv(system: &system::Found<'_>) -> bool {
     !system.is(&["iOS", "iPadOS", "macOS", "Windows"])
 }
 
+/// Without what a person doesn't see and a terminal or a page may act on: control characters, and those that turn the
+/// direction of a line.
+fn printable(name: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
+    let is_invisible = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    name.filter(|name| !name.contains(is_invisible))
+}
+
+/// The part that is looked at. Half a word would be another word.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_LENGTH)]
+    let start = &text[..text.floor_char_boundary(MAX_LENGTH)];
+    if start.len() == text.len() {
+        return text;
+    }
+    let end = start.rfind([' ', ';', ')']);
+    end.map_or(start, |end| &start[..end])
 }

@@ -78,6 +78,7 @@ fn leading_product(text: &str) -> Found<'_> {
     };
     let is_name = !name.is_empty()
         && name.len() <= 40
+        && !name.eq_ignore_ascii_case("mozilla")
         && !name.contains(['(', ')', ';', ':', '=', '<', '{', '"', '$'])
         && !name.starts_with(' ');
     // What goes on with letters is the hash of a build.

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
+use crate::Category;
 use crate::bucket::bucket;
+use crate::device::model_place;
 use crate::rules::{BEGIN, DEVICES, MARKERS, Marker, Name, PROGRAMS, Rule, SYSTEMS, Version};
 use crate::text::{find, is_separator, present, version, word_starts};
 
@@ -63,6 +65,7 @@ pub(crate) struct Matches {
 pub(crate) fn matches(text: &str) -> Matches {
     let mut best = [(u16::MAX, 0, 0); 4];
     let bytes = text.as_bytes();
+    let model = model_place(text);
     for start in word_starts(text) {
         let rest = &bytes[start..];
         let &[first, second, ..] = rest else { break };
@@ -70,7 +73,10 @@ pub(crate) fn matches(text: &str) -> Matches {
         let markers = usize::from(BEGIN[bucket])..usize::from(BEGIN[bucket + 1]);
         for marker in &MARKERS[markers] {
             let best = &mut best[usize::from(marker.table)];
-            if marker.rule < best.0 && fits(marker, text, start) {
+            if marker.rule < best.0
+                && fits(marker, text, start)
+                && !(model.contains(&start) && may_be_a_model(marker))
+            {
                 *best = (marker.rule, start, start + marker.text.len());
             }
         }
@@ -90,6 +96,13 @@ pub(crate) fn matches(text: &str) -> Matches {
         device: found(&DEVICES, best[2]),
         is_woothees: best[3].0 != u16::MAX,
     }
+}
+
+/// Whether it is a program that is found by a plain word, as models have them in their names.
+fn may_be_a_model(marker: &Marker) -> bool {
+    marker.table == 0
+        && !marker.text.contains('/')
+        && PROGRAMS[usize::from(marker.rule)].category != Some(Category::Bot)
 }
 
 fn fits(marker: &Marker, text: &str, start: usize) -> bool {

@@ -60,6 +60,9 @@ static SEPARATORS: [bool; 256] = {
     table
 };
 
+/// What is longer is no version.
+const LONGEST_VERSION: usize = 40;
+
 /// The version that `text` begins with, perhaps after a `v`: numbers with dots or underscores
 /// between them.
 pub(crate) fn version(text: &str) -> Option<&str> {
@@ -69,9 +72,9 @@ pub(crate) fn version(text: &str) -> Option<&str> {
         .position(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b'_'))
         .unwrap_or(text.len());
     let version = text[..end].trim_end_matches(['.', '_']);
-    version
-        .starts_with(|character: char| character.is_ascii_digit())
-        .then_some(version)
+    let is_version = version.starts_with(|first: char| first.is_ascii_digit())
+        && version.len() <= LONGEST_VERSION;
+    is_version.then_some(version)
 }
 
 /// The number that a version begins with.

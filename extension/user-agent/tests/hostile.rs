@@ -26,7 +26,9 @@ fn read(user_agent: &str) {
     } = &parsed;
     assert_eq!(*is_bot, category.as_str() == "bot", "{user_agent}");
     for part in [browser, browser_version, os, os_version, device, vendor] {
-        let is_told = |part: &Cow<'_, str>| !part.is_empty() && part.len() <= MAX_LENGTH + 64;
+        let is_told = |part: &Cow<'_, str>| {
+            !part.is_empty() && part.len() <= MAX_LENGTH + 64 && !part.contains(char::is_control)
+        };
         assert!(
             part.as_ref().is_none_or(is_told),
             "{user_agent}: {parsed:?}"
@@ -44,6 +46,42 @@ fn read(user_agent: &str) {
     assert!(os.is_some() || os_version.is_none(), "{user_agent}");
     let line = device_line(user_agent);
     assert!(line.is_empty() == user_agent.is_empty(), "{user_agent}");
+}
+
+#[test]
+fn what_acts_on_a_terminal_or_turns_a_line_is_no_name() {
+    for mark in [
+        "\u{1b}[31m",
+        "\r\n",
+        "\u{85}",
+        "\u{200b}",
+        "\u{2028}",
+        "\u{202e}",
+        "\u{2066}",
+    ] {
+        let model = format!("Mozilla/5.0 (Linux; Android 14; Pi{mark}xel) Chrome/126.0 Mobile");
+        assert_eq!(device_line(&model), "Other / Android 14 / Chrome 126.0");
+        assert_eq!(parse(&format!("ev{mark}il/1.0")).browser_version, None);
+    }
+}
+
+#[test]
+fn a_number_that_goes_on_and_on_is_no_version() {
+    let chrome = format!("Mozilla/5.0 (Windows NT 10.0) Chrome/{}", "1".repeat(1000));
+    assert_eq!(device_line(&chrome), "PC / Windows 10 / Chrome");
+}
+
+#[test]
+fn half_a_word_at_the_end_of_what_is_looked_at_is_none() {
+    const START: &str = "Mozilla/5.0 (Linux; Android 14; Galaxy";
+    for cut in START.len() - "Galaxy".len()..START.len() {
+        let filler = "en; ".repeat(MAX_LENGTH / 4);
+        let start = START.replace("Android", &format!("{filler}Android"));
+        let excess = filler.len() + cut - MAX_LENGTH;
+        let text = start.replacen(&filler, &filler[excess / 4 * 4..], 1);
+        let device = parse(&text).device;
+        assert!(device.is_none_or(|device| device == "Galaxy"), "{text}");
+    }
 }
 
 fn strings() -> impl Iterator<Item = &'static str> {
