@@ -57,7 +57,10 @@ fn asn(
         let network = directory.autonomous_system(ip)?;
         Ok(network.map(|network| {
             [
-                network.number.map(|number| number as i64).into_datum(),
+                network
+                    .number
+                    .and_then(|number| i64::try_from(number).ok())
+                    .into_datum(),
                 network.organization.as_deref().into_datum(),
             ]
         }))

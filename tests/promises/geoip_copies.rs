@@ -27,12 +27,17 @@ async fn ground() -> (Ground, Client) {
     (ground, client)
 }
 
+/// The copy that a process has begun.
+fn half_of(ground: &Ground, process: i32) -> PathBuf {
+    let name = format!("pgsql_tmp_new_{process}.mmdb");
+    ground.copies().join(name)
+}
+
 /// Has a backend copy a large file, and returns its process while it is at that.
 async fn copier(ground: &Ground) -> (Pid, tokio::task::JoinHandle<()>) {
     let client = ground.client().await;
     let process: i32 = row(&client, "SELECT pg_backend_pid()", &[]).await.get(0);
-    let new = ground.copies().join("pgsql_tmp_new.mmdb");
-    assert!(!new.exists());
+    let new = half_of(ground, process);
     let task = tokio::spawn(async move {
         // It does not live to give an answer.
         let _ = client
@@ -62,7 +67,7 @@ async fn a_copier_that_is_killed_leaves_nothing_behind() {
     while kill(process, None).is_ok() {
         tokio::task::yield_now().await;
     }
-    let half_done = ground.copies().join("pgsql_tmp_new.mmdb");
+    let half_done = half_of(&ground, process.as_raw());
     assert!(half_done.exists());
     let city = location(&client, "1.0.7.1").await;
     assert_eq!(city.as_deref(), Some("City 7, Sweden"));
@@ -76,6 +81,7 @@ async fn a_copier_that_is_killed_leaves_nothing_behind() {
     kill(process, Signal::SIGKILL).unwrap();
     task.await.unwrap();
     ground.expect_crash().await;
+    let half_done = half_of(&ground, process.as_raw());
     assert!(half_done.exists());
     let client = ground.client().await;
     let city = location(&client, "1.0.7.1").await;

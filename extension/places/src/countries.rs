@@ -190,7 +190,7 @@ pub(crate) fn country(code: &str, locale: &str) -> Country {
         if kept.is_none() {
             *kept = name(
                 continent.region,
-                preferences(locale),
+                preferences(&names.locale),
                 RegionDisplayName::try_new_light,
             );
         }
@@ -210,7 +210,7 @@ pub(crate) fn usual_name(code: &str, locale: &str) -> Option<Rc<str>> {
     with_names(locale, |names| {
         let kept = &mut names.countries[index];
         if kept.is_none() {
-            *kept = country_name(code, preferences(locale));
+            *kept = country_name(code, preferences(&names.locale));
         }
         kept.clone()
     })
@@ -275,6 +275,17 @@ mod tests {
             ("XK", "Kosovo"),
         ] {
             assert_eq!(usual_name(code, "en").as_deref(), Some(name), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_locale_that_is_none_leaves_the_names_of_others_alone() {
+        let long = format!("de@{}", "x".repeat(LONGEST_LOCALE));
+        for _ in 0..2 {
+            assert_eq!(usual_name("CZ", &long).as_deref(), Some("Czechia"));
+            let name = country("CZ", &long).continent_name;
+            assert_eq!(name.as_deref(), Some("Europe"));
+            assert_eq!(usual_name("CZ", "en").as_deref(), Some("Czechia"));
         }
     }
 

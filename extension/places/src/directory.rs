@@ -21,6 +21,7 @@ pub struct Database {
     /// When this process opened the copy.
     pub loaded_at: SystemTime,
     sha256: String,
+    inode: Option<u64>,
 }
 
 /// What is wrong with a file as it is now, or with the path itself.

@@ -73,12 +73,10 @@ pub enum Error {
         reason: String,
     },
     /// The private copy can't be made or opened.
-    #[error("could not keep a copy of \"{}\" in \"{}\": {source}", path.display(), folder.display())]
+    #[error("could not keep a copy of \"{}\" below the data directory: {source}", path.display())]
     Store {
         /// The file.
         path: PathBuf,
-        /// The folder of the copies.
-        folder: PathBuf,
         /// What the system said.
         source: io::Error,
     },

@@ -20,8 +20,6 @@ use crate::{Error, Mapping, Monitor, Signature, file};
 /// Every name in the folder begins so, as the folder's own does: base backups leave out whatever does.
 const PREFIX: &str = "pgsql_tmp";
 const INDEX: &str = "pgsql_tmp_index.json";
-const NEW_INDEX: &str = "pgsql_tmp_new.json";
-const NEW_COPY: &str = "pgsql_tmp_new.mmdb";
 const LOCK: &str = "pgsql_tmp_lock";
 
 const CHUNK: usize = 256 * 1024;
@@ -97,7 +95,7 @@ impl Store {
 
     /// Makes this the index, and removes whatever it doesn't name.
     pub(crate) fn write_index(&self, index: &Index, _lock: &Lock) -> io::Result<()> {
-        let new = self.folder.join(NEW_INDEX);
+        let new = self.new_file("json");
         remove(&new)?;
         let mut file = create(&new)?;
         file.write_all(&index.to_json())?;
@@ -106,6 +104,14 @@ impl Store {
         }
         self.put_in_place(&new, INDEX)?;
         self.clear_away(index)
+    }
+
+    /// A name of this process's own: should somebody remove the folder, and the lock with it, two may be at work at once,
+    /// and neither must put the other's file in place.
+    fn new_file(&self, extension: &str) -> PathBuf {
+        let process = std::process::id();
+        self.folder
+            .join(format!("{PREFIX}_new_{process}.{extension}"))
     }
 
     fn clear_away(&self, index: &Index) -> io::Result<()> {
@@ -130,6 +136,21 @@ impl Store {
         Mapping::of_copy(&file)
     }
 
+    /// The number of the file that is now the copy: another one if it was made anew, with the same contents.
+    pub(crate) fn inode(&self, copy: &Copied) -> Option<u64> {
+        let state = Signature::of(&self.folder.join(name_of(&copy.sha256)));
+        state.ok().map(|state| state.inode)
+    }
+
+    /// Whether a copy still holds what it was made of: a disk may have lost a part.
+    fn is_whole(&self, copy: &Copied) -> bool {
+        let whole = self.open(copy).map(|mapping| {
+            let digest = Sha256::digest(mapping.as_ref());
+            hexadecimal(&digest) == copy.sha256
+        });
+        whole.unwrap_or(false)
+    }
+
     /// Copies a file, unless that was done before, and checks the copy. Gives the state that the file
     /// was in, too.
     pub(crate) fn import(
@@ -151,9 +172,7 @@ impl Store {
                 path: path.to_owned(),
             });
         }
-        if let Some(known) =
-            known.filter(|known| known.sha256 == sha256 && self.open(known).is_ok())
-        {
+        if let Some(known) = known.filter(|known| known.sha256 == sha256 && self.is_whole(known)) {
             return Ok((known.clone(), state));
         }
         let checked = new.check(monitor)?;
@@ -166,13 +185,12 @@ impl Store {
             .and_then(|()| self.put_in_place(&new.path, &name))
             .map_err(|error| self.error(path, error))?;
         monitor.note(&format!(
-            "copied GeoIP database \"{}\" ({}, {} bytes, {} nodes, {} records) to \"{}\" in {:.1} s",
+            "copied GeoIP database \"{}\" ({}, {} bytes, {} nodes, {} records) as \"{name}\" in {:.1} s",
             path.display(),
             checked.database_type,
             state.size,
             checked.nodes,
             checked.records,
-            self.folder.join(name).display(),
             began.elapsed().as_secs_f64()
         ));
         let copy = Copied {
@@ -196,7 +214,6 @@ impl Store {
     pub(crate) fn error(&self, path: &Path, source: io::Error) -> Error {
         Error::Store {
             path: path.to_owned(),
-            folder: self.folder.clone(),
             source,
         }
     }
@@ -229,8 +246,8 @@ struct NewCopy<'a> {
 
 impl<'a> NewCopy<'a> {
     fn create(store: &'a Store, source: &'a Path) -> Result<Self, Error> {
-        let path = store.folder.join(NEW_COPY);
-        // What another process left that died meanwhile.
+        let path = store.new_file("mmdb");
+        // What a process of the same number left that died.
         let file = remove(&path).and_then(|()| create(&path));
         Ok(Self {
             store,
@@ -274,11 +291,7 @@ impl<'a> NewCopy<'a> {
                 path: path.to_owned(),
             });
         }
-        Ok(digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(hexadecimal(&digest.finalize()))
     }
 
     fn check(&self, monitor: &mut dyn Monitor) -> Result<Checked, Error> {
@@ -293,6 +306,10 @@ impl Drop for NewCopy<'_> {
         // It has another name now if all went well. Who comes next tries again.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn name_of(sha256: &str) -> String {

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use common::{flat_city, ip, nested_city, nested_country};
 use mmdb_writer::IpVersion;
-use qsessions_places::{DEFAULT_MAX_BYTES, Directory, Kind, Options, Store, Unwatched};
+use qsessions_places::{DEFAULT_MAX_BYTES, Directory, Kind, Monitor, Options, Store, Unwatched};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -340,6 +340,82 @@ fn copies_that_somebody_removed_are_made_anew() {
     assert_eq!(place.copies().len(), 1);
 }
 
+/// Of one that must not wait.
+struct NoWait;
+
+impl Monitor for NoWait {
+    fn tick(&mut self) {}
+
+    fn wait(&mut self) {
+        panic!("it waits");
+    }
+
+    fn note(&mut self, _line: &str) {}
+}
+
+/// As a disk does that fails.
+fn damage(copy: &Path, from: usize) {
+    let mut bytes = fs::read(copy).unwrap();
+    let end = (from + 40).min(bytes.len());
+    bytes[from..end].fill(0xff);
+    // Written to another file, since nobody may write to one that is mapped.
+    fs::remove_file(copy).unwrap();
+    fs::write(copy, bytes).unwrap();
+}
+
+#[test]
+fn a_copy_that_cannot_be_opened_any_more_is_made_anew() {
+    let place = Place::new(&[("city.mmdb", &nested_city())]);
+    drop(place.open());
+    let copy = place
+        .copies
+        .path()
+        .join("pgsql_tmp_x")
+        .join(&place.copies()[0]);
+    let bytes = fs::read(&copy).unwrap();
+    let metadata = bytes.windows(11).position(|part| part == b"MaxMind.com");
+    damage(&copy, metadata.unwrap());
+    assert_eq!(location(&place.open(), KNOWN).as_deref(), OLD);
+    assert_eq!(fs::read(&copy).unwrap(), bytes);
+}
+
+#[test]
+fn a_damaged_copy_is_made_anew_when_the_same_file_is_put_in_place_again() {
+    let place = Place::new(&[("city.mmdb", &nested_city())]);
+    drop(place.open());
+    let copy = place
+        .copies
+        .path()
+        .join("pgsql_tmp_x")
+        .join(&place.copies()[0]);
+    let bytes = fs::read(&copy).unwrap();
+    damage(&copy, bytes.len() / 3);
+    // Whoever has it open changes to the new one, though it is of the same name.
+    let mut directory = place.open();
+    place.write("city.mmdb", &nested_city());
+    directory.reload(&mut Unwatched);
+    assert_eq!(fs::read(&copy).unwrap(), bytes);
+    assert_eq!(location(&directory, KNOWN).as_deref(), OLD);
+}
+
+#[test]
+fn who_has_a_copy_to_answer_from_does_not_wait_for_that_of_another_file() {
+    let place = Place::new(&[("city.mmdb", &nested_city())]);
+    let mut directory = place.open();
+    let lock = fs::File::open(place.copies.path().join("pgsql_tmp_x/pgsql_tmp_lock")).unwrap();
+    lock.lock().unwrap();
+    place.write("country.mmdb", &nested_country());
+    // While the lock is held, this would wait for half a minute, and complain.
+    directory.refresh(&mut NoWait);
+    assert_eq!(location(&directory, KNOWN).as_deref(), OLD);
+    assert_eq!(directory.problems(), []);
+    let other = Directory::open(place.path(), place.options(), &mut NoWait);
+    assert_eq!(location(&other, KNOWN).as_deref(), OLD);
+    drop(lock);
+    directory.refresh(&mut NoWait);
+    assert_eq!(directory.databases().len(), 2);
+}
+
 #[test]
 fn a_folder_that_cannot_be_made_is_a_problem() {
     let place = Place::new(&[("city.mmdb", &nested_city())]);
@@ -355,9 +431,9 @@ fn what_a_killed_process_left_is_cleared_away() {
     let copies = place.copies.path().join("pgsql_tmp_x");
     fs::create_dir(&copies).unwrap();
     for name in [
-        "pgsql_tmp_new.mmdb",
+        "pgsql_tmp_new_1.mmdb",
         "pgsql_tmp_0a.mmdb",
-        "pgsql_tmp_new.json",
+        "pgsql_tmp_new_1.json",
     ] {
         fs::write(copies.join(name), "half of something").unwrap();
     }
@@ -368,5 +444,5 @@ fn what_a_killed_process_left_is_cleared_away() {
     .unwrap();
     assert_eq!(location(&place.open(), KNOWN).as_deref(), OLD);
     assert_eq!(place.copies().len(), 1);
-    assert!(!copies.join("pgsql_tmp_new.json").exists());
+    assert!(!copies.join("pgsql_tmp_new_1.json").exists());
 }

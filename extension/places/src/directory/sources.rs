@@ -1,5 +1,5 @@
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::{Error, Signature};
 
@@ -23,6 +23,13 @@ pub(super) fn sources_at(path: &Path) -> Result<Vec<Source>, Error> {
         state: Signature::of(&path).map_err(|error| Error::io(&path, error)),
         path,
     };
+    if path.to_str().is_none() {
+        let reason = "the path is not in UTF-8";
+        return Err(io_error(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            reason,
+        )));
+    }
     if !fs::metadata(path).map_err(io_error)?.is_dir() {
         return Ok(vec![source(path.to_owned())]);
     }

@@ -105,21 +105,21 @@ impl Directory {
     fn import(&mut self, found: &Found, hurry: bool, monitor: &mut dyn Monitor) {
         let store = self.options.store.clone();
         let now = SystemTime::now();
-        let is_wanted = |source: &Source| {
+        let has_copy = |source: &Source| {
             let is_open = self.databases.iter().any(|one| one.path == source.path);
             let entry = self.index.get(&source.path);
-            !is_open
-                && self.is_due(source, now, hurry)
-                && entry.is_none_or(|entry| entry.copy.is_none())
+            is_open || entry.is_some_and(|entry| entry.copy.is_some())
         };
         // Only who has nothing to answer from waits.
-        let lock = if hurry || found.sources.iter().any(is_wanted) {
+        let waits = hurry || !found.sources.iter().any(has_copy);
+        let lock = if waits {
             store.lock(monitor)
         } else {
             store.try_lock()
         };
         let lock = match lock {
             Ok(Some(lock)) => lock,
+            Ok(None) if !waits => return,
             Ok(None) => return self.fail_due(found, now, hurry, true, |path| Error::Busy { path }),
             Err(error) => {
                 let kind = (error.raw_os_error(), error.kind());
@@ -169,10 +169,11 @@ impl Directory {
         let mut changed = entries.len() != count;
         let store = &self.options.store;
         for entry in &mut entries {
+            let path = Path::new(&entry.path);
             if entry
                 .copy
                 .as_ref()
-                .is_some_and(|copy| store.open(copy).is_err())
+                .is_some_and(|copy| open_copy(store, path, copy).is_err())
             {
                 (entry.copy, entry.seen, changed) = (None, None, true);
             }
@@ -264,7 +265,12 @@ impl Directory {
                 continue;
             };
             match open {
-                Some(open) if open.sha256 == copy.sha256 => self.databases.push(open),
+                Some(open)
+                    if open.sha256 == copy.sha256
+                        && open.inode == self.options.store.inode(copy) =>
+                {
+                    self.databases.push(open);
+                }
                 open => match open_copy(&self.options.store, &source.path, copy) {
                     Ok(database) => self.databases.push(database),
                     Err(error) => {
@@ -325,11 +331,14 @@ impl Directory {
 }
 
 fn open_copy(store: &Store, path: &Path, copy: &Copied) -> Result<Database, Error> {
+    // Asked before, so that a copy that is made anew in between is seen to be another.
+    let inode = store.inode(copy);
     let mapping = store.open(copy).map_err(|error| store.error(path, error))?;
     Ok(Database {
         path: path.to_owned(),
         reader: Reader::of_kind(mapping, path, copy.kind, copy.layout)?,
         loaded_at: SystemTime::now(),
         sha256: copy.sha256.clone(),
+        inode,
     })
 }
