@@ -11,10 +11,12 @@ BEGIN
             'create_session', 'load_session', 'resume_session', 'session_exists', 'save_session', 'patch_session',
             'set_expiry', 'login', 'rotate_key', 'logout', 'revoke_session', 'revoke_user_sessions',
             'load_for_cache', 'invalidate', 'invalidation_channel',
+            'purge_expired', 'purge', 'purge_batch', '_delete_deletable',
             'user_sessions', 'list_sessions', 'get_session', 'stats',
             'location', 'location_info', 'country_code', 'asn',
             'expiry', 'check_interval', 'raise_not_found', 'raise_not_saved', 'raise_null', 'raise_data_too_large',
-            'lock_user_logins', 'lock_user',
+            'lock_user_logins', 'lock_user', '_lock_user_hash', '_check_user_kept',
+            '_slide', '_host', '_network', '_id_time', 'address',
             'data_size', 'data_fits', 'max_data_bytes',
             'generate_key_for', 'find_session_id', 'key_digest',
             'default_ttl', 'touch_interval', 'user_agent_max_length');
@@ -59,7 +61,7 @@ DECLARE
 BEGIN
     PERFORM qsessions.check_access_change(role);
     FOR function IN SELECT * FROM qsessions.application_functions() LOOP
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', function, role);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', function, role);
     END LOOP;
     EXECUTE format(
         'GRANT SELECT, INSERT, DELETE, UPDATE (digest, user_id, data, ip, user_agent, authenticated_at, updated_at,
@@ -84,7 +86,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the table to another owner first.';
     END IF;
     FOR function IN SELECT * FROM qsessions.application_functions() LOOP
-        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', function, role);
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM %s', function, role);
     END LOOP;
     EXECUTE format('REVOKE ALL ON qsessions.session FROM %s', role);
 END

@@ -67,6 +67,7 @@ CREATE FUNCTION qsessions.raise_not_found(key text, expected_version bigint DEFA
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_variable
 DECLARE
     current_version bigint;
 BEGIN
@@ -111,3 +112,33 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions.raise_null(text) IS 'Internal: refuses a null argument by its name';
+
+-- A varchar(n) drops blanks that it has no room for, as SQL has it. The session would be another user's.
+CREATE FUNCTION qsessions._check_user_kept(id uuid, user_id text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM FROM qsessions.session AS s WHERE s.id = id AND s.user_id <> user_id::qsessions.user_key;
+    IF FOUND THEN
+        RAISE EXCEPTION 'user_id: is longer than the column of users that it refers to'
+            USING ERRCODE = 'string_data_right_truncation', HINT = 'Pass the user_id as the users table has it.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._check_user_kept(uuid, text) IS
+    'Internal: refuses a user id whose trailing blanks the column user_id has dropped';
+
+-- The one rule of when a session that is used expires. What is counted from is the last activity, be it
+-- this one or a later one that an older transaction comes after, so that nothing ever moves back.
+CREATE FUNCTION qsessions._slide(
+    expires_at timestamptz, last_seen_at timestamptz, idle_timeout interval, deadline timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN idle_timeout IS NULL THEN expires_at
+            ELSE LEAST(GREATEST(last_seen_at, now()) + idle_timeout, deadline) END;
+
+COMMENT ON FUNCTION qsessions._slide(timestamptz, timestamptz, interval, timestamptz) IS
+    'Internal: when a session expires that is used now';

@@ -11,41 +11,48 @@ CREATE FUNCTION qsessions.create_session(
 RETURNS qsessions.new_session
 LANGUAGE plpgsql
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
-    new_key pg_catalog.text := coalesce(create_session.key, qsessions.generate_key());
+    new_key pg_catalog.text := coalesce(key, qsessions.generate_key());
     expires_at pg_catalog.timestamptz;
     deadline pg_catalog.timestamptz;
     created qsessions.new_session;
 BEGIN
-    IF create_session.key IS NOT NULL THEN
+    IF key IS NOT NULL THEN
         -- A session that is dead but not purged yet must not stand in the way of its key.
         DELETE FROM qsessions.session AS s
         WHERE s.id OPERATOR(pg_catalog.=) qsessions.session_id(new_key)
           AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
     END IF;
-    IF ttl IS NOT NULL OR create_session.idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
+    IF ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
         SELECT e.expires_at, e.deadline INTO expires_at, deadline
-        FROM qsessions.expiry(ttl, create_session.idle_timeout, max_age) AS e;
+        FROM qsessions.expiry(ttl, idle_timeout, max_age) AS e;
     END IF;
 
+    -- The lock is taken before the row is there: revoke_user_sessions waits for it, and then finds the row.
     INSERT INTO qsessions.session AS s
         (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline)
     SELECT
         qsessions.find_session_id(new_key),
         qsessions.key_digest(new_key),
-        create_session.user_id::qsessions.user_key,
-        coalesce(create_session.data, '{}'),
-        create_session.ip,
-        pg_catalog.left(create_session.user_agent, qsessions.user_agent_max_length()),
-        CASE WHEN create_session.user_id IS NOT NULL THEN pg_catalog.now() END,
+        user_id::qsessions.user_key,
+        coalesce(data, '{}'),
+        qsessions._host(ip),
+        pg_catalog.left(user_agent, qsessions.user_agent_max_length()),
+        CASE WHEN user_id IS NOT NULL THEN pg_catalog.now() END,
         coalesce(expires_at, pg_catalog.now() OPERATOR(pg_catalog.+) qsessions.default_ttl()),
-        create_session.idle_timeout,
+        idle_timeout,
         coalesce(deadline, 'infinity')
-    WHERE qsessions.data_fits(coalesce(create_session.data, '{}'))
+    WHERE qsessions.data_fits(coalesce(data, '{}'))
+      AND (user_id IS NULL OR qsessions._lock_user_hash(
+          'qsessions.session'::pg_catalog.regclass,
+          pg_catalog.hash_record_extended(ROW(user_id::qsessions.user_key), 0), false))
     RETURNING new_key, s.id, s.expires_at INTO created;
-    IF created.id IS NULL AND NOT qsessions.data_fits(create_session.data) THEN
-        PERFORM qsessions.raise_data_too_large(create_session.data);
+    IF created.id IS NULL AND NOT qsessions.data_fits(data) THEN
+        PERFORM qsessions.raise_data_too_large(data);
+    END IF;
+    IF pg_catalog.right(user_id, 1) OPERATOR(pg_catalog.=) ' ' THEN
+        PERFORM qsessions._check_user_kept(created.id, user_id);
     END IF;
     RETURN created;
 END

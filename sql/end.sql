@@ -4,6 +4,7 @@ CREATE FUNCTION qsessions.logout(key text) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_variable
 DECLARE
     was_alive boolean;
 BEGIN
@@ -16,34 +17,49 @@ $$;
 
 COMMENT ON FUNCTION qsessions.logout(text) IS 'Ends the session of a key; false where there was none, never an error';
 
-CREATE FUNCTION qsessions.revoke_session(id uuid, user_id text DEFAULT NULL) RETURNS boolean
+-- Two functions, for a null user_id must never mean anybody's session.
+CREATE FUNCTION qsessions.revoke_session(id uuid) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
     was_alive boolean;
 BEGIN
+    DELETE FROM qsessions.session AS s WHERE s.id = id RETURNING s.expires_at > now() INTO was_alive;
+    RETURN coalesce(was_alive, false);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.revoke_session(uuid) IS
+    'For administrators: ends a session by its public id, whosever it is. Whether there was one';
+
+CREATE FUNCTION qsessions.revoke_session(id uuid, user_id text) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    was_alive boolean;
+BEGIN
+    IF user_id IS NULL THEN
+        PERFORM qsessions.raise_null('user_id');
+    END IF;
     DELETE FROM qsessions.session AS s
-    WHERE s.id = revoke_session.id
-      AND (revoke_session.user_id IS NULL OR s.user_id = revoke_session.user_id::qsessions.user_key)
+    WHERE s.id = id AND s.user_id = user_id::qsessions.user_key
     RETURNING s.expires_at > now() INTO was_alive;
     RETURN coalesce(was_alive, false);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.revoke_session(uuid, text) IS
-    'Ends a session by its public id; with user_id, only if it is that user''s. Whether there was one';
+    'Ends a session by its public id, if it is that user''s. Whether there was one';
 
 CREATE FUNCTION qsessions.revoke_session(id uuid, user_id anynonarray) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF user_id IS NULL THEN
-        -- The caller meant one user's sessions; any user's would be too much.
-        PERFORM qsessions.raise_null('user_id');
-    END IF;
     RETURN qsessions.revoke_session(id, user_id::text);
 END
 $$;
@@ -51,29 +67,26 @@ $$;
 COMMENT ON FUNCTION qsessions.revoke_session(uuid, anynonarray) IS
     'The same for a user_id of type bigint, integer, uuid and others';
 
+-- One plain DELETE, which meets the rows in the order in which a cascade from the users table meets them, so that
+-- the two can't wait for each other.
 CREATE FUNCTION qsessions.revoke_user_sessions(user_id text, except_key text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
     ended bigint;
 BEGIN
-    IF revoke_user_sessions.user_id IS NULL THEN
+    IF user_id IS NULL THEN
         PERFORM qsessions.raise_null('user_id');
     END IF;
-    PERFORM qsessions.lock_user(revoke_user_sessions.user_id);
-    WITH theirs AS MATERIALIZED (
-        SELECT s.id FROM qsessions.session AS s
-        WHERE s.user_id = revoke_user_sessions.user_id::qsessions.user_key
-          AND s.digest IS DISTINCT FROM qsessions.key_digest(except_key)
-        ORDER BY s.id
-        FOR UPDATE
-    ), gone AS (
-        DELETE FROM qsessions.session AS s USING theirs AS t WHERE s.id = t.id
+    PERFORM qsessions.lock_user(user_id, is_exclusive => true);
+    WITH gone AS (
+        DELETE FROM qsessions.session AS s
+        WHERE s.user_id = user_id::qsessions.user_key AND s.digest IS DISTINCT FROM qsessions.key_digest(except_key)
         RETURNING s.expires_at > now() AS was_alive
     )
-    SELECT count(*) FILTER (WHERE was_alive) INTO ended FROM gone;
+    SELECT count(*) FILTER (WHERE g.was_alive) INTO ended FROM gone AS g;
     RETURN ended;
 END
 $$;

@@ -7,6 +7,14 @@ COMMENT ON FUNCTION qsessions.generate_key_for(uuid) IS
 COMMENT ON FUNCTION qsessions.find_session_id(text) IS
     'Internal: session_id, but null for a text that can''t be a key';
 COMMENT ON FUNCTION qsessions.key_digest(text) IS 'Internal: SHA-256 of a key, as the table keeps it';
+COMMENT ON FUNCTION qsessions.address(text) IS
+    'The address that a server or proxy has written for a client: without port, brackets and zone; null where it is none, as for an empty text, unknown, a path, a host name or a list';
+COMMENT ON FUNCTION qsessions._host(inet) IS
+    'Internal: an address as sessions keep it: IPv4 where it is IPv4-mapped, and without a mask';
+COMMENT ON FUNCTION qsessions._network(inet) IS
+    'Internal: a network as sessions are searched by it: IPv4 where it is IPv4-mapped';
+COMMENT ON FUNCTION qsessions._lock_user_hash(oid, bigint, boolean) IS
+    'Internal: locks a user until the transaction ends, so that what ends all his sessions and what begins one wait for each other';
 COMMENT ON FUNCTION qsessions.data_size(jsonb) IS 'Internal: bytes of session data as jsonb, before compression';
 COMMENT ON FUNCTION qsessions.data_fits(jsonb) IS 'Internal: whether session data is within qsessions.max_data_bytes';
 COMMENT ON FUNCTION qsessions.max_data_bytes() IS 'Internal: qsessions.max_data_bytes';
@@ -45,6 +53,6 @@ COMMENT ON FUNCTION qsessions.run_in_database(text, text) IS
 REVOKE ALL ON ALL ROUTINES IN SCHEMA qsessions FROM PUBLIC;
 GRANT USAGE ON SCHEMA qsessions TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    qsessions.generate_key(), qsessions.session_id(text), qsessions.find_session_id(text),
+    qsessions.generate_key(), qsessions.session_id(text), qsessions.find_session_id(text), qsessions.address(text),
     qsessions.parse_user_agent(text), qsessions.device(text), qsessions.user_agent_rules()
     TO PUBLIC;

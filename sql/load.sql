@@ -18,6 +18,7 @@ CREATE FUNCTION qsessions.session_exists(key text) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_variable
 BEGIN
     RETURN EXISTS (
         SELECT FROM qsessions.session AS s
@@ -32,35 +33,41 @@ RETURNS SETOF qsessions.session_data
 LANGUAGE plpgsql ROWS 1
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
     touch_interval interval := qsessions.touch_interval();
-    seen_agent text := left(resume_session.user_agent, qsessions.user_agent_max_length());
+    seen_ip inet := qsessions._host(ip);
+    seen_agent text := left(user_agent, qsessions.user_agent_max_length());
 BEGIN
     -- An idle timeout shorter than the touch interval would run out under an active user.
     RETURN QUERY
         SELECT s.id, s.user_id::text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
                s.updated_at, s.last_seen_at, s.expires_at, s.version
         FROM qsessions.session AS s
-        WHERE s.id = qsessions.find_session_id(resume_session.key)
-          AND s.digest = qsessions.key_digest(resume_session.key)
+        WHERE s.id = qsessions.find_session_id(key)
+          AND s.digest = qsessions.key_digest(key)
           AND s.expires_at > now()
           AND s.last_seen_at > now() - least(touch_interval, s.idle_timeout / 4)
-          AND (resume_session.ip IS NULL OR s.ip IS NOT DISTINCT FROM resume_session.ip)
+          AND (seen_ip IS NULL OR s.ip IS NOT DISTINCT FROM seen_ip)
           AND (seen_agent IS NULL OR s.user_agent IS NOT DISTINCT FROM seen_agent);
-    IF FOUND OR NOT qsessions.session_exists(resume_session.key) THEN
+    IF FOUND OR NOT qsessions.session_exists(key) THEN
+        RETURN;
+    END IF;
+
+    IF current_setting('transaction_read_only')::boolean THEN
+        -- On a standby as well.
+        RETURN QUERY SELECT l.* FROM qsessions.load_session(key) AS l;
         RETURN;
     END IF;
 
     RETURN QUERY
         UPDATE qsessions.session AS s SET
-            ip = coalesce(resume_session.ip, s.ip),
+            ip = coalesce(seen_ip, s.ip),
             user_agent = coalesce(seen_agent, s.user_agent),
-            last_seen_at = now(),
-            expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
-                              ELSE least(now() + s.idle_timeout, s.deadline) END
-        WHERE s.id = qsessions.find_session_id(resume_session.key)
-          AND s.digest = qsessions.key_digest(resume_session.key)
+            last_seen_at = greatest(s.last_seen_at, now()),
+            expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline)
+        WHERE s.id = qsessions.find_session_id(key)
+          AND s.digest = qsessions.key_digest(key)
           AND s.expires_at > now()
         RETURNING s.id, s.user_id::text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
                   s.updated_at, s.last_seen_at, s.expires_at, s.version;
@@ -68,4 +75,4 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions.resume_session(text, inet, text) IS
-    'The live session of a key, and its visit recorded: written only when ip or user_agent changed or qsessions.touch_interval has passed';
+    'The live session of a key, and its visit recorded: written only when ip or user_agent changed or qsessions.touch_interval has passed, and never in a read-only transaction';

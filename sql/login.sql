@@ -6,26 +6,29 @@ RETURNS qsessions.new_session
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
     previous record;
     new_key text;
     created qsessions.new_session;
 BEGIN
-    IF login.user_id IS NULL THEN
+    IF user_id IS NULL THEN
         PERFORM qsessions.raise_null('user_id');
     END IF;
-    IF NOT qsessions.data_fits(login.data) THEN
-        PERFORM qsessions.raise_data_too_large(login.data);
+    IF NOT qsessions.data_fits(data) THEN
+        PERFORM qsessions.raise_data_too_large(data);
     END IF;
-    IF max_sessions IS NOT NULL THEN
-        PERFORM qsessions.lock_user_logins(login.user_id, max_sessions);
+    -- Before any row: revoke_user_sessions locks the user first as well, and then his rows.
+    IF max_sessions IS NULL THEN
+        PERFORM qsessions.lock_user(user_id, is_exclusive => false);
+    ELSE
+        PERFORM qsessions.lock_user_logins(user_id, max_sessions);
     END IF;
 
-    SELECT s.id, s.user_id IS NULL OR s.user_id = login.user_id::qsessions.user_key AS keeps INTO previous
+    SELECT s.id, s.user_id IS NULL OR s.user_id = user_id::qsessions.user_key AS keeps INTO previous
     FROM qsessions.session AS s
-    WHERE s.id = qsessions.find_session_id(login.key)
-      AND s.digest = qsessions.key_digest(login.key)
+    WHERE s.id = qsessions.find_session_id(key)
+      AND s.digest = qsessions.key_digest(key)
       AND s.expires_at > now()
     FOR UPDATE;
 
@@ -33,32 +36,34 @@ BEGIN
         new_key := qsessions.generate_key_for(previous.id);
         UPDATE qsessions.session AS s SET
             digest = qsessions.key_digest(new_key),
-            user_id = login.user_id::qsessions.user_key,
-            data = coalesce(login.data, s.data),
-            ip = coalesce(login.ip, s.ip),
-            user_agent = coalesce(left(login.user_agent, qsessions.user_agent_max_length()), s.user_agent),
-            authenticated_at = now(),
-            updated_at = now(),
-            last_seen_at = now(),
-            expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
-                              ELSE least(now() + s.idle_timeout, s.deadline) END,
+            user_id = user_id::qsessions.user_key,
+            data = coalesce(data, s.data),
+            ip = coalesce(qsessions._host(ip), s.ip),
+            user_agent = coalesce(left(user_agent, qsessions.user_agent_max_length()), s.user_agent),
+            authenticated_at = greatest(s.authenticated_at, now()),
+            updated_at = greatest(s.updated_at, now()),
+            last_seen_at = greatest(s.last_seen_at, now()),
+            expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline),
             version = s.version + 1
         WHERE s.id = previous.id
         RETURNING new_key, s.id, s.expires_at INTO created;
-        IF ttl IS NOT NULL OR login.idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
-            SELECT new_key, created.id, qsessions.set_expiry(new_key, ttl, login.idle_timeout, max_age) INTO created;
+        IF right(user_id, 1) = ' ' THEN
+            PERFORM qsessions._check_user_kept(created.id, user_id);
+        END IF;
+        IF ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
+            SELECT new_key, created.id, qsessions.set_expiry(new_key, ttl, idle_timeout, max_age) INTO created;
         END IF;
     ELSE
         DELETE FROM qsessions.session AS s WHERE s.id = previous.id;
         created := qsessions.create_session(
-            login.user_id, login.data, login.ip, login.user_agent, ttl, login.idle_timeout, max_age);
+            user_id, data, ip, user_agent, ttl, idle_timeout, max_age);
     END IF;
 
     IF max_sessions IS NOT NULL THEN
         DELETE FROM qsessions.session AS s
         WHERE s.id IN (
             SELECT o.id FROM qsessions.session AS o
-            WHERE o.user_id = login.user_id::qsessions.user_key AND o.id <> created.id AND o.expires_at > now()
+            WHERE o.user_id = user_id::qsessions.user_key AND o.id <> created.id AND o.expires_at > now()
             ORDER BY o.last_seen_at DESC, o.id DESC
             OFFSET max_sessions - 1);
     END IF;
@@ -85,13 +90,13 @@ $$;
 COMMENT ON FUNCTION qsessions.login(text, anynonarray, inet, text, jsonb, integer, interval, interval, interval) IS
     'The same for a user_id of type bigint, integer, uuid and others';
 
--- Logins of one user that count his sessions go one at a time; the statements after this one then see
+-- Logins of one user that count the user's sessions go one at a time; the statements after this one then see
 -- what the login before has committed. It comes before any row lock, or two logins could wait for each other.
 CREATE FUNCTION qsessions.lock_user_logins(user_id text, max_sessions integer) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 BEGIN
     IF max_sessions < 1 THEN
         RAISE EXCEPTION 'max_sessions: must be at least 1, is %', max_sessions
@@ -103,29 +108,30 @@ BEGIN
                   DETAIL = 'Its snapshot doesn''t show sessions that began meanwhile.',
                   HINT = 'Log in in a READ COMMITTED transaction (the default) or a SERIALIZABLE one.';
     END IF;
-    PERFORM qsessions.lock_user(lock_user_logins.user_id);
+    PERFORM qsessions.lock_user(user_id, is_exclusive => true);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.lock_user_logins(text, integer) IS
     'Internal: makes logins with max_sessions of one user wait for each other';
 
--- Whoever locks several sessions of a user takes this first, or two of them could wait for each other's rows.
-CREATE FUNCTION qsessions.lock_user(user_id text) RETURNS void
+-- What counts or ends all sessions of a user takes this exclusively, and what begins one takes it shared.
+-- It comes before any row lock, or two transactions could wait for each other.
+CREATE FUNCTION qsessions.lock_user(user_id text, is_exclusive boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
-    canonical text;
+    hash bigint;
 BEGIN
-    -- The join, which finds nothing, makes the kept plan depend on the table, so that a change of the type of user_id
-    -- reaches it.
-    SELECT (lock_user.user_id::qsessions.user_key)::text INTO canonical
+    -- The hash of the value, not of its text: 1.0 and 1.00 are one user. The join, which finds nothing, makes the kept
+    -- plan depend on the table, so that a change of the type of user_id reaches it.
+    SELECT hash_record_extended(ROW(user_id::qsessions.user_key), 0) INTO hash
     FROM (VALUES (0)) AS one (row) LEFT JOIN qsessions.session AS s ON false;
-    PERFORM pg_advisory_xact_lock(hashtextextended('qsessions.login ' || canonical, 0));
+    PERFORM qsessions._lock_user_hash('qsessions.session'::regclass, hash, is_exclusive);
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.lock_user(text) IS
-    'Internal: makes what locks several sessions of one user wait for each other';
+COMMENT ON FUNCTION qsessions.lock_user(text, boolean) IS
+    'Internal: makes what ends all sessions of a user wait for what begins one';

@@ -10,7 +10,7 @@ CREATE FUNCTION qsessions.save_session(
 RETURNS bigint
 LANGUAGE plpgsql
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
     new_version bigint;
 BEGIN
@@ -18,20 +18,19 @@ BEGIN
         PERFORM qsessions.check_interval('ttl', ttl);
     END IF;
     UPDATE qsessions.session AS s SET
-        data = save_session.data,
+        data = data,
         version = s.version OPERATOR(pg_catalog.+) 1,
-        updated_at = pg_catalog.now(),
-        last_seen_at = pg_catalog.now(),
-        expires_at = CASE WHEN ttl IS NULL AND s.idle_timeout IS NULL THEN s.expires_at
-                          ELSE least(pg_catalog.now() OPERATOR(pg_catalog.+) coalesce(ttl, s.idle_timeout), s.deadline) END
-    WHERE s.id OPERATOR(pg_catalog.=) qsessions.find_session_id(save_session.key)
-      AND s.digest OPERATOR(pg_catalog.=) qsessions.key_digest(save_session.key)
+        updated_at = GREATEST(s.updated_at, pg_catalog.now()),
+        last_seen_at = GREATEST(s.last_seen_at, pg_catalog.now()),
+        expires_at = qsessions._slide(s.expires_at, s.last_seen_at, coalesce(ttl, s.idle_timeout), s.deadline)
+    WHERE s.id OPERATOR(pg_catalog.=) qsessions.find_session_id(key)
+      AND s.digest OPERATOR(pg_catalog.=) qsessions.key_digest(key)
       AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.now()
-      AND CASE WHEN qsessions.data_fits(save_session.data)
+      AND CASE WHEN qsessions.data_fits(data)
                THEN expected_version IS NULL OR s.version OPERATOR(pg_catalog.=) expected_version END
     RETURNING s.version INTO new_version;
     IF new_version IS NULL THEN
-        PERFORM qsessions.raise_not_saved(save_session.key, save_session.data, expected_version);
+        PERFORM qsessions.raise_not_saved(key, data, expected_version);
     END IF;
     RETURN new_version;
 END
@@ -63,7 +62,7 @@ RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
     new_version bigint;
     new_data jsonb;
@@ -75,12 +74,11 @@ BEGIN
     UPDATE qsessions.session AS s SET
         data = (s.data || coalesce(changes, '{}')) - coalesce(remove, '{}'),
         version = s.version + 1,
-        updated_at = now(),
-        last_seen_at = now(),
-        expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
-                          ELSE least(now() + s.idle_timeout, s.deadline) END
-    WHERE s.id = qsessions.find_session_id(patch_session.key)
-      AND s.digest = qsessions.key_digest(patch_session.key)
+        updated_at = greatest(s.updated_at, now()),
+        last_seen_at = greatest(s.last_seen_at, now()),
+        expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline)
+    WHERE s.id = qsessions.find_session_id(key)
+      AND s.digest = qsessions.key_digest(key)
       AND s.expires_at > now()
       AND jsonb_typeof(s.data) = 'object'
     RETURNING s.version, s.data INTO new_version, new_data;
@@ -90,11 +88,11 @@ BEGIN
         END IF;
         RETURN new_version;
     END IF;
-    IF qsessions.session_exists(patch_session.key) THEN
+    IF qsessions.session_exists(key) THEN
         RAISE EXCEPTION 'key: the data of this session is not a JSON object'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Only an object has members to set; replace the data with save_session.';
     END IF;
-    PERFORM qsessions.raise_not_found(patch_session.key);
+    PERFORM qsessions.raise_not_found(key);
 END
 $$;
 
@@ -107,29 +105,30 @@ RETURNS timestamptz
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
-    wanted record;
+    new_deadline timestamptz;
     new_expires_at timestamptz;
 BEGIN
-    IF ttl IS NULL AND set_expiry.idle_timeout IS NULL AND max_age IS NULL THEN
+    IF ttl IS NULL AND idle_timeout IS NULL AND max_age IS NULL THEN
         RAISE EXCEPTION 'ttl, idle_timeout and max_age: one of them must be given'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass for example ttl => ''1 hour''.';
     END IF;
-    SELECT * INTO wanted FROM qsessions.expiry(ttl, set_expiry.idle_timeout, max_age);
+    SELECT e.deadline INTO new_deadline FROM qsessions.expiry(ttl, idle_timeout, max_age) AS e;
+    -- This is an activity too: what slides from it must find it in last_seen_at.
     UPDATE qsessions.session AS s SET
-        idle_timeout = CASE WHEN ttl IS NULL THEN coalesce(set_expiry.idle_timeout, s.idle_timeout) END,
-        deadline = CASE WHEN max_age IS NULL THEN s.deadline ELSE wanted.deadline END,
+        idle_timeout = CASE WHEN ttl IS NULL THEN coalesce(idle_timeout, s.idle_timeout) END,
+        deadline = CASE WHEN max_age IS NULL THEN s.deadline ELSE new_deadline END,
+        last_seen_at = greatest(s.last_seen_at, now()),
         expires_at = least(
-            CASE WHEN ttl IS NULL AND set_expiry.idle_timeout IS NULL THEN s.expires_at
-                 ELSE now() + coalesce(ttl, set_expiry.idle_timeout) END,
-            CASE WHEN max_age IS NULL THEN s.deadline ELSE wanted.deadline END)
-    WHERE s.id = qsessions.find_session_id(set_expiry.key)
-      AND s.digest = qsessions.key_digest(set_expiry.key)
+            qsessions._slide(s.expires_at, s.last_seen_at, coalesce(ttl, idle_timeout), 'infinity'),
+            CASE WHEN max_age IS NULL THEN s.deadline ELSE new_deadline END)
+    WHERE s.id = qsessions.find_session_id(key)
+      AND s.digest = qsessions.key_digest(key)
       AND s.expires_at > now()
     RETURNING s.expires_at INTO new_expires_at;
     IF NOT FOUND THEN
-        PERFORM qsessions.raise_not_found(set_expiry.key);
+        PERFORM qsessions.raise_not_found(key);
     END IF;
     RETURN new_expires_at;
 END
@@ -142,16 +141,16 @@ CREATE FUNCTION qsessions.rotate_key(key text) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
-    new_key text := qsessions.generate_key_for(qsessions.session_id(rotate_key.key));
+    new_key text := qsessions.generate_key_for(qsessions.session_id(key));
 BEGIN
     UPDATE qsessions.session AS s SET digest = qsessions.key_digest(new_key)
-    WHERE s.id = qsessions.find_session_id(rotate_key.key)
-      AND s.digest = qsessions.key_digest(rotate_key.key)
+    WHERE s.id = qsessions.find_session_id(key)
+      AND s.digest = qsessions.key_digest(key)
       AND s.expires_at > now();
     IF NOT FOUND THEN
-        PERFORM qsessions.raise_not_found(rotate_key.key);
+        PERFORM qsessions.raise_not_found(key);
     END IF;
     RETURN new_key;
 END

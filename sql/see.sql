@@ -24,6 +24,14 @@ $$;
 COMMENT ON FUNCTION qsessions.user_sessions(anynonarray, text) IS
     'The same for a user_id of type bigint, integer, uuid and others';
 
+CREATE FUNCTION qsessions._id_time(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN substr(id::text, 15, 1) = '7'
+            THEN to_timestamp(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 1000.0) END;
+
+COMMENT ON FUNCTION qsessions._id_time(uuid) IS
+    'Internal: when an id was made, to the millisecond; null for one that does not tell, that of a key brought along';
+
 -- The statement is put together from the filters that are given, so that each combination gets the index that
 -- serves it.
 CREATE FUNCTION qsessions.list_sessions(
@@ -33,15 +41,16 @@ RETURNS SETOF qsessions.session_info
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
 DECLARE
     filters text := 'true';
+    after_created_at timestamptz;
 BEGIN
     IF max_rows < 1 THEN
         RAISE EXCEPTION 'max_rows: must be at least 1, is %', max_rows
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for 100 rows, or pass null for all.';
     END IF;
-    IF list_sessions.user_id IS NOT NULL THEN
+    IF user_id IS NOT NULL THEN
         filters := filters || ' AND s.user_id = $1::qsessions.user_key';
     END IF;
     IF active THEN
@@ -49,24 +58,34 @@ BEGIN
     ELSIF NOT active THEN
         filters := filters || ' AND s.expires_at <= now()';
     END IF;
-    IF list_sessions.ip IS NOT NULL THEN
+    IF ip IS NOT NULL THEN
         filters := filters || ' AND s.ip <<= $2';
     END IF;
     IF after IS NOT NULL THEN
-        filters := filters || ' AND s.id < $3';
+        filters := filters || ' AND (s.created_at, s.id) < ($5, $3)';
+        SELECT c.created_at INTO after_created_at FROM qsessions.session AS c WHERE c.id = after;
+        IF NOT FOUND THEN
+            -- It has ended since. The id of a native key tells when it began, rather too late than too early.
+            after_created_at := qsessions._id_time(after) + interval '1 ms';
+        END IF;
+        IF after_created_at IS NULL THEN
+            RAISE EXCEPTION 'after: there is no session with this id any more'
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Begin again with the first page.';
+        END IF;
     END IF;
     RETURN QUERY EXECUTE format($query$
         SELECT p.id, p.user_id::text, p.ip, qsessions.location(p.ip), qsessions.device(p.user_agent), p.user_agent,
                p.created_at, p.authenticated_at, p.updated_at, p.last_seen_at, p.expires_at, p.expires_at > now(), false
-        FROM (SELECT s.* FROM qsessions.session AS s WHERE %s ORDER BY s.id DESC LIMIT $4) AS p
-        ORDER BY p.id DESC
+        FROM (SELECT s.* FROM qsessions.session AS s WHERE %s
+              ORDER BY s.created_at DESC, s.id DESC LIMIT $4) AS p
+        ORDER BY p.created_at DESC, p.id DESC
         $query$, filters)
-        USING list_sessions.user_id, list_sessions.ip, after, max_rows;
+        USING user_id, qsessions._network(ip), after, max_rows, after_created_at;
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.list_sessions(text, boolean, inet, uuid, integer) IS
-    'A page of sessions for administrators, newest first; ip may be a network; for the next page pass the last id as after';
+    'A page of sessions for administrators, last begun first; a filter that is null is none; ip may be a network; for the next page pass the last id as after';
 
 CREATE FUNCTION qsessions.list_sessions(
     user_id anynonarray, active boolean DEFAULT NULL, ip inet DEFAULT NULL, after uuid DEFAULT NULL,
@@ -97,6 +116,7 @@ CREATE FUNCTION qsessions.stats() RETURNS qsessions.session_stats
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_variable
 DECLARE
     result qsessions.session_stats;
 BEGIN

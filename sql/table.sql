@@ -11,17 +11,64 @@ BEGIN
         FROM pg_type AS t
         JOIN pg_collation AS c ON c.oid = attribute.attcollation
         JOIN pg_namespace AS n ON n.oid = c.collnamespace
-        WHERE t.oid = attribute.atttypid AND t.typcollation <> attribute.attcollation), '');
+        WHERE t.oid = (qsessions._base_type(attribute.atttypid, -1)).type
+          AND t.typcollation <> attribute.attcollation), '');
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.collation_clause(pg_attribute) IS
-    'Internal: the COLLATE clause of a column, empty where its type has that collation anyway';
+    'Internal: the COLLATE clause of a column, empty where its base type has that collation anyway';
+
+-- A domain's base type, and the length that it or a domain below it has.
+CREATE FUNCTION qsessions._base_type(declared oid, declared_typmod integer, OUT type oid, OUT typmod integer)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    domain pg_type;
+BEGIN
+    type := declared;
+    typmod := declared_typmod;
+    LOOP
+        SELECT t.* INTO domain FROM pg_type AS t WHERE t.oid = type AND t.typtype = 'd';
+        EXIT WHEN NOT FOUND;
+        typmod := greatest(typmod, domain.typtypmod);
+        type := domain.typbasetype;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._base_type(oid, integer) IS 'Internal: the type that a domain is made of';
+
+-- Types that keep a text as it is, or refuse it. Others would make another user's id of one: real rounds, "char" and
+-- name cut, date leaves out the hour, oid wraps around, regclass looks names up. Those of extensions bring
+-- operators of their own, which functions with a pinned search_path would not find.
+CREATE FUNCTION qsessions._is_user_key_type(type oid) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN type IN ('bigint'::regtype, 'integer'::regtype, 'smallint'::regtype, 'numeric'::regtype, 'uuid'::regtype,
+                'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'bytea'::regtype);
+
+COMMENT ON FUNCTION qsessions._is_user_key_type(oid) IS 'Internal: whether user_id may have this type';
+
+-- As SQL text, and without a length: converting to varchar(5) would cut a longer text, and make it another user's id.
+-- format_type says "character" where it is given no length at all, which SQL reads as character(1); of -1 it says bpchar.
+CREATE FUNCTION qsessions._conversion_type(attribute pg_attribute) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    base oid;
+BEGIN
+    SELECT b.type INTO base FROM qsessions._base_type(attribute.atttypid, -1) AS b;
+    RETURN format_type(base, -1) || qsessions.collation_clause(attribute);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._conversion_type(pg_attribute) IS
+    'Internal: the type by which user ids are converted for a column';
 
 -- The column that user_id will refer to, its type as SQL text, and the type that user ids are converted by; raises
 -- where the table has no single such column.
---
--- The second leaves out lengths: converting to varchar(5) would cut a longer text, and make it another user's id.
 CREATE FUNCTION qsessions.user_key_column(
     users regclass, user_key name, OUT column_name name, OUT column_type text, OUT conversion_type text)
 LANGUAGE plpgsql STABLE
@@ -31,7 +78,7 @@ DECLARE
     relation pg_class;
     primary_key smallint[];
     attribute pg_attribute;
-    base pg_type;
+    base oid;
     typmod integer;
 BEGIN
     SELECT * INTO relation FROM pg_class WHERE oid = users;
@@ -78,51 +125,62 @@ BEGIN
         END IF;
     END IF;
 
-    SELECT * INTO base FROM pg_type WHERE oid = attribute.atttypid;
-    typmod := attribute.atttypmod;
-    WHILE base.typtype = 'd' LOOP
-        typmod := greatest(typmod, base.typtypmod);
-        SELECT * INTO base FROM pg_type WHERE oid = base.typbasetype;
-    END LOOP;
-    -- Types of extensions bring operators of their own, which functions with a pinned search_path would not find.
-    IF base.typtype <> 'b' OR base.typnamespace <> 'pg_catalog'::regnamespace THEN
+    SELECT b.type, b.typmod INTO base, typmod FROM qsessions._base_type(attribute.atttypid, attribute.atttypmod) AS b;
+    IF NOT qsessions._is_user_key_type(base) THEN
         RAISE EXCEPTION 'user_key: column "%" of table "%" has type %, by which sessions can''t be found',
                 attribute.attname, relation.relname, format_type(attribute.atttypid, NULL)
             USING ERRCODE = 'feature_not_supported',
-                  HINT = 'Name a unique column of a built-in type such as bigint, uuid or text with user_key => ''column''.';
+                  HINT = 'Name a unique column of type bigint, integer, smallint, numeric, uuid, text, varchar, char(n) or bytea with user_key => ''column''.';
     END IF;
-    IF base.oid = 'numeric'::regtype AND typmod >= 0 THEN
+    IF base = 'numeric'::regtype AND typmod >= 0 THEN
         RAISE EXCEPTION 'user_key: column "%" of table "%" rounds what is written to it', attribute.attname, relation.relname
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'Name a unique column of type bigint, or of numeric without a precision, with user_key => ''column''.';
     END IF;
 
+    -- Of a domain its base type: a domain's checks would run as whoever writes a session, and its owner may change them.
     column_name := attribute.attname;
-    column_type := format_type(attribute.atttypid, attribute.atttypmod) || qsessions.collation_clause(attribute);
-    conversion_type := format_type(base.oid, NULL) || qsessions.collation_clause(attribute);
+    column_type := format_type(base, typmod) || qsessions.collation_clause(attribute);
+    conversion_type := qsessions._conversion_type(attribute);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.user_key_column(regclass, name) IS
     'Internal: the column of the users table that sessions refer to, and its type';
 
--- The functions take user_id as text and must compare it as what the column is, or no index serves them. This
--- domain gives the type a name that does not change: WHERE user_id = $1::qsessions.user_key.
-CREATE FUNCTION qsessions.set_user_key_type(conversion_type text) RETURNS void
-LANGUAGE plpgsql
+-- The functions take user_id as text and must compare it as what the column is, or no index serves them. A domain,
+-- qsessions.user_key, gives that type a name that does not change: WHERE user_id = $1::qsessions.user_key.
+--
+-- Whoever owns a domain can add checks to it, which run as whoever calls a function; were this the caller's of
+-- create_session_table, he would have superusers run what he wrote. So it is made with the rights of the extension's
+-- owner, from nothing but the type that the column has: all may call this, and nobody gains by it.
+CREATE FUNCTION qsessions._sync_user_key_type() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    attribute pg_attribute;
+    present pg_type;
 BEGIN
-    IF to_regtype('qsessions.user_key') IS NOT NULL THEN
-        DROP DOMAIN qsessions.user_key;
+    SELECT a.* INTO attribute FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+    WHERE c.relnamespace = 'qsessions'::regnamespace AND c.relname = 'session' AND c.relkind IN ('r', 'p')
+      AND a.attname = 'user_id' AND NOT a.attisdropped;
+    IF NOT FOUND OR NOT qsessions._is_user_key_type((qsessions._base_type(attribute.atttypid, attribute.atttypmod)).type) THEN
+        RAISE EXCEPTION 'table "qsessions.session" has no column "user_id" of a type by which sessions can be found'
+            USING ERRCODE = 'invalid_table_definition', HINT = 'Call qsessions.create_session_table(users) to make the table.';
     END IF;
-    EXECUTE 'CREATE DOMAIN qsessions.user_key AS ' || conversion_type;
+    SELECT * INTO present FROM pg_type WHERE oid = to_regtype('qsessions.user_key');
+    IF FOUND THEN
+        EXECUTE format('DROP %s qsessions.user_key', CASE present.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END);
+    END IF;
+    EXECUTE 'CREATE DOMAIN qsessions.user_key AS ' || qsessions._conversion_type(attribute);
     COMMENT ON DOMAIN qsessions.user_key IS
         'The type of qsessions.session.user_id; the functions of qsessions convert user ids by it';
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.set_user_key_type(text) IS 'Internal: records the type of user_id';
+COMMENT ON FUNCTION qsessions._sync_user_key_type() IS
+    'Internal: makes the domain qsessions.user_key of the type of qsessions.session.user_id';
 
 CREATE FUNCTION qsessions.create_session_table(users regclass DEFAULT NULL, user_key name DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql
@@ -131,7 +189,6 @@ AS $$
 DECLARE
     key_column name;
     key_type text := 'text';
-    conversion_type text := 'text';
 BEGIN
     IF to_regclass('qsessions.session') IS NOT NULL THEN
         RAISE EXCEPTION 'table "qsessions.session" already exists'
@@ -148,10 +205,9 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the users table as well.';
     END IF;
     IF users IS NOT NULL THEN
-        SELECT k.column_name, k.column_type, k.conversion_type INTO key_column, key_type, conversion_type
+        SELECT k.column_name, k.column_type INTO key_column, key_type
         FROM qsessions.user_key_column(users, user_key) AS k;
     END IF;
-    PERFORM qsessions.set_user_key_type(conversion_type);
 
     -- expires_hour is what purges search by. An index on expires_at itself would make every slide of the expiry write
     -- all indexes; the hour changes rarely, and an update that leaves it alone stays HOT, as the
@@ -179,6 +235,8 @@ BEGIN
         $ddl$, key_type);
     CREATE INDEX session_user_id_idx ON qsessions.session (user_id) WHERE user_id IS NOT NULL;
     CREATE INDEX session_expires_hour_id_idx ON qsessions.session (expires_hour, id);
+    CREATE INDEX session_created_at_id_idx ON qsessions.session (created_at, id);
+    PERFORM qsessions._sync_user_key_type();
     CREATE TRIGGER session_announce_row AFTER UPDATE OR DELETE ON qsessions.session
         FOR EACH ROW EXECUTE FUNCTION qsessions.announce();
     CREATE TRIGGER session_announce_truncate AFTER TRUNCATE ON qsessions.session
@@ -211,7 +269,7 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions.create_session_table(regclass, name) IS
-    'Creates qsessions.session, owned by the caller; with users, user_id has the type of its key and a foreign key ON DELETE CASCADE';
+    'Creates qsessions.session, owned by the caller; with users, user_id has the type of its key and a foreign key ON UPDATE CASCADE ON DELETE CASCADE';
 
 CREATE FUNCTION qsessions.add_user_foreign_key(users regclass, key_column name) RETURNS void
 LANGUAGE plpgsql
@@ -220,7 +278,7 @@ AS $$
 BEGIN
     EXECUTE format(
         'ALTER TABLE qsessions.session ADD CONSTRAINT session_user_id_fkey
-         FOREIGN KEY (user_id) REFERENCES %s (%I) ON DELETE CASCADE', users, key_column);
+         FOREIGN KEY (user_id) REFERENCES %s (%I) ON UPDATE CASCADE ON DELETE CASCADE', users, key_column);
 END
 $$;
 
@@ -230,12 +288,13 @@ CREATE FUNCTION qsessions.link_users(users regclass, user_key name DEFAULT NULL)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_variable
 DECLARE
     key_column name;
     key_type text;
     conversion_type text;
     present_type text;
-    constraint_name name;
+    loses_something boolean;
 BEGIN
     IF to_regclass('qsessions.session') IS NULL THEN
         RAISE EXCEPTION 'table "qsessions.session" does not exist'
@@ -250,18 +309,18 @@ BEGIN
     SELECT format_type(a.atttypid, a.atttypmod) || qsessions.collation_clause(a) INTO present_type
     FROM pg_attribute AS a WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'user_id';
 
-    FOR constraint_name IN
-        SELECT conname FROM pg_constraint
-        WHERE conrelid = 'qsessions.session'::regclass AND contype = 'f'
-          AND conkey = ARRAY[(SELECT attnum FROM pg_attribute
-                              WHERE attrelid = 'qsessions.session'::regclass AND attname = 'user_id')]
-    LOOP
-        EXECUTE format('ALTER TABLE qsessions.session DROP CONSTRAINT %I', constraint_name);
-    END LOOP;
+    -- Only the one that was made here; a foreign key under another name is the user's own.
+    ALTER TABLE qsessions.session DROP CONSTRAINT IF EXISTS session_user_id_fkey;
 
     -- The same type needs no rewrite of the table, and policies and views may stay.
     IF present_type <> key_type THEN
         BEGIN
+            EXECUTE format(
+                'SELECT EXISTS (SELECT FROM qsessions.session AS s WHERE s.user_id::text::%s <> s.user_id::text::%s::%s)',
+                conversion_type, conversion_type, key_type) INTO loses_something;
+            IF loses_something THEN
+                RAISE EXCEPTION 'value too long for type %', key_type USING ERRCODE = 'string_data_right_truncation';
+            END IF;
             EXECUTE format('ALTER TABLE qsessions.session ALTER COLUMN user_id TYPE %s USING user_id::text::%s',
                            key_type, conversion_type);
         EXCEPTION WHEN data_exception OR undefined_function OR cannot_coerce THEN
@@ -269,7 +328,7 @@ BEGIN
                 USING ERRCODE = SQLSTATE, DETAIL = SQLERRM,
                       HINT = 'Revoke or delete the sessions of users that the new table does not know, then call again.';
         END;
-        PERFORM qsessions.set_user_key_type(conversion_type);
+        PERFORM qsessions._sync_user_key_type();
     END IF;
     BEGIN
         PERFORM qsessions.add_user_foreign_key(users, key_column);

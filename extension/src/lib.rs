@@ -7,6 +7,8 @@
 //! | [`invalidation`] | announcing changed sessions |
 //! | [`keys`] | session keys, ids and digests |
 //! | [`user_agents`] | what a User-Agent tells |
+//! | [`addresses`] | one form for each address |
+//! | [`locks`] | locks that only those can take who may run these functions |
 //! | [`places`] | where an address is |
 //! | [`signals`] | how background workers hear that they are to end |
 //! | [`worker`] | a statement run in another database of the cluster |
@@ -14,8 +16,10 @@
 //!
 //! Errors with SQLSTATEs of our own are raised in SQL: pgrx passes on only the codes that PostgreSQL defines.
 
+mod addresses;
 mod invalidation;
 mod keys;
+mod locks;
 mod places;
 mod settings;
 mod signals;

@@ -10,9 +10,17 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use pgrx::{pg_sys, varlena};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An `inet` argument; of a network, its address without the mask.
+/// An `inet` value of which only the address counts; of a network, its address without the mask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Address(pub(crate) IpAddr);
+
+/// An `inet` value with its mask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Network {
+    pub(crate) address: IpAddr,
+    /// Length of the mask, 0 to 32 or 128.
+    pub(crate) bits: u8,
+}
 
 /// A `jsonb` value that is passed on unread.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +47,12 @@ impl RawJsonb {
     }
 }
 
-impl FromDatum for Address {
+/// `PGSQL_AF_INET` in PostgreSQL's `utils/inet.h`.
+const FAMILY_IPV4: u8 = 2;
+/// `PGSQL_AF_INET6`.
+const FAMILY_IPV6: u8 = 3;
+
+impl FromDatum for Network {
     unsafe fn from_polymorphic_datum(
         datum: pg_sys::Datum,
         is_null: bool,
@@ -54,13 +67,59 @@ impl FromDatum for Address {
             let packed = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
             varlena::varlena_to_byte_slice(packed)
         };
-        let address = bytes.get(2..)?;
+        let (bits, address) = (*bytes.get(1)?, bytes.get(2..)?);
         let address = match address.len() {
             4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?)),
             16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?)),
             _ => return None,
         };
-        Some(Self(address))
+        Some(Self { address, bits })
+    }
+}
+
+impl FromDatum for Address {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        oid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: passed on from the caller.
+        let network = unsafe { Network::from_polymorphic_datum(datum, is_null, oid)? };
+        Some(Self(network.address))
+    }
+}
+
+impl IntoDatum for Network {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        let mut bytes = match self.address {
+            IpAddr::V4(_) => vec![FAMILY_IPV4, self.bits],
+            IpAddr::V6(_) => vec![FAMILY_IPV6, self.bits],
+        };
+        match self.address {
+            IpAddr::V4(address) => bytes.extend(address.octets()),
+            IpAddr::V6(address) => bytes.extend(address.octets()),
+        }
+        // An inet and a bytea of the same content have the same bytes: both are plain varlenas.
+        bytes.into_datum()
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::INETOID
+    }
+}
+
+impl IntoDatum for Address {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        let bits = if self.0.is_ipv4() { 32 } else { 128 };
+        Network {
+            address: self.0,
+            bits,
+        }
+        .into_datum()
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::INETOID
     }
 }
 
@@ -115,6 +174,7 @@ macro_rules! argument {
 }
 
 argument!(Address, "inet");
+argument!(Network, "inet");
 argument!(RawJsonb, "jsonb");
 
 // SAFETY: the datum is a whole jsonb in memory that outlives the call.
@@ -124,3 +184,19 @@ unsafe impl BoxRet for RawJsonb {
         unsafe { fcinfo.return_raw_datum(self.0) }
     }
 }
+
+macro_rules! inet_result {
+    ($type:ty) => {
+        // SAFETY: the datum is a whole inet in the current memory context.
+        unsafe impl BoxRet for $type {
+            unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+                let datum = self.into_datum().expect("an address is not null");
+                // SAFETY: see above.
+                unsafe { fcinfo.return_raw_datum(datum) }
+            }
+        }
+    };
+}
+
+inet_result!(Address);
+inet_result!(Network);

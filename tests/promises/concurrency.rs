@@ -373,3 +373,110 @@ async fn logging_out_everywhere_and_logging_in_again_do_not_deadlock() {
     });
     join_all(calls).await;
 }
+
+#[tokio::test]
+async fn logging_out_everywhere_ends_a_login_in_flight() {
+    let database = Database::new().await;
+    let admin = database.connect().await;
+    for begin_one in [
+        "SELECT key, id FROM qsessions.login(NULL, 1)",
+        "SELECT key, id FROM qsessions.login(NULL, 1, max_sessions => 5)",
+        "SELECT key, id FROM qsessions.create_session(1)",
+        "SELECT key, id FROM qsessions.create_session(user_id => '01')",
+        "SELECT key, id FROM qsessions.login((SELECT key FROM qsessions.create_session()), 1)",
+    ] {
+        let (one, two) = (database.connect().await, database.connect().await);
+        one.batch_execute("BEGIN").await.unwrap();
+        let session = begun(&row(&one, begin_one, &[]).await);
+        let pid = backend(&two).await;
+        let revoke = "SELECT qsessions.revoke_user_sessions(1)";
+        let (ended, ()) = tokio::join!(row(&two, revoke, &[]), async {
+            blocked(&admin, pid).await;
+            one.batch_execute("COMMIT").await.unwrap();
+        });
+        assert_eq!(ended.get::<_, i64>(0), 1, "{begin_one}");
+        assert!(!alive(&admin, &session.key).await, "{begin_one}");
+    }
+}
+
+#[tokio::test]
+async fn logins_of_one_user_do_not_wait_for_each_other() {
+    let database = Database::new().await;
+    let (one, two) = (database.connect().await, database.connect().await);
+    one.batch_execute("BEGIN; SELECT qsessions.login(NULL, 1)")
+        .await
+        .unwrap();
+    two.batch_execute("SET lock_timeout = '10 s'; SELECT qsessions.login(NULL, 1); SELECT qsessions.create_session(1)")
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_role_that_may_only_connect_holds_up_no_logout() {
+    let database = Database::new().await;
+    let admin = database.connect().await;
+    let mallory = crate::roles::new_role(&database, &admin, "mallory").await;
+    let attacker = database.connect_as(&mallory).await;
+    begin(&admin, "user_id => 7").await;
+    // What a role of that database can lock by knowing how the lock was made, or by trying.
+    attacker
+        .batch_execute("SELECT pg_advisory_lock(hashtextextended('qsessions.login 7', 0))")
+        .await
+        .unwrap();
+    let hash = "hash_record_extended(ROW(bigint '7'), 0)";
+    for lock in [
+        format!("SELECT qsessions._lock_user_hash('qsessions.session'::regclass, {hash}, true)"),
+        "SELECT qsessions.lock_user('7', true)".to_owned(),
+        "SELECT FROM qsessions.session FOR UPDATE".to_owned(),
+    ] {
+        assert_eq!(failure(&attacker, &lock, &[]).await.code, "42501", "{lock}");
+    }
+    admin
+        .batch_execute("SET lock_timeout = '10 s'")
+        .await
+        .unwrap();
+    let ended: i64 = row(&admin, "SELECT qsessions.revoke_user_sessions(7)", &[])
+        .await
+        .get(0);
+    assert_eq!(ended, 1);
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_and_deleting_the_user_do_not_deadlock() {
+    let database = Database::new().await;
+    let admin = database.connect().await;
+    // The older row has the higher id, so that the order of ids isn't the one of a cascade.
+    admin
+        .batch_execute(
+            "INSERT INTO qsessions.session (id, digest, user_id, expires_at)
+             SELECT id, '', 1, now() + interval '1 h'
+             FROM unnest('{ffffffff-0000-7000-8000-000000000000,00000000-0000-7000-8000-000000000000}'::uuid[]) AS id",
+        )
+        .await
+        .unwrap();
+    let (holder, cascade, revoke) = (
+        database.connect().await,
+        database.connect().await,
+        database.connect().await,
+    );
+    holder
+        .batch_execute("BEGIN; SELECT FROM qsessions.session WHERE id > '80000000-0000-7000-8000-000000000000' FOR UPDATE")
+        .await
+        .unwrap();
+    let (cascades, revokes) = (backend(&cascade).await, backend(&revoke).await);
+    let (deleted, ended, ()) = tokio::join!(
+        cascade.batch_execute("DELETE FROM users WHERE id = 1"),
+        async {
+            blocked(&admin, cascades).await;
+            revoke
+                .query_one("SELECT qsessions.revoke_user_sessions(1)", &[])
+                .await
+        },
+        async {
+            blocked(&admin, revokes).await;
+            holder.batch_execute("COMMIT").await.unwrap();
+        }
+    );
+    deleted.unwrap();
+    assert_eq!(ended.unwrap().get::<_, i64>(0), 0);
+}

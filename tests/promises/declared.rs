@@ -37,7 +37,8 @@ pub(crate) const CONTRACT: &[&str] = &[
      max_age interval DEFAULT NULL::interval) -> qsessions.new_session",
     "rotate_key(key text) -> text",
     "logout(key text) -> boolean",
-    "revoke_session(id uuid, user_id text DEFAULT NULL::text) -> boolean",
+    "revoke_session(id uuid) -> boolean",
+    "revoke_session(id uuid, user_id text) -> boolean",
     "revoke_session(id uuid, user_id anynonarray) -> boolean",
     "revoke_user_sessions(user_id text, except_key text DEFAULT NULL::text) -> bigint",
     "revoke_user_sessions(user_id anynonarray, except_key text DEFAULT NULL::text) -> bigint",
@@ -62,6 +63,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "user_agent_rules() -> TABLE(version text, browsers integer, bots integer, tools integer, systems integer, \
      devices integer, models integer)",
     // Places
+    "address(written text) -> inet",
     "location(ip inet, locale text DEFAULT NULL::text) -> text",
     "location_info(ip inet, locale text DEFAULT NULL::text) -> jsonb",
     "country_code(ip inet) -> text",
@@ -85,6 +87,17 @@ pub(crate) const CONTRACT: &[&str] = &[
 
 /// Functions that the others call and no program should.
 pub(crate) const INTERNAL: &[&str] = &[
+    "_base_type",
+    "_check_user_kept",
+    "_conversion_type",
+    "_delete_deletable",
+    "_host",
+    "_id_time",
+    "_is_user_key_type",
+    "_lock_user_hash",
+    "_network",
+    "_slide",
+    "_sync_user_key_type",
     "add_user_foreign_key",
     "announce",
     "application_functions",
@@ -110,7 +123,6 @@ pub(crate) const INTERNAL: &[&str] = &[
     "raise_null",
     "run_in_cron_database",
     "run_in_database",
-    "set_user_key_type",
     "touch_interval",
     "user_agent_max_length",
     "user_key_column",

@@ -172,7 +172,7 @@ async fn goes_on_living_in(original: &Original, name: &str) {
     let again = begun(&row(&app, login, &[&original.member]).await);
     assert!(alive(&app, &again.key).await);
     assert!(!alive(&app, &original.member).await);
-    let denied = failure(&app, "SELECT qsessions.purge_expired()", &[]).await;
+    let denied = failure(&app, "SELECT qsessions.geoip_reload()", &[]).await;
     assert_eq!(denied.code, "42501");
 
     // The foreign key refuses strangers and cascades.

@@ -338,3 +338,83 @@ async fn a_login_can_set_the_expiry() {
     let login = "SELECT qsessions.login(NULL, 1, ttl => '10 min', max_age => '5 min')";
     assert_eq!(in_a_transaction(&[login]).await, (Some(300.0), Some(300.0)));
 }
+
+/// Times of the only session, in microseconds since 1970.
+async fn times(client: &Client) -> [i64; 3] {
+    let times = row(
+        client,
+        "SELECT (extract(epoch FROM updated_at) * 1e6)::bigint,
+                (extract(epoch FROM last_seen_at) * 1e6)::bigint,
+                (extract(epoch FROM expires_at) * 1e6)::bigint
+         FROM qsessions.session",
+        &[],
+    )
+    .await;
+    [0, 1, 2].map(|column| times.get(column))
+}
+
+#[tokio::test]
+async fn an_older_transaction_moves_no_session_back_in_time() {
+    let database = Database::new().await;
+    let (client, older) = (database.connect().await, database.connect().await);
+    for (create, newer) in [
+        (
+            "idle_timeout => '1 hour'",
+            "SELECT qsessions.patch_session($1)",
+        ),
+        (
+            "idle_timeout => '1 hour'",
+            "SELECT qsessions.set_expiry($1, idle_timeout => '1 hour')",
+        ),
+        (
+            "ttl => '1 hour'",
+            "SELECT qsessions.save_session($1, '{}', ttl => '1 hour')",
+        ),
+    ] {
+        for write in [
+            "SELECT qsessions.patch_session($1)",
+            "SELECT qsessions.save_session($1, '{}', ttl => '1 hour')",
+            "SELECT FROM qsessions.resume_session($1, ip => '192.0.2.1')",
+            "SELECT qsessions.set_expiry($1, idle_timeout => '1 hour')",
+            "SELECT FROM qsessions.login($1, 1)",
+        ] {
+            let session = begin(&client, create).await;
+            older
+                .batch_execute("BEGIN; SELECT FROM qsessions.session")
+                .await
+                .unwrap();
+            row(&client, newer, &[&session.key]).await;
+            let before = times(&client).await;
+            row(&older, write, &[&session.key]).await;
+            older.batch_execute("COMMIT").await.unwrap();
+            let after = times(&client).await;
+            for (before, after) in before.into_iter().zip(after) {
+                assert!(
+                    before <= after,
+                    "{newer}, then {write}: {before} to {after}"
+                );
+            }
+            client
+                .batch_execute("TRUNCATE qsessions.session")
+                .await
+                .unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expiry_can_still_be_shortened() {
+    for shorten in [
+        "SELECT qsessions.set_expiry('a foreign key', ttl => '10 min')",
+        "SELECT qsessions.set_expiry('a foreign key', idle_timeout => '10 min')",
+        "SELECT qsessions.save_session('a foreign key', '{}', ttl => '10 min')",
+    ] {
+        let create =
+            "SELECT qsessions.create_session(key => 'a foreign key', idle_timeout => '1 h')";
+        assert_eq!(
+            in_a_transaction(&[create, shorten]).await.0,
+            Some(600.0),
+            "{shorten}"
+        );
+    }
+}

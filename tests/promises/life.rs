@@ -379,3 +379,35 @@ async fn saves_and_logins_leave_their_times() {
     assert_eq!(time(&client, "authenticated_at", &key).await, login);
     assert!(time(&client, "updated_at", &key).await > login);
 }
+
+#[tokio::test]
+async fn a_null_user_is_an_error_and_never_means_any_user() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let session = begin(&client, "user_id => 1").await;
+    for null in [
+        "NULL",
+        "NULL::text",
+        "NULL::bigint",
+        "NULL::uuid",
+        "NULL::varchar",
+    ] {
+        for call in [
+            format!("revoke_session('{}', {null})", session.id),
+            format!("revoke_session(id => '{}', user_id => {null})", session.id),
+            format!("revoke_user_sessions({null})"),
+            format!("login('{}', {null})", session.key),
+        ] {
+            let refused = failure(&client, &format!("SELECT qsessions.{call}"), &[]).await;
+            assert_eq!(refused.code, "22004", "{call}");
+        }
+    }
+    // A driver leaves the type of a parameter to the server.
+    client
+        .batch_execute("PREPARE revoke AS SELECT qsessions.revoke_session($1, $2)")
+        .await
+        .unwrap();
+    let untyped = format!("EXECUTE revoke('{}', NULL)", session.id);
+    assert_eq!(failure(&client, &untyped, &[]).await.code, "22004");
+    assert!(alive(&client, &session.key).await);
+}

@@ -1,9 +1,11 @@
 //! What the contract promises, one file per promise, over the wire.
 
 mod access;
+mod addresses;
 mod bad_input;
 mod cache;
 mod client;
+mod columns;
 mod common;
 mod concurrency;
 mod declared;
@@ -33,3 +35,4 @@ mod settings;
 mod standby;
 mod table;
 mod user_agents;
+mod user_keys;

@@ -125,7 +125,7 @@ async fn purge_commits_each_batch() {
     // The oldest go first, so this one is in the third batch.
     client
         .batch_execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not this one''; END';
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not this one'' USING ERRCODE = ''55000''; END';
              CREATE TRIGGER refuse BEFORE DELETE ON qsessions.session FOR EACH ROW
                  WHEN (OLD.data = '\"kept\"') EXECUTE FUNCTION refuse();
              UPDATE qsessions.session SET data = '\"kept\"'
@@ -236,4 +236,53 @@ async fn a_purge_takes_sessions_by_the_ten_thousand() {
     add_expired(&client, 10_001).await;
     assert_eq!(purge_expired(&client, "").await, 10_000);
     call_purge(&client, "2147483647").await;
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_deleted_does_not_stop_the_others() {
+    for (constraint, call) in [
+        ("", "SELECT qsessions.purge_expired(200)"),
+        ("", "CALL qsessions.purge(batch_size => 10)"),
+        ("", "CALL qsessions.purge(batch_size => 200)"),
+        // Checked at the end of the transaction otherwise, which a purge would not survive.
+        (
+            "DEFERRABLE INITIALLY DEFERRED",
+            "CALL qsessions.purge(batch_size => 10)",
+        ),
+    ] {
+        let database = Database::new().await;
+        let listening = Listening::to(&database.config()).await;
+        let client = &listening.client;
+        add_expired(client, 100).await;
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE baskets (session_id uuid REFERENCES qsessions.session {constraint});
+                 INSERT INTO baskets SELECT id FROM qsessions.session ORDER BY expires_at LIMIT 3"
+            ))
+            .await
+            .unwrap();
+        client
+            .batch_execute(
+                "INSERT INTO baskets SELECT id FROM qsessions.session ORDER BY expires_at DESC LIMIT 1",
+            )
+            .await
+            .unwrap();
+        listening.notices();
+        client.batch_execute(call).await.unwrap();
+        assert_eq!(sessions(client).await, 4, "{call} {constraint}");
+        let notices = listening.notices();
+        let told = notices
+            .iter()
+            .any(|notice| notice.starts_with("expired sessions that could not be deleted: "));
+        assert!(told, "{notices:?}");
+        // They stay the oldest; what expires later goes nevertheless.
+        add_expired(client, 20).await;
+        for size in [2, 200] {
+            let purged = purge_expired(client, &size.to_string()).await;
+            assert!(purged > 0, "{size}: {constraint}");
+        }
+        client.batch_execute("DROP TABLE baskets").await.unwrap();
+        call_purge(client, "").await;
+        assert_eq!(sessions(client).await, 0);
+    }
 }

@@ -10,6 +10,7 @@ pub(crate) const DENIED: &str = "42501";
 
 /// What PUBLIC may run: functions that only compute.
 pub(crate) const PURE: &[&str] = &[
+    "address",
     "device",
     "find_session_id",
     "generate_key",
@@ -91,11 +92,13 @@ fn value_of(argument: &str) -> &'static str {
         "jsonb" => "jsonb '{}'",
         "name" => "name 'id'",
         "pg_attribute" => "NULL::pg_attribute",
+        "oid" => "oid '1259'",
         "regclass" => "regclass 'pg_class'",
         "regrole" => "regrole 'pg_monitor'",
         "text" => "text '12345678'",
         "text[]" => "'{}'::text[]",
         "timestamp with time zone" => "timestamptz 'epoch'",
+        "uuid[]" => "'{}'::uuid[]",
         "uuid" => "uuid '00000000-0000-7000-8000-000000000000'",
         other => panic!("no value of type {other} to call a function with"),
     }

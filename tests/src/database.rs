@@ -5,6 +5,10 @@ use tokio_postgres::{Client, Config};
 
 const TEMPLATE: &str = "qsessions_template";
 
+/// Whether this is set in the environment decides whether each session table gets the
+/// [columns](Database::add_columns) that must not matter.
+const ADD_COLUMNS: &str = "QSESSIONS_TEST_COLUMNS";
+
 /// The server that the tests of one run share. It stops when the run ends.
 ///
 /// # Panics
@@ -104,6 +108,20 @@ impl Database {
                     .await?;
             }
         }
+        if !matches!(users, Users::Nothing) && std::env::var_os(ADD_COLUMNS).is_some() {
+            self.add_columns().await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a column for every name that a function has for an argument, a result or a variable.
+    ///
+    /// # Errors
+    ///
+    /// When there is no session table.
+    pub async fn add_columns(&self) -> Result<()> {
+        let client = self.server.connect(&self.name).await?;
+        client.batch_execute(include_str!("columns.sql")).await?;
         Ok(())
     }
 

@@ -124,7 +124,12 @@ impl<S: Source> Store<S> {
     /// # }
     /// ```
     pub async fn revoke(&self, id: Uuid) -> Result<bool, Error> {
-        self.revoke_session(id, None).await
+        let _change = self.changes(Some(id));
+        self.value(
+            "SELECT qsessions.revoke_session(id => $1::uuid)",
+            &[(&id, Type::UUID)],
+        )
+        .await
     }
 
     /// Ends a session by its public id if it is this user's: for the page where people see their
@@ -142,17 +147,10 @@ impl<S: Source> Store<S> {
         id: Uuid,
         user_id: impl Into<UserId>,
     ) -> Result<bool, Error> {
-        self.revoke_session(id, Some(user_id.into())).await
-    }
-
-    async fn revoke_session(&self, id: Uuid, user_id: Option<UserId>) -> Result<bool, Error> {
         let _change = self.changes(Some(id));
         self.value(
             "SELECT qsessions.revoke_session(id => $1::uuid, user_id => $2::text)",
-            &[
-                (&id, Type::UUID),
-                (&user_id.as_ref().map(UserId::as_str), Type::TEXT),
-            ],
+            &[(&id, Type::UUID), (&user_id.into().as_str(), Type::TEXT)],
         )
         .await
     }
