@@ -143,6 +143,52 @@ async fn a_bot_has_its_operator_and_a_device_its_maker() {
 }
 
 #[tokio::test]
+async fn what_makers_of_telephones_also_make_is_no_telephone() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    for (model, vendor, category) in [
+        ("AQUOS-TVX19A", "Sharp", "tv"),
+        ("AQUOS sense6", "Sharp", "mobile"),
+        ("Nokia Streaming Box 8000", "Nokia", "tv"),
+        ("SM-LED43M03SU", "Soundmax", "tv"),
+        ("SHIELD Tablet K1", "NVIDIA", "tablet"),
+    ] {
+        let agent = format!("Dalvik/2.1.0 (Linux; U; Android 9; {model} Build/PTM5.210319.100)");
+        let found = row(
+            &client,
+            "SELECT device, vendor, category FROM qsessions.parse_user_agent($1)",
+            &[&agent],
+        )
+        .await;
+        assert_eq!(found.get::<_, Part>("device").as_deref(), Some(model));
+        assert_eq!(found.get::<_, Part>("vendor").as_deref(), Some(vendor));
+        assert_eq!(found.get::<_, String>("category"), category, "{model}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_may_keep_its_version_to_itself() {
+    let database = Database::with(Users::Nothing).await;
+    let client = database.connect().await;
+    for browser in ["Brave", "DuckDuckGo", "Ecosia", "Vivaldi"] {
+        let agent = format!(
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+             Version/26.6.1 Mobile/15E148 Safari/604.1 {browser}"
+        );
+        let found = row(
+            &client,
+            "SELECT browser, browser_version, qsessions.device($1) FROM qsessions.parse_user_agent($1)",
+            &[&agent],
+        )
+        .await;
+        assert_eq!(found.get::<_, Part>("browser").as_deref(), Some(browser));
+        assert_eq!(found.get::<_, Part>("browser_version"), None);
+        let line = format!("iPhone / iOS 26.6.1 / {browser}");
+        assert_eq!(found.get::<_, String>("device"), line);
+    }
+}
+
+#[tokio::test]
 async fn the_rules_have_a_version_and_are_counted() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;

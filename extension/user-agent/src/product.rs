@@ -12,11 +12,7 @@ pub(crate) fn is_common(name: &str) -> bool {
 /// `Example/1.2` in `… AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36
 /// Example/1.2`.
 pub(crate) fn behind_the_engine(text: &str) -> Option<(&str, &str)> {
-    let start = match text.find(" Firefox/") {
-        Some(start) => start + 1,
-        None => text.find("Gecko)")?,
-    };
-    outside_brackets(&text[start..]).find_map(|word| {
+    words_behind_the_engine(text).find_map(|word| {
         let (name, rest) = word.split_once('/')?;
         let is_name = (2..=40).contains(&name.len())
             && name.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -27,6 +23,15 @@ pub(crate) fn behind_the_engine(text: &str) -> Option<(&str, &str)> {
         let version = version(rest)?;
         is_name.then_some((name, version))
     })
+}
+
+/// The words behind the engine that stand in no brackets; none, where there is no engine.
+pub(crate) fn words_behind_the_engine(text: &str) -> impl Iterator<Item = &str> {
+    let start = match text.find(" Firefox/") {
+        Some(start) => start + 1,
+        None => text.find("Gecko)").unwrap_or(text.len()),
+    };
+    outside_brackets(&text[start..])
 }
 
 /// Words that stand in no brackets.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::rules::FIRST_ENGINE;
 use crate::scan::{Match, Matches};
 use crate::text::{is_mozilla, version};
-use crate::{Category, bot, product};
+use crate::{Category, bot, product, scan};
 
 /// What is known of the program.
 #[derive(Debug, Default)]
@@ -56,19 +56,21 @@ pub(crate) fn program<'a>(text: &'a str, matches: &Matches) -> Found<'a> {
     }
     match by_rule {
         // What is made of an engine has a name of its own behind it.
-        Some(engine) if is_engine => {
-            let product = product::behind_the_engine(text);
-            product.map_or(engine, |(name, version)| Found::new(name, Some(version)))
-        }
+        Some(engine) if is_engine => behind_the_engine(text).unwrap_or(engine),
         Some(program) => program,
-        None if is_mozilla(text) => product::behind_the_engine(text)
-            .map_or_else(Found::default, |(name, version)| {
-                Found::new(name, Some(version))
-            }),
+        None if is_mozilla(text) => behind_the_engine(text).unwrap_or_default(),
         // An old telephone or a box begins with its own name.
         None if matches.device.is_some_and(|device| device.start == 0) => Found::default(),
         None => leading_product(text),
     }
+}
+
+fn behind_the_engine(text: &str) -> Option<Found<'_>> {
+    if let Some(found) = scan::without_a_version(text) {
+        return Some(Found::by_rule(text, &found));
+    }
+    let (name, version) = product::behind_the_engine(text)?;
+    Some(Found::new(name, Some(version)))
 }
 
 /// The name that a string begins with, as in `MyBank/4512 CFNetwork/1498.700.2`.

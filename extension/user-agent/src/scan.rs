@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use crate::Category;
 use crate::bucket::bucket;
 use crate::device::model_place;
-use crate::rules::{BEGIN, DEVICES, MARKERS, Marker, Name, PROGRAMS, Rule, SYSTEMS, Version};
+use crate::product::words_behind_the_engine;
+use crate::rules::{
+    BEGIN, DEVICES, FIRST_ENGINE, MARKERS, Marker, Name, PROGRAMS, Rule, SYSTEMS, Version,
+};
 use crate::text::{find, is_separator, present, version, word_starts};
 
 /// A rule that matches.
@@ -98,6 +101,36 @@ pub(crate) fn matches(text: &str) -> Matches {
     }
 }
 
+/// The browser or app whose product stands as a word alone behind the engine: `… Safari/604.1 Brave`. Some browsers keep
+/// their version to themselves.
+pub(crate) fn without_a_version(text: &str) -> Option<Match> {
+    let alone = words_behind_the_engine(text).filter(|word| !word.contains('/'));
+    let matches = alone.flat_map(|word| {
+        let start = word.as_ptr() as usize - text.as_ptr() as usize;
+        let bucket = match *word.as_bytes() {
+            [first, second, ..] => bucket(first, second),
+            _ => return None,
+        };
+        let markers = usize::from(BEGIN[bucket])..usize::from(BEGIN[bucket + 1]);
+        let marker = MARKERS[markers].iter().find(|marker| {
+            marker.table == 0
+                && marker.rule < FIRST_ENGINE
+                && !marker.at_start
+                && marker.text.strip_suffix(['/', ' ']) == Some(word)
+                && has_its_needs(marker, text)
+        })?;
+        let rule = &PROGRAMS[usize::from(marker.rule)];
+        let is_persons = !matches!(rule.category, Some(Category::Bot | Category::Tool));
+        is_persons.then_some(Match {
+            rule,
+            place: marker.rule,
+            start,
+            end: start + word.len(),
+        })
+    });
+    matches.min_by_key(|found| found.place)
+}
+
 /// Whether it is a program that is found by a plain word, as models have them in their names.
 fn may_be_a_model(marker: &Marker) -> bool {
     marker.table == 0
@@ -111,10 +144,12 @@ fn fits(marker: &Marker, text: &str, start: usize) -> bool {
     bytes[start..].starts_with(marker.text.as_bytes())
         && (!marker.at_start || start == 0)
         && (!marker.whole || bytes.get(end).is_none_or(|&next| is_separator(next)))
-        && marker
-            .needs
-            .iter()
-            .all(|need| present(text, &need.place) == need.present)
+        && has_its_needs(marker, text)
+}
+
+fn has_its_needs(marker: &Marker, text: &str) -> bool {
+    let mut needs = marker.needs.iter();
+    needs.all(|need| present(text, &need.place) == need.present)
 }
 
 fn rest_of_word(text: &str) -> &str {

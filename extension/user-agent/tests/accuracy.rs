@@ -5,11 +5,11 @@ mod score;
 use score::{FIELDS, rows, score as compare};
 
 /// Strings in the list: the more of them, the less one of them can be a rule's only reason.
-const STRINGS: usize = 1050;
+const STRINGS: usize = 1078;
 
 /// Strings of which all eight fields are right, when the rules were last changed. To lower it takes
 /// a reason: usually a rule that gets more of the strings in the world right than in the list.
-const RIGHT: usize = 1050;
+const RIGHT: usize = 1078;
 
 #[test]
 fn the_list_is_whole() {

@@ -5,7 +5,7 @@
 #[path = "../build/read.rs"]
 mod read;
 
-use qsessions_user_agent::rule_counts;
+use qsessions_user_agent::{parse, rule_counts};
 use read::rules;
 
 const GOOD: &str = "\
@@ -114,4 +114,66 @@ fn what_is_compiled_in_is_what_the_file_says() {
         (counts.devices, counts.models),
         (rules.devices.len(), rules.lists["models"].len())
     );
+}
+
+/// Some browsers keep their version to themselves, and any of them may begin to.
+#[test]
+fn a_browser_is_known_by_its_product_without_a_version() {
+    let rules = rules(include_str!("../rules/user-agents.rules")).unwrap();
+    let mut count = 0;
+    for rule in &rules.programs[..rules.first_engine] {
+        let marker = &rule.marker;
+        let Some(product) = marker.text.strip_suffix('/') else {
+            continue;
+        };
+        let is_plain = product.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_persons = !matches!(rule.category.as_str(), "bot" | "tool");
+        if !is_persons || !is_plain || marker.at_start || !marker.needs.is_empty() {
+            continue;
+        }
+        count += 1;
+        for (before, behind) in [
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.6.1 Mobile/15E148 Safari/604.1 ",
+                "",
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Mobile ",
+                " Safari/537.36",
+            ),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0 ",
+                "",
+            ),
+        ] {
+            let (alone, versioned) = (
+                format!("{before}{product}{behind}"),
+                format!("{before}{product}/26.1{behind}"),
+            );
+            let (alone, versioned) = (parse(&alone), parse(&versioned));
+            assert_eq!(
+                alone.browser, versioned.browser,
+                "{before}{product}{behind}"
+            );
+            assert!(alone.browser.is_some(), "{product}");
+        }
+    }
+    assert!(count > 100, "{count} browsers");
+}
+
+/// In brackets and before the engine stands what a device or a system is called.
+#[test]
+fn a_word_elsewhere_is_no_browser() {
+    for user_agent in [
+        "Mozilla/5.0 (Linux; Android 9; Brave) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36",
+        "Mozilla/5.0 (X11; Brave; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36 (not Brave)",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36 Braver",
+    ] {
+        assert_eq!(
+            parse(user_agent).browser.as_deref(),
+            Some("Chrome"),
+            "{user_agent}"
+        );
+    }
 }
