@@ -65,6 +65,37 @@ async fn with_nothing_configured_places_are_unknown_and_that_is_no_error() {
 }
 
 #[tokio::test]
+async fn a_country_that_the_file_only_has_a_code_of_is_named() {
+    let (_database, client, folder) = with_folder().await;
+    let code = json!({"country": {"iso_code": "SE"}, "continent": {"code": "EU"}});
+    let mut city = code.clone();
+    city["city"] = json!({"names": {"en": "Linköping"}});
+    write(
+        &folder.join("codes.mmdb"),
+        "Some-City",
+        &[("89.160.20.0/24", city), ("67.43.156.0/24", code)],
+    );
+    use_path(&client, &folder).await;
+    for (ip, locale, place, country) in [
+        ("89.160.20.112", "en", "Linköping, Sweden", "Sweden"),
+        ("89.160.20.112", "de", "Linköping, Schweden", "Schweden"),
+        ("67.43.156.1", "de", "Schweden", "Schweden"),
+    ] {
+        let found = row(
+            &client,
+            "SELECT qsessions.location(text($1)::inet, $2), qsessions.location_info(text($1)::inet, $2),
+                    qsessions.country_code(text($1)::inet)",
+            &[&ip, &locale],
+        )
+        .await;
+        assert_eq!(found.get::<_, Option<String>>(0).as_deref(), Some(place));
+        let info: Value = found.get(1);
+        assert_eq!(info["country_name"], country);
+        assert_eq!(found.get::<_, Option<String>>(2).as_deref(), Some("SE"));
+    }
+}
+
+#[tokio::test]
 async fn cities_are_asked_first_then_countries() {
     let (_database, client, folder) = with_folder().await;
     write(

@@ -184,24 +184,29 @@ pub(crate) fn country(code: &str, locale: &str) -> Country {
     let Some((index, continent)) = place_of(code) else {
         return Country::default();
     };
-    let number = usize::from(CONTINENT_OF[index]);
-    let continent_name = with_names(locale, |names| {
+    Country {
+        name: usual_name(code, locale),
+        continent_code: Some(continent.code),
+        continent_name: continent_name(continent.code, locale),
+        is_in_european_union: IN_EUROPEAN_UNION[index] == 1,
+    }
+}
+
+/// The name of the continent with this code.
+pub(crate) fn continent_name(code: &str, locale: &str) -> Option<Rc<str>> {
+    let mut numbers = CONTINENTS.iter();
+    let number = numbers.position(|continent| continent.code == code)?;
+    with_names(locale, |names| {
         let kept = &mut names.continents[number];
         if kept.is_none() {
             *kept = name(
-                continent.region,
+                CONTINENTS[number].region,
                 preferences(&names.locale),
                 RegionDisplayName::try_new_light,
             );
         }
         kept.clone()
-    });
-    Country {
-        name: usual_name(code, locale),
-        continent_code: Some(continent.code),
-        continent_name,
-        is_in_european_union: IN_EUROPEAN_UNION[index] == 1,
-    }
+    })
 }
 
 /// Only the name of it.

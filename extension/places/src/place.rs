@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, path};
@@ -73,14 +74,20 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
     }
 
     fn nested_location(&self, locale: &str) -> Result<Option<String>, Error> {
-        let Some(country) = self.name("country", locale)? else {
+        let mut country = self.name("country", locale)?.map(Cow::Borrowed);
+        if country.is_none() {
+            let code = self.country_code()?;
+            let name = code.and_then(|code| countries::usual_name(code, locale));
+            country = name.map(|name| Cow::Owned(name.to_string()));
+        }
+        let Some(country) = country else {
             return Ok(None);
         };
         let city = match self.reader.kind {
             Kind::City => self.name("city", locale)?,
             _ => None,
         };
-        Ok(Some(join(city, country)))
+        Ok(Some(join(city, &country)))
     }
 
     fn flat_location(&self, locale: &str) -> Result<Option<String>, Error> {

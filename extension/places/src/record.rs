@@ -62,15 +62,16 @@ impl<'a> Section<'a> {
 
 impl<'a> Nested<'a> {
     pub(crate) fn into_city_info(self, locale: &str) -> CityInfo<'a> {
+        let country = self.country(locale);
         let region = self.subdivisions.0.unwrap_or_default();
         CityInfo {
             accuracy_radius: self.location.accuracy_radius.0,
             city: self.city.name(locale).map(Cow::Borrowed),
-            continent_code: self.continent.code.0,
-            continent_name: self.continent.name(locale).map(Cow::Borrowed),
-            country_code: self.country.iso_code.0,
-            country_name: self.country.name(locale).map(Cow::Borrowed),
-            is_in_european_union: self.country.is_in_european_union,
+            continent_code: country.continent_code,
+            continent_name: country.continent_name,
+            country_code: country.country_code,
+            country_name: country.country_name,
+            is_in_european_union: country.is_in_european_union,
             latitude: self.location.latitude.0,
             longitude: self.location.longitude.0,
             metro_code: self.location.metro_code.0,
@@ -84,11 +85,24 @@ impl<'a> Nested<'a> {
     }
 
     pub(crate) fn into_country_info(self, locale: &str) -> CountryInfo<'a> {
+        self.country(locale)
+    }
+
+    /// The names are those of the file. Some files have only the codes.
+    fn country(&self, locale: &str) -> CountryInfo<'a> {
+        let continent_code = self.continent.code.0;
+        let country_code = self.country.iso_code.0;
         CountryInfo {
-            continent_code: self.continent.code.0,
-            continent_name: self.continent.name(locale).map(Cow::Borrowed),
-            country_code: self.country.iso_code.0,
-            country_name: self.country.name(locale).map(Cow::Borrowed),
+            continent_code,
+            continent_name: self.continent.name(locale).map(Cow::Borrowed).or_else(|| {
+                let name = countries::continent_name(continent_code?, locale);
+                name.map(|name| Cow::Owned(name.to_string()))
+            }),
+            country_code,
+            country_name: self.country.name(locale).map(Cow::Borrowed).or_else(|| {
+                let name = countries::usual_name(country_code?, locale);
+                name.map(|name| Cow::Owned(name.to_string()))
+            }),
             is_in_european_union: self.country.is_in_european_union,
         }
     }

@@ -129,6 +129,87 @@ fn a_country_has_five_members() {
     );
 }
 
+/// MaxMind's layout as a file of codes has it, and a few records that have some of the names.
+fn codes(database_type: &str) -> Reader {
+    let country = |code: &str| json!({"country": {"iso_code": code}, "continent": {"code": "EU"}});
+    reader(database(
+        database_type,
+        IpVersion::V6,
+        &[
+            ("81.0.0.0/16", country("AT")),
+            (
+                "82.0.0.0/16",
+                json!({"country": {"iso_code": "AT"}, "city": {"names": {"en": "Vienna", "de": "Wien"}}}),
+            ),
+            (
+                "83.0.0.0/16",
+                json!({"country": {"iso_code": "AT", "names": {"en": ""}}, "continent": {"code": "EU", "names": {}}}),
+            ),
+            (
+                "84.0.0.0/16",
+                json!({"country": {"iso_code": "AT", "names": {"en": "The Republic"}},
+                       "continent": {"code": "EU", "names": {"en": "The Continent"}}}),
+            ),
+            ("85.0.0.0/16", country("ZZ")),
+            (
+                "86.0.0.0/16",
+                json!({"registered_country": {"iso_code": "AT"}}),
+            ),
+            (
+                "87.0.0.0/16",
+                json!({"country": {"iso_code": "AQ"}, "continent": {"code": "AN"}}),
+            ),
+        ],
+    ))
+}
+
+#[test]
+fn a_code_without_a_name_gets_it() {
+    for (kind, database_type) in [(Kind::City, "Some-City"), (Kind::Country, "Some-Country")] {
+        let reader = codes(database_type);
+        assert_eq!(reader.kind(), kind);
+        for (address, locale, country, continent) in [
+            ("81.0.0.1", "en", "Austria", "Europe"),
+            ("81.0.0.1", "de-AT", "Österreich", "Europa"),
+            ("81.0.0.1", "ja", "オーストリア", "ヨーロッパ"),
+            ("83.0.0.1", "fr", "Autriche", "Europe"),
+            // What the file says comes first, in whatever language it is.
+            ("84.0.0.1", "de", "The Republic", "The Continent"),
+            ("87.0.0.1", "en", "Antarctica", "Antarctica"),
+        ] {
+            assert_eq!(
+                location(&reader, address, locale).as_deref(),
+                Some(country),
+                "{address} {locale}"
+            );
+            let info = info(&reader, address, locale);
+            assert_eq!(info["country_name"], country, "{address} {locale}");
+            assert_eq!(info["continent_name"], continent, "{address} {locale}");
+        }
+    }
+}
+
+#[test]
+fn a_city_with_a_name_has_its_country_beside_it() {
+    let reader = codes("Some-City");
+    for (locale, name) in [("en", "Vienna, Austria"), ("de", "Wien, Österreich")] {
+        assert_eq!(location(&reader, "82.0.0.1", locale).as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn a_code_of_no_country_gets_no_name() {
+    let reader = codes("Some-City");
+    assert_eq!(location(&reader, "85.0.0.1", "en"), None);
+    let info_of = |address| info(&reader, address, "en");
+    assert_eq!(info_of("85.0.0.1")["country_code"], "ZZ");
+    assert_eq!(info_of("85.0.0.1")["country_name"], Value::Null);
+    assert_eq!(info_of("85.0.0.1")["continent_name"], "Europe");
+    // Where a network is registered says nothing of where it is.
+    assert_eq!(location(&reader, "86.0.0.1", "en"), None);
+    assert_eq!(info_of("86.0.0.1")["country_code"], Value::Null);
+}
+
 #[test]
 fn a_flat_city_is_told_as_the_others() {
     let reader = reader(flat_city(IpVersion::V4, "81.16.0.0/16", "Wien"));
