@@ -45,8 +45,10 @@ COMMENT ON FUNCTION qsessions.invalidate(uuid) IS
 COMMENT ON FUNCTION qsessions.invalidation_channel() IS 'qsessions.invalidation_channel: where to LISTEN';
 COMMENT ON FUNCTION qsessions.invalidation_status() IS
     'How changes are announced (mode ring or notify), and of the ring: its size, how many ids wait, how many were announced, how often it overflowed';
-COMMENT ON FUNCTION qsessions.run_in_database(text, text) IS
-    'Internal: runs a statement in another database of the cluster, as the current role';
+COMMENT ON FUNCTION qsessions._schedule_purge(text, integer, text) IS
+    'Internal: has pg_cron purge this database, in place of any job that did so before; the job''s id';
+COMMENT ON FUNCTION qsessions._unschedule_purge() IS
+    'Internal: removes the jobs of pg_cron that purge this database; how many there were';
 
 -- PUBLIC may run the pure functions of keys and user agents; everything else is
 -- granted role by role.

@@ -11,7 +11,8 @@
 //! | [`locks`] | locks that only those can take who may run these functions |
 //! | [`places`] | where an address is |
 //! | [`signals`] | how background workers hear that they are to end |
-//! | [`worker`] | a statement run in another database of the cluster |
+//! | [`pg_cron`] | the jobs that purge this database |
+//! | [`worker`] | the way into another database of the cluster |
 //! | [`values`] | arguments and results in PostgreSQL's own form |
 //!
 //! Errors with SQLSTATEs of our own are raised in SQL: pgrx passes on only the codes that PostgreSQL defines.
@@ -20,6 +21,7 @@ mod addresses;
 mod invalidation;
 mod keys;
 mod locks;
+mod pg_cron;
 mod places;
 mod settings;
 mod signals;

@@ -22,9 +22,14 @@ extension_sql_file!("../../sql/end.sql", name = "end", requires = ["login"]);
 extension_sql_file!("../../sql/see.sql", name = "see", requires = ["end"]);
 extension_sql_file!("../../sql/purge.sql", name = "purge", requires = ["see"]);
 extension_sql_file!(
+    "../../sql/schedule.sql",
+    name = "schedule",
+    requires = ["purge"]
+);
+extension_sql_file!(
     "../../sql/access.sql",
     name = "access",
-    requires = ["purge"]
+    requires = ["schedule"]
 );
 extension_sql_file!("../../sql/finish.sql", name = "finish", finalize);
 

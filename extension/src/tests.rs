@@ -127,19 +127,4 @@ mod tests {
     fn a_ttl_that_is_no_interval_is_refused() {
         Spi::run("SET qsessions.default_ttl = 'soon'").unwrap();
     }
-
-    #[pg_test(error = "could not run a statement in database \"pgrx_tests\": division by zero")]
-    fn an_error_of_the_worker_is_the_callers() {
-        Spi::run("SELECT qsessions.run_in_database(current_database(), 'SELECT (1 / 0)::bigint')")
-            .unwrap();
-    }
-
-    #[pg_test]
-    fn the_worker_runs_as_the_current_role() {
-        Spi::run("SET statement_timeout = '60 s'").unwrap();
-        assert!(truth(
-            "SELECT qsessions.run_in_database(current_database(), 'SELECT current_user::regrole::oid::bigint')
-             = current_user::regrole::oid::bigint"
-        ));
-    }
 }

@@ -1,19 +1,20 @@
-//! A statement run in another database of the cluster.
+//! The way into another database of the cluster.
 //!
 //! pg_cron lives in one database and keeps the jobs of all. A backend can't leave its database, so a background worker goes
-//! there for it: as the same role, with that role's rights, and without a password. It
-//! commits on its own; a rollback of the caller doesn't undo it.
+//! there for it: as the same role, with that role's rights, and without a password. It does nothing there but what
+//! [`pg_cron`](crate::pg_cron) says. It commits on its own; a rollback of the caller doesn't undo it.
 
+use crate::pg_cron::{self, Job, Task};
 use crate::signals;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 use pgrx::{PgTryBuilder, pg_sys};
-use std::ffi::CString;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const STATEMENT_BYTES: usize = 4096;
+const SCHEDULE_BYTES: usize = 1024;
+const NAME_BYTES: usize = pg_sys::NAMEDATALEN as usize;
 const MESSAGE_BYTES: usize = 1024;
 
 // What `state` says; zero, as the segment begins, is no answer yet.
@@ -41,24 +42,54 @@ impl<const BYTES: usize> Text<BYTES> {
 /// What lies in the shared segment: the order, then the answer.
 #[repr(C)]
 struct Order {
-    database: pg_sys::Oid,
     role: pg_sys::Oid,
-    statement: Text<STATEMENT_BYTES>,
+    home: pg_sys::Oid,
+    database: pg_sys::Oid,
+    database_name: Text<NAME_BYTES>,
+    has_job: bool,
+    schedule: Text<SCHEDULE_BYTES>,
+    batch_size: i32,
+    username: Text<NAME_BYTES>,
     state: AtomicU32,
     result: i64,
     sqlstate: i32,
     message: Text<MESSAGE_BYTES>,
+    detail: Text<MESSAGE_BYTES>,
     hint: Text<MESSAGE_BYTES>,
 }
 
-/// Why a statement could not be run.
+/// Why a task could not be carried out.
 struct Failure {
     sqlstate: PgSqlErrorCode,
     message: String,
+    detail: String,
     hint: String,
 }
 
 impl Order {
+    fn give(&mut self, task: &Task) {
+        self.database = task.database;
+        self.database_name.set(&task.database_name);
+        if let Some(job) = &task.job {
+            self.has_job = true;
+            self.schedule.set(&job.schedule);
+            self.batch_size = job.batch_size;
+            self.username.set(&job.username);
+        }
+    }
+
+    fn task(&self) -> Task {
+        Task {
+            database: self.database,
+            database_name: self.database_name.get(),
+            job: self.has_job.then(|| Job {
+                schedule: self.schedule.get(),
+                batch_size: self.batch_size,
+                username: self.username.get(),
+            }),
+        }
+    }
+
     fn fail(&mut self, error: &CaughtError) {
         let (CaughtError::PostgresError(report)
         | CaughtError::ErrorReport(report)
@@ -67,6 +98,7 @@ impl Order {
         }) = error;
         self.sqlstate = report.sql_error_code() as i32;
         self.message.set(report.message());
+        self.detail.set(report.detail().unwrap_or_default());
         self.hint.set(report.hint().unwrap_or_default());
         self.state.store(FAILED, Ordering::Release);
     }
@@ -77,11 +109,13 @@ impl Order {
             FAILED => Err(Failure {
                 sqlstate: self.sqlstate.into(),
                 message: self.message.get(),
+                detail: self.detail.get(),
                 hint: self.hint.get(),
             }),
             _ => Err(Failure {
                 sqlstate: PgSqlErrorCode::ERRCODE_CONNECTION_EXCEPTION,
                 message: "the worker ended without an answer".to_owned(),
+                detail: String::new(),
                 hint:
                     "The current role needs CONNECT on that database; the server's log says more."
                         .to_owned(),
@@ -90,14 +124,14 @@ impl Order {
     }
 }
 
-/// Runs a statement that returns one bigint in another database, and returns that.
-#[pg_extern(schema = "qsessions", volatile, parallel_unsafe)]
-fn run_in_database(database: &str, statement: &str) -> Option<i64> {
-    if statement.len() > STATEMENT_BYTES {
+/// Carries out a task in another database, and returns what came of it.
+pub(crate) fn run_in_database(home: pg_sys::Oid, task: &Task) -> i64 {
+    let schedule = task.job.as_ref().map(|job| job.schedule.len());
+    if schedule.is_some_and(|bytes| bytes > SCHEDULE_BYTES) {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            format!("statement: has more than {STATEMENT_BYTES} bytes")
+            format!("schedule: has more than {SCHEDULE_BYTES} bytes")
         );
     }
     // SAFETY: asks for the state of the server.
@@ -105,19 +139,18 @@ fn run_in_database(database: &str, statement: &str) -> Option<i64> {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
-            "cannot run a statement in another database during recovery"
+            "cannot change the jobs of pg_cron during recovery"
         );
     }
-    let name = CString::new(database).expect("a text has no NUL");
     // SAFETY: a segment of the size of what is put into it, zeroed, which is a valid Order; it stays mapped until
     // dsm_detach below, or until the end of the transaction where an ERROR comes first.
     let (segment, order) = unsafe {
         let segment = pg_sys::dsm_create(size_of::<Order>(), 0);
         let order = pg_sys::dsm_segment_address(segment).cast::<Order>();
         order.write_bytes(0, 1);
-        (*order).database = pg_sys::get_database_oid(name.as_ptr(), false);
+        (*order).home = home;
         (*order).role = pg_sys::GetUserId();
-        (*order).statement.set(statement);
+        (*order).give(task);
         (segment, order)
     };
     // SAFETY: the segment is ours.
@@ -150,17 +183,28 @@ fn run_in_database(database: &str, statement: &str) -> Option<i64> {
         pg_sys::dsm_detach(segment);
         answer
     };
-    answer.map_err(|failure| report(database, &failure)).ok()
+    answer.unwrap_or_else(|failure| {
+        report(home, failure);
+        unreachable!()
+    })
 }
 
-fn report(database: &str, failure: &Failure) {
-    let message = format!(
-        "could not run a statement in database \"{database}\": {}",
-        failure.message
-    );
+fn report(home: pg_sys::Oid, failure: Failure) {
+    let message = match failure.sqlstate {
+        // It names the database itself.
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE => failure.message,
+        _ => format!(
+            "database \"{}\": {}",
+            pg_cron::database_name(home),
+            failure.message
+        ),
+    };
     let mut report = ErrorReport::new(failure.sqlstate, message, function_name!());
+    if !failure.detail.is_empty() {
+        report = report.set_detail(failure.detail);
+    }
     if !failure.hint.is_empty() {
-        report = report.set_hint(failure.hint.as_str());
+        report = report.set_hint(failure.hint);
     }
     report.report(PgLogLevel::ERROR);
 }
@@ -183,14 +227,14 @@ pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
         pg_sys::dsm_segment_address(segment).cast::<Order>()
     };
     // SAFETY: see above; this is the only thread that has the pointer.
-    let (database, role, statement) = unsafe {
+    let (home, role, task) = unsafe {
         let order = &*order;
-        (order.database, order.role, order.statement.get())
+        (order.home, order.role, order.task())
     };
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), Some(role));
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(home), Some(role));
 
     let result = BackgroundWorker::transaction(AssertUnwindSafe(|| {
-        PgTryBuilder::new(|| run(&statement))
+        PgTryBuilder::new(|| run(&task))
             .catch_others(|caught| {
                 // The error ends this worker, as it should: there is nothing to go on with. The caller gets told first.
                 // SAFETY: as above.
@@ -206,16 +250,10 @@ pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
     }
 }
 
-fn run(statement: &str) -> i64 {
-    let result = Spi::connect_mut(|client| {
-        client.update("SET LOCAL search_path = pg_catalog, pg_temp", None, &[])?;
-        client
-            .update(statement, Some(1), &[])?
-            .first()
-            .get_one::<i64>()
-    });
-    match result {
-        Ok(value) => value.unwrap_or_default(),
-        Err(failed) => error!("{failed}"),
+fn run(task: &Task) -> i64 {
+    // The owner of that database may have set another path for it.
+    if let Err(failed) = Spi::run("SET LOCAL search_path = pg_catalog, pg_temp") {
+        error!("{failed}");
     }
+    pg_cron::run(task)
 }

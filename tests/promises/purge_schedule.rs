@@ -22,7 +22,7 @@ async fn jobs(server: &Server, database: &str) -> Vec<String> {
     let cron = server.connect("postgres").await.unwrap();
     let query = format!(
         "SELECT format('%s | %s | %s | %s | %s', jobid, schedule, command, username, active)
-         FROM cron.job WHERE database = '{}' ORDER BY jobid",
+         FROM cron.job WHERE database OPERATOR(pg_catalog.=) '{}' ORDER BY jobid",
         database.replace('\'', "''")
     );
     texts(&cron, &query).await
@@ -140,6 +140,321 @@ async fn without_pg_cron_the_error_says_how_to_get_it() {
             assert!(refused.hint.contains(part), "{}", refused.hint);
         }
     }
+}
+
+/// All jobs of a server: name, database, user.
+async fn all_jobs(cron: &Client) -> Vec<String> {
+    let query = "SELECT format('%s | %s | %s', jobname, database, username) FROM cron.job ORDER BY database, username";
+    texts(cron, query).await
+}
+
+#[tokio::test]
+async fn databases_with_long_names_that_begin_alike_have_jobs_of_their_own() {
+    let _turn = turn().await;
+    let server = shared().await;
+    let admin = server.connect("postgres").await.unwrap();
+    let names = ["one", "two"].map(|end| format!("{}_{end}", "s".repeat(59)));
+    let mut clients = Vec::new();
+    for name in &names {
+        let create = format!("CREATE DATABASE {name} TEMPLATE qsessions_template");
+        admin.batch_execute(&create).await.unwrap();
+        let client = server.connect(name).await.unwrap();
+        client
+            .batch_execute("SELECT qsessions.create_session_table()")
+            .await
+            .unwrap();
+        schedule(&client, "").await;
+        clients.push(client);
+    }
+    for name in &names {
+        assert_eq!(jobs(server, name).await.len(), 1, "{name}");
+    }
+    assert!(unschedule(&clients[0]).await);
+    assert!(!unschedule(&clients[0]).await);
+    assert!(jobs(server, &names[0]).await.is_empty());
+    assert_eq!(jobs(server, &names[1]).await.len(), 1);
+    assert!(unschedule(&clients[1]).await);
+}
+
+#[tokio::test]
+async fn after_a_change_of_owner_the_job_is_the_new_owners_alone() {
+    let _turn = turn().await;
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let (first, second) = (
+        new_role(&database, &client, "first").await,
+        new_role(&database, &client, "second").await,
+    );
+    for (owner, replaces) in [(&first, false), (&second, true), (&second, true)] {
+        client
+            .batch_execute(&format!(
+                "ALTER TABLE qsessions.session OWNER TO {owner};
+                 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA qsessions TO {owner}"
+            ))
+            .await
+            .unwrap();
+        assert_eq!(
+            !jobs(database.server(), database.name()).await.is_empty(),
+            replaces
+        );
+        let id = schedule(&client, "").await;
+        let job =
+            format!("{id} | */5 * * * * | CALL qsessions.purge(batch_size => 10000) | {owner} | t");
+        assert_eq!(jobs(database.server(), database.name()).await, [job]);
+    }
+    // Those of all owners go.
+    client
+        .batch_execute("ALTER TABLE qsessions.session OWNER TO postgres")
+        .await
+        .unwrap();
+    assert!(unschedule(&client).await);
+    assert!(jobs(database.server(), database.name()).await.is_empty());
+}
+
+#[tokio::test]
+async fn after_a_change_of_the_databases_name_the_job_is_found() {
+    for is_scheduled_again in [true, false] {
+        let (server, home, app) = unfinished().await;
+        home.batch_execute("CREATE EXTENSION pg_cron")
+            .await
+            .unwrap();
+        schedule(&app, "").await;
+        assert_eq!(jobs(&server, "app").await.len(), 1);
+        rename(&home, app, "app", "shop").await;
+        let shop = server.connect("shop").await.unwrap();
+        if is_scheduled_again {
+            schedule(&shop, "").await;
+            assert_eq!(jobs(&server, "shop").await.len(), 1);
+            assert_eq!(all_jobs(&home).await.len(), 1);
+        }
+        assert!(unschedule(&shop).await);
+        assert!(all_jobs(&home).await.is_empty());
+    }
+}
+
+/// Renames a database once the server has seen that its last connection is gone.
+async fn rename(home: &Client, last: Client, from: &str, to: &str) {
+    drop(last);
+    let renamed = timeout(Duration::from_secs(60), async {
+        let statement = format!("ALTER DATABASE {from} RENAME TO {to}");
+        while home.batch_execute(&statement).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    renamed.await.expect("the connection ends");
+}
+
+#[tokio::test]
+async fn a_job_of_an_older_name_and_one_that_was_switched_off_are_replaced() {
+    let (server, home, app) = unfinished().await;
+    home.batch_execute(
+        "CREATE EXTENSION pg_cron;
+         SELECT cron.schedule_in_database('qsessions purge of app', '0 0 * * *', 'CALL qsessions.purge(batch_size => 10)', 'app');
+         SELECT cron.schedule_in_database('qsessions purge of mine', '0 0 * * *', 'SELECT 1', 'app')",
+    )
+    .await
+    .unwrap();
+    for _ in 0..2 {
+        let id = schedule(&app, "").await;
+        let found = jobs(&server, "app").await;
+        let job = format!(
+            "{id} | */5 * * * * | CALL qsessions.purge(batch_size => 10000) | postgres | t"
+        );
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.contains(&job), "{found:?}");
+        home.batch_execute(&format!("SELECT cron.alter_job({id}, active => false)"))
+            .await
+            .unwrap();
+    }
+    assert!(unschedule(&app).await);
+    // What an administrator has made by that beginning of a name stays.
+    let left = all_jobs(&home).await;
+    assert_eq!(left, ["qsessions purge of mine | app | postgres"]);
+}
+
+/// In a cluster that was restored from a dump, jobs have the OIDs that databases had in another.
+#[tokio::test]
+async fn the_job_of_another_database_is_left_alone_whatever_oid_is_in_its_name() {
+    let (server, home, app) = unfinished().await;
+    home.batch_execute("CREATE EXTENSION pg_cron")
+        .await
+        .unwrap();
+    let oid: u32 = row(
+        &app,
+        "SELECT oid FROM pg_database WHERE datname = 'app'",
+        &[],
+    )
+    .await
+    .get(0);
+    home.batch_execute(&format!(
+        "SELECT cron.schedule_in_database('qsessions purge of database {oid}: postgres', '0 0 * * *',
+                                          'CALL qsessions.purge(batch_size => 10)', 'postgres')"
+    ))
+    .await
+    .unwrap();
+    assert!(!unschedule(&app).await);
+    schedule(&app, "").await;
+    assert_eq!(jobs(&server, "app").await.len(), 1);
+    assert_eq!(jobs(&server, "postgres").await.len(), 1);
+    assert!(unschedule(&app).await);
+    assert_eq!(jobs(&server, "postgres").await.len(), 1);
+    // Its own database knows it.
+    schedule(&home, "").await;
+    let home_oid: u32 = row(
+        &home,
+        "SELECT oid FROM pg_database WHERE datname = 'postgres'",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(
+        all_jobs(&home).await,
+        [format!(
+            "qsessions purge of database {home_oid}: postgres | postgres | postgres"
+        )]
+    );
+}
+
+/// pg_cron of a name that two databases share: its functions keep the database of the job that is there.
+#[tokio::test]
+async fn a_name_that_another_databases_job_has_is_refused() {
+    let (server, home, app) = unfinished().await;
+    home.batch_execute("CREATE EXTENSION pg_cron")
+        .await
+        .unwrap();
+    let oid: u32 = row(
+        &app,
+        "SELECT oid FROM pg_database WHERE datname = 'app'",
+        &[],
+    )
+    .await
+    .get(0);
+    home.batch_execute(&format!(
+        "SELECT cron.schedule_in_database('qsessions purge of database {oid}: app', '0 0 * * *',
+                                          'CALL qsessions.purge(batch_size => 10)', 'postgres')"
+    ))
+    .await
+    .unwrap();
+    let refused = failure(&app, "SELECT qsessions.schedule_purge()", &[]).await;
+    assert_eq!(refused.code, "42710", "{}", refused.message);
+    assert!(
+        refused.message.contains("\"postgres\""),
+        "{}",
+        refused.message
+    );
+    assert!(
+        refused.hint.contains("in that database"),
+        "{}",
+        refused.hint
+    );
+    schedule(&home, "").await;
+    schedule(&app, "").await;
+    assert_eq!(jobs(&server, "app").await.len(), 1);
+    assert_eq!(jobs(&server, "postgres").await.len(), 1);
+}
+
+/// What the owner of pg_cron's database, who is no superuser, may prepare before pg_cron is created there.
+const FORGED: &str = "
+    CREATE SCHEMA cron;
+    CREATE TABLE cron.job (jobid bigint, schedule text, command text, nodename text, nodeport int, database text,
+                           username text, active boolean, jobname name);
+    INSERT INTO cron.job VALUES (1, '', 'CALL qsessions.purge()', '', 0, 'app', 'postgres', true, 'qsessions purge of app'),
+                                (2, '', 'CALL qsessions.purge()', '', 0, 'postgres', 'postgres', true, 'qsessions purge of postgres');
+    CREATE FUNCTION cron.evil() RETURNS bigint LANGUAGE plpgsql AS
+        $$ BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN 1; END $$;
+    CREATE FUNCTION cron.schedule_in_database(text, text, text, text, text DEFAULT NULL, boolean DEFAULT true)
+        RETURNS bigint LANGUAGE sql AS 'SELECT cron.evil()';
+    CREATE FUNCTION cron.schedule_in_database(text, text, text, text, name DEFAULT NULL)
+        RETURNS bigint LANGUAGE sql AS 'SELECT cron.evil()';
+    CREATE FUNCTION cron.unschedule(bigint) RETURNS boolean LANGUAGE sql AS 'SELECT cron.evil() > 0';
+    GRANT ALL ON ALL TABLES IN SCHEMA cron TO PUBLIC;
+    GRANT USAGE ON SCHEMA cron TO PUBLIC";
+
+#[tokio::test]
+async fn only_pg_crons_own_functions_are_called() {
+    let (_server, home, app) = unfinished().await;
+    home.batch_execute("CREATE ROLE mallory LOGIN; ALTER DATABASE postgres OWNER TO mallory")
+        .await
+        .unwrap();
+    home.batch_execute(&format!("SET ROLE mallory; {FORGED}; RESET ROLE"))
+        .await
+        .unwrap();
+    for client in [&home, &app] {
+        for function in ["schedule_purge", "unschedule_purge"] {
+            let refused = failure(client, &format!("SELECT qsessions.{function}()"), &[]).await;
+            assert_eq!(refused.code, NOT_READY, "{}", refused.message);
+            assert!(
+                refused.message.contains("cron.")
+                    && refused
+                        .message
+                        .contains("in database \"postgres\" does not belong to extension pg_cron"),
+                "{}",
+                refused.message
+            );
+            assert!(
+                refused.hint.contains("CREATE EXTENSION pg_cron"),
+                "{}",
+                refused.hint
+            );
+        }
+    }
+    assert!(!is_superuser(&home, "mallory").await);
+
+    // Once a superuser has done what the hint says.
+    home.batch_execute("DROP SCHEMA cron CASCADE; CREATE EXTENSION pg_cron")
+        .await
+        .unwrap();
+    for client in [&home, &app] {
+        schedule(client, "").await;
+        assert!(unschedule(client).await);
+    }
+}
+
+/// Functions that would be preferred for arguments without a type, in the schema of the true pg_cron.
+#[tokio::test]
+async fn no_other_function_of_the_name_is_preferred() {
+    let (server, home, app) = unfinished().await;
+    home.batch_execute(
+        "CREATE ROLE mallory LOGIN;
+         CREATE EXTENSION pg_cron;
+         GRANT USAGE, CREATE ON SCHEMA cron TO mallory;
+         ALTER DATABASE postgres OWNER TO mallory;
+         SET ROLE mallory;
+         ALTER DATABASE postgres SET search_path = cron, pg_catalog;
+         CREATE FUNCTION cron.evil() RETURNS bigint LANGUAGE plpgsql AS
+             $$ BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN 1; END $$;
+         CREATE FUNCTION cron.schedule_in_database(text, text, text, text, text) RETURNS bigint LANGUAGE sql AS 'SELECT cron.evil()';
+         CREATE FUNCTION cron.schedule_in_database(text, text, text, name, text, boolean) RETURNS bigint LANGUAGE sql AS 'SELECT cron.evil()';
+         CREATE FUNCTION cron.unschedule(integer) RETURNS boolean LANGUAGE sql AS 'SELECT cron.evil() > 0';
+         CREATE FUNCTION cron.unschedule(numeric) RETURNS boolean LANGUAGE sql AS 'SELECT cron.evil() > 0';
+         CREATE FUNCTION cron.starts_with(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT cron.evil() > 0';
+         CREATE FUNCTION cron.same(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT cron.evil() > 0';
+         CREATE OPERATOR cron.= (FUNCTION = cron.same, LEFTARG = text, RIGHTARG = text);
+         RESET ROLE",
+    )
+    .await
+    .unwrap();
+    let home = {
+        drop(home);
+        server.connect("postgres").await.unwrap()
+    };
+    for (client, database) in [(&home, "postgres"), (&app, "app")] {
+        schedule(client, "").await;
+        schedule(client, "'* * * * *'").await;
+        assert_eq!(jobs(&server, database).await.len(), 1);
+        assert!(unschedule(client).await);
+    }
+    assert!(!is_superuser(&home, "mallory").await);
+}
+
+async fn is_superuser(client: &Client, role: &str) -> bool {
+    row(
+        client,
+        "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) text($1)::pg_catalog.name",
+        &[&role],
+    )
+    .await
+    .get(0)
 }
 
 /// A server with pg_cron loaded and not created, and qsessions where pg_cron is to live and in database `app`.
