@@ -45,7 +45,7 @@ BEGIN
         coalesce(deadline, 'infinity')
     WHERE qsessions.data_fits(coalesce(data, '{}'))
       AND (user_id IS NULL OR qsessions._lock_user_hash(
-          'qsessions.session'::pg_catalog.regclass,
+          'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
           pg_catalog.hash_record_extended(ROW(user_id::qsessions.user_key), 0), false))
     RETURNING new_key, s.id, s.expires_at INTO created;
     IF created.id IS NULL AND NOT qsessions.data_fits(data) THEN

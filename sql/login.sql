@@ -129,7 +129,7 @@ BEGIN
     -- plan depend on the table, so that a change of the type of user_id reaches it.
     SELECT hash_record_extended(ROW(user_id::qsessions.user_key), 0) INTO hash
     FROM (VALUES (0)) AS one (row) LEFT JOIN qsessions.session AS s ON false;
-    PERFORM qsessions._lock_user_hash('qsessions.session'::regclass, hash, is_exclusive);
+    PERFORM qsessions._lock_user_hash('qsessions.session'::regclass::oid, hash, is_exclusive);
 END
 $$;
 

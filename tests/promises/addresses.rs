@@ -25,7 +25,7 @@ async fn a_mapped_address_is_stored_as_the_ipv4_address_that_it_is() {
         );
         row(
             &client,
-            &format!("SELECT FROM qsessions.resume_session($1, ip => '192.0.2.1')"),
+            "SELECT FROM qsessions.resume_session($1, ip => '192.0.2.1')",
             &[&session.key],
         )
         .await;
