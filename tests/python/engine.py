@@ -770,7 +770,7 @@ def a_store_serves_outside_of_requests():
     store.save()
     assert store.session_key == key and SessionStore(session_key=key)["a"] == 1
     store.cycle_key()
-    assert store.session_key != key and not store.exists(key) and store["a"] == 1
+    assert not store.exists(key) and store.session_key != key and store["a"] == 1
     store.flush()
     assert store.session_key is None and store.is_empty() and db.sessions() == 0
     for key in (None, "", "1", "aaaa\0aaaa", "\ud800aaaaaaaa", "nobodyhasthiskey"):
