@@ -6,6 +6,12 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+/// So many locks there are for all users. An import that begins sessions of a million users in one
+/// transaction would fill the server's table of locks, which has room for some thousands by default,
+/// if each had one of its own. Users of one stripe wait for each other without need, which takes no
+/// longer than their transactions do.
+const STRIPES: u64 = 1024;
+
 /// Locks a user until the transaction ends. `hash` stands for the user, `table` for the session
 /// table, whose OID no class of objects has, so that no DDL ever takes the same lock.
 ///
@@ -24,15 +30,12 @@ fn lock_user_hash(table: pg_sys::Oid, hash: i64, is_exclusive: bool) -> bool {
     } else {
         pg_sys::ShareLock
     };
-    // An object has 32 bits and a part of it 16. Two users of the same 48 bits wait for each other
-    // without need, which does no harm.
-    let object = pg_sys::Oid::from(hash as u32);
-    let part = (hash >> 32) as u16;
+    let stripe = pg_sys::Oid::from((hash.cast_unsigned() % STRIPES) as u32);
     // SAFETY: the first raises an error on a standby, as the write would that is to come. The tag is
     // made of plain numbers, and the lock manager releases the lock with the transaction.
     unsafe {
         pg_sys::PreventCommandDuringRecovery(c"a change of sessions".as_ptr());
-        pg_sys::LockDatabaseObject(table, object, part, mode as i32);
+        pg_sys::LockDatabaseObject(table, stripe, 0, mode as i32);
     }
     true
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{Begun, Failure, alive, begin, begun, failure, row};
 use futures_util::future::join_all;
-use qsessions_tests::Database;
+use qsessions_tests::{Database, Users};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -479,4 +479,19 @@ async fn logging_out_everywhere_and_deleting_the_user_do_not_deadlock() {
     );
     deleted.unwrap();
     assert_eq!(ended.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn one_transaction_can_begin_sessions_of_many_users() {
+    // The server's table of locks has room for some 13,000.
+    let database = Database::with(Users::Unlinked).await;
+    let client = database.connect().await;
+    let begun: i64 = row(
+        &client,
+        "SELECT count(qsessions.create_session(user_id => n)) FROM generate_series(1, 50000) AS n",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(begun, 50_000);
 }
