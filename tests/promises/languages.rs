@@ -90,8 +90,13 @@ async fn run_with_users(
 }
 
 async fn run_python(users: (&'static str, &'static [&'static str])) {
-    require(python(), ["-c", "import psycopg"], "Python with psycopg 3");
+    require(
+        python(),
+        ["-c", "import asyncpg, psycopg"],
+        "Python with psycopg 3 and asyncpg",
+    );
     run_with_users(python(), "python/contract.py", users).await;
+    run_with_users(python(), "python/asynchronous.py", users).await;
 }
 
 async fn run_node(users: (&'static str, &'static [&'static str])) {

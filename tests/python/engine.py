@@ -483,6 +483,18 @@ def data_alone_logs_nobody_in():
         assert other.key != forged and other.row().user_id is None and other.row().data == {"a": 1}
 
 
+def a_session_that_another_program_has_begun_stays_its_users():
+    key = db.value("SELECT key FROM qsessions.create_session(%s::bigint)", ada.pk)
+    browser = Browser(key)
+    assert browser.whoami()["user"] is None
+    browser = Browser(key)
+    browser.post("put", {"a": 1})
+    assert browser.key == key and browser.row().user_id == ada.pk and browser.row().data == {"a": 1}
+    browser.log_in("ada")
+    assert browser.key != key and browser.row().data["a"] == 1
+    is_the_users(browser, ada)
+
+
 def what_has_ended_meanwhile_does_not_come_back():
     changes = (
         ("put", {"a": 1}),
@@ -844,6 +856,7 @@ CHECKS = (
     a_session_without_its_user_is_another_one,
     another_user_put_into_the_data_becomes_the_sessions,
     data_alone_logs_nobody_in,
+    a_session_that_another_program_has_begun_stays_its_users,
     what_has_ended_meanwhile_does_not_come_back,
     two_logins_at_the_same_time_both_succeed,
     a_view_that_fails_leaves_the_session_as_it_was,
