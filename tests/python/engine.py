@@ -162,6 +162,11 @@ def cycle(request):
     return HttpResponse()
 
 
+def create(request):
+    request.session.create()
+    return HttpResponse()
+
+
 def expire(request):
     seconds, kind = json.loads(request.body)
     values = {
@@ -202,8 +207,8 @@ async def async_put(request):
 
 
 urlpatterns = [path(view.__name__, view) for view in (
-    public, whoami, log_in, log_out, change_password, put, pop, clear, cycle, expire, fail, async_log_in, async_log_out,
-    async_change_password, async_put)]
+    public, whoami, log_in, log_out, change_password, put, pop, clear, cycle, create, expire, fail, async_log_in,
+    async_log_out, async_change_password, async_put)]
 '''
 
 
@@ -501,6 +506,7 @@ def what_has_ended_meanwhile_does_not_come_back():
         ("put", {"_auth_user_id": bob.pk}),
         ("pop", "_auth_user_id"),
         ("cycle", None),
+        ("create", None),
         ("change_password", {"password": "secret"}),
         ("async_change_password", {"password": "secret"}),
         ("async_put", {"a": 1}),
@@ -783,6 +789,7 @@ def a_store_serves_outside_of_requests():
     assert store.session_key == key and SessionStore(session_key=key)["a"] == 1
     store.cycle_key()
     assert not store.exists(key) and store.session_key != key and store["a"] == 1
+    store.cycle_key()
     store.flush()
     assert store.session_key is None and store.is_empty() and db.sessions() == 0
     for key in (None, "", "1", "aaaa\0aaaa", "\ud800aaaaaaaa", "nobodyhasthiskey"):
