@@ -168,6 +168,11 @@ const checks = {
       [save, [key, null], '22004'],
       [save, [key, { large: 'x'.repeat(1 << 20) }], 'QS004'],
       [save, [key, '{broken'], '22P02'],
+      [save, [key, { text: 'a\0b' }], '22P05'],
+      [save, [key, { 'a\0b': 1 }], '22P05'],
+      [save, [key, { text: '\ud800' }], '22P02'],
+      [save, [key, '{"number": NaN}'], '22P02'],
+      ['SELECT qsessions.create_session(user_agent => $1)', ['a\0b'], '22021'],
       ['SELECT qsessions.session_id($1)', ['short'], 'QS003'],
       ['SELECT qsessions.create_session(ttl => $1)', ['0 seconds'], '22023'],
       ['SELECT qsessions.create_session(ip => $1)', ['not an address'], '22P02'],
@@ -183,6 +188,19 @@ const checks = {
     }
     const stranger = uuid.test(user) ? 'ffffffff-0000-4000-8000-000000000000' : '4711'
     assert.equal((await db.error('SELECT qsessions.create_session($1)', stranger)).code, '23503')
+  },
+
+  async 'what jsonb refuses can be cleaned'(db) {
+    const { key } = await db.row('SELECT * FROM qsessions.create_session()')
+    const text = 'a\0b\ud800'.replaceAll('\0', '').toWellFormed()
+    await db.value('SELECT qsessions.save_session($1, $2)', key, { text, number: Infinity })
+    assert.deepEqual((await db.load(key)).data, { text: 'ab\ufffd', number: null })
+  },
+
+  async 'members come back in an order of their own'(db) {
+    const data = '{"long": 1, "b": 2, "a": 3, "b": 4}'
+    const { key } = await db.row('SELECT * FROM qsessions.create_session(data => $1)', data)
+    assert.deepEqual(Object.entries((await db.load(key)).data), [['a', 3], ['b', 4], ['long', 1]])
   },
 
   async 'user agents and addresses are told'(db) {

@@ -1,6 +1,6 @@
 //! Writers at once: nothing is lost, nothing comes back, limits hold.
 
-use crate::common::{Begun, Failure, alive, begin, begun, failure, row};
+use crate::common::{Begun, Failure, alive, begin, begun, failure, row, sessions};
 use futures_util::future::join_all;
 use qsessions_tests::{Database, Users};
 use serde_json::{Value, json};
@@ -207,6 +207,34 @@ async fn logins_from_living_sessions_of_one_user_do_not_deadlock() {
     .await
     .get(0);
     assert_eq!(rows, 2);
+}
+
+#[tokio::test]
+async fn serializable_transactions_of_different_sessions_may_have_to_be_run_again() {
+    let database = Database::new().await;
+    let (one, two) = (database.connect().await, database.connect().await);
+    let keys = [begin(&one, "").await.key, begin(&one, "").await.key];
+    for (client, key) in [(&one, &keys[0]), (&two, &keys[1])] {
+        client
+            .batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
+            .await
+            .unwrap();
+        let load = "SELECT FROM qsessions.load_session($1)";
+        row(client, load, &[key]).await;
+    }
+    for client in [&one, &two] {
+        begin(client, "").await;
+    }
+    one.batch_execute("COMMIT").await.unwrap();
+    let error = two.batch_execute("COMMIT").await.unwrap_err();
+    assert_eq!(Failure::of(&error).code, "40001");
+    // The failed transaction has ended, and nothing stands in the way of another attempt.
+    two.batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
+        .await
+        .unwrap();
+    begin(&two, "").await;
+    two.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(sessions(&two).await, 4);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ fn from_environment(variable: &str, made: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| here(made), PathBuf::from)
 }
 
-fn python() -> Command {
+pub(crate) fn python() -> Command {
     let mut interpreter = from_environment("QSESSIONS_PYTHON", "../.build/venv/bin/python");
     if !interpreter.exists() {
         interpreter = "python3".into();
@@ -43,7 +43,7 @@ fn node() -> Command {
 }
 
 /// Fails with one sentence unless the driver can be loaded.
-fn require(mut interpreter: Command, load: [&str; 2], what: &str) {
+pub(crate) fn require(mut interpreter: Command, load: [&str; 2], what: &str) {
     let output = interpreter.args(load).output();
     assert!(
         output.is_ok_and(|output| output.status.success()),
@@ -52,13 +52,8 @@ fn require(mut interpreter: Command, load: [&str; 2], what: &str) {
     );
 }
 
-/// Runs a script on a database with users of a kind.
-async fn run(
-    mut interpreter: Command,
-    script: &str,
-    (key_type, users): (&'static str, &'static [&'static str]),
-) {
-    let database = Database::with(Users::Keyed(key_type, users)).await;
+/// Runs a script that connects to a database.
+pub(crate) fn run(mut interpreter: Command, script: &str, database: &Database, arguments: &[&str]) {
     // What is set where the tests are run must not decide where the script connects to.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
@@ -72,8 +67,7 @@ async fn run(
         // A statement that hangs is to become an error that shows.
         .env("PGOPTIONS", "-c statement_timeout=60s")
         .arg(here(script))
-        .arg(key_type)
-        .args(users);
+        .args(arguments);
     let output = interpreter.output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(
@@ -84,14 +78,30 @@ async fn run(
     );
 }
 
+/// Runs a script on a database with users of a kind, whom it is told.
+async fn run_with_users(
+    interpreter: Command,
+    script: &str,
+    (key_type, users): (&'static str, &'static [&'static str]),
+) {
+    let database = Database::with(Users::Keyed(key_type, users)).await;
+    let arguments = [&[key_type], users].concat();
+    run(interpreter, script, &database, &arguments);
+}
+
 async fn run_python(users: (&'static str, &'static [&'static str])) {
-    require(python(), ["-c", "import psycopg"], "Python with psycopg 3");
-    run(python(), "python/contract.py", users).await;
+    require(
+        python(),
+        ["-c", "import asyncpg, psycopg"],
+        "Python with psycopg 3 and asyncpg",
+    );
+    run_with_users(python(), "python/contract.py", users).await;
+    run_with_users(python(), "python/asynchronous.py", users).await;
 }
 
 async fn run_node(users: (&'static str, &'static [&'static str])) {
     require(node(), ["-e", "require('pg')"], "Node with the module pg");
-    run(node(), "node/contract.mjs", users).await;
+    run_with_users(node(), "node/contract.mjs", users).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod columns;
 mod common;
 mod concurrency;
 mod declared;
+mod django;
 mod docs;
 mod dump;
 mod expiry;

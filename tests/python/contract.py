@@ -186,6 +186,10 @@ def errors_come_with_their_sqlstate(db, user, other):
         (save, (key, None), "22004"),
         (save, (key, Jsonb({"large": "x" * (1 << 20)})), "QS004"),
         (save, (key, "{'single': 'quotes'}"), "22P02"),
+        (save, (key, Jsonb({"text": "a\0b"})), "22P05"),
+        (save, (key, Jsonb({"a\0b": 1})), "22P05"),
+        (save, (key, Jsonb({"text": "\ud800"})), "22P02"),
+        (save, (key, Jsonb({"number": float("nan")})), "22P02"),
         ("SELECT qsessions.session_id(%s)", ("short",), "QS003"),
         ("SELECT qsessions.create_session(ttl => %s)", (datetime.timedelta(0),), "22023"),
         ("SELECT qsessions.create_session(ttl => %s)", (datetime.timedelta(days=-1),), "22023"),
@@ -199,6 +203,27 @@ def errors_come_with_their_sqlstate(db, user, other):
     stranger = {int: 4711, uuid.UUID: uuid.uuid4(), str: "nobody"}[type(user)]
     error = db.error("SELECT qsessions.create_session(%s)", stranger)
     assert isinstance(error, psycopg.errors.ForeignKeyViolation)
+
+
+def what_jsonb_refuses_can_be_cleaned(db, user, other):
+    del user, other
+    key = db.row("SELECT * FROM qsessions.create_session()").key
+    text = "a\0b\ud800"
+    clean = text.replace("\0", "").encode("utf-8", "replace").decode()
+    db.value("SELECT qsessions.save_session(%s, %s)", key, Jsonb({"text": clean}))
+    assert db.load(key).data == {"text": "ab?"}
+    try:
+        db.rows("SELECT * FROM qsessions.resume_session(%s, user_agent => %s)", key, "a\0b")
+        raise AssertionError("the driver took a NUL")
+    except psycopg.DataError:
+        pass
+
+
+def members_come_back_in_an_order_of_their_own(db, user, other):
+    del user, other
+    data = '{"long": 1, "b": 2, "a": 3, "b": 4}'
+    key = db.row("SELECT * FROM qsessions.create_session(data => %s)", data).key
+    assert list(db.load(key).data.items()) == [("a", 3), ("b", 4), ("long", 1)]
 
 
 def user_agents_and_addresses_are_told(db, user, other):
@@ -232,6 +257,8 @@ CHECKS = (
     changes_are_versioned,
     people_log_in_and_out,
     errors_come_with_their_sqlstate,
+    what_jsonb_refuses_can_be_cleaned,
+    members_come_back_in_an_order_of_their_own,
     user_agents_and_addresses_are_told,
     expired_sessions_are_purged,
 )
