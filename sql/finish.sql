@@ -44,7 +44,7 @@ COMMENT ON FUNCTION qsessions.invalidate(uuid) IS
     'Announces an id as if its session had changed, so that caches drop it; heard after everything that was committed before';
 COMMENT ON FUNCTION qsessions.invalidation_channel() IS 'qsessions.invalidation_channel: where to LISTEN';
 COMMENT ON FUNCTION qsessions.invalidation_status() IS
-    'How changes are announced (mode ring or notify), and of the ring: its size, how many ids wait, how many were announced, how often it overflowed';
+    'How changes are announced (mode ring or notify), and of the ring: its size, how many ids wait, how many were announced, how often it overflowed; and what is wrong, if anything, with what to do';
 COMMENT ON FUNCTION qsessions._schedule_purge(text, integer, text) IS
     'Internal: has pg_cron purge this database, in place of any job that did so before; the job''s id';
 COMMENT ON FUNCTION qsessions._unschedule_purge() IS

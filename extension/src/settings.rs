@@ -23,6 +23,10 @@ static GEOIP_CHECK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static GEOIP_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(512 * 1024 * 1024);
 static LOCALE: Text = Text::new(Some(c"en"));
 static INVALIDATION_CHANNEL: Text = Text::new(Some(c"qsessions"));
+static NOTIFY_QUEUE_LIMIT: GucSetting<f64> = GucSetting::<f64>::new(0.9);
+
+/// The channel where the setting says no other.
+pub(crate) const DEFAULT_CHANNEL: &str = "qsessions";
 
 /// A jsonb can't be larger than 256 MB, whatever the setting says.
 const LARGEST_DATA_BYTES: i32 = 256 * 1024 * 1024;
@@ -61,7 +65,8 @@ pub(crate) fn define() {
             c"The channel on which changes of sessions are announced.",
             c"A name of 1 to 63 bytes.",
             &INVALIDATION_CHANNEL,
-            GucContext::Suset,
+            // One for the whole server: who announces and who listens must not differ.
+            GucContext::Sighup,
             GucFlags::default(),
             Some(check_channel),
             None,
@@ -87,6 +92,16 @@ pub(crate) fn define() {
         LARGEST_DATA_BYTES,
         GucContext::Userset,
         GucFlags::UNIT_BYTE,
+    );
+    GucRegistry::define_float_guc(
+        c"qsessions.notify_queue_limit",
+        c"The share of the server's NOTIFY queue beyond which changes of sessions are not announced until it has room again.",
+        c"Where the queue is full, PostgreSQL fails each transaction that would NOTIFY.",
+        &NOTIFY_QUEUE_LIMIT,
+        0.0,
+        1.0,
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     define_places();
     reserve_prefix();
@@ -178,9 +193,14 @@ fn with_text<T>(setting: &Text, use_it: impl FnOnce(&CStr) -> T) -> T {
 #[pg_extern(schema = "qsessions", stable, parallel_safe)]
 pub(crate) fn invalidation_channel() -> String {
     INVALIDATION_CHANNEL.get().map_or_else(
-        || "qsessions".to_owned(),
+        || DEFAULT_CHANNEL.to_owned(),
         |channel| channel.to_string_lossy().into_owned(),
     )
+}
+
+/// The share of the server's NOTIFY queue beyond which nothing is announced.
+pub(crate) fn notify_queue_limit() -> f64 {
+    NOTIFY_QUEUE_LIMIT.get()
 }
 
 /// `qsessions.default_ttl` as an interval.

@@ -24,3 +24,29 @@ extern "C-unwind" fn on_terminate(_signal: i32) {
         pg_sys::SetLatch(pg_sys::MyLatch);
     }
 }
+
+/// Has SIGHUP, by which the server tells that settings may have changed, wake the worker. It then has to
+/// [take over settings](take_over_settings).
+pub(crate) fn hear_of_settings() {
+    // SAFETY: the handler only sets a flag and a latch, as PostgreSQL's own does.
+    unsafe { libc::signal(libc::SIGHUP, on_reload as *const () as libc::sighandler_t) };
+}
+
+/// Reads the configuration where it may have changed. Not within a transaction.
+pub(crate) fn take_over_settings() {
+    // SAFETY: a flag of this process, and what PostgreSQL's own processes do about it.
+    unsafe {
+        if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {
+            (&raw mut pg_sys::ConfigReloadPending).write_volatile(0);
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
+
+extern "C-unwind" fn on_reload(_signal: i32) {
+    // SAFETY: as in on_terminate.
+    unsafe {
+        (&raw mut pg_sys::ConfigReloadPending).write_volatile(1);
+        pg_sys::SetLatch(pg_sys::MyLatch);
+    }
+}

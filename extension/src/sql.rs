@@ -3,6 +3,11 @@
 use pgrx::extension_sql_file;
 
 extension_sql_file!("../../sql/schema.sql", name = "schema", bootstrap);
+extension_sql_file!(
+    "../../sql/invalidation.sql",
+    name = "invalidation",
+    requires = ["schema"]
+);
 extension_sql_file!("../../sql/table.sql", name = "table", requires = ["schema"]);
 extension_sql_file!(
     "../../sql/checks.sql",

@@ -123,7 +123,9 @@ async fn an_application_role_can_do_nothing_else() {
         "DELETE FROM users",
         "SET qsessions.geoip_path = '/tmp'",
         "SET qsessions.geoip_max_bytes = '1GB'",
-        "SET qsessions.invalidation_channel = 'mine'",
+        "SELECT FROM qsessions.invalidation_state",
+        "INSERT INTO qsessions.invalidation_state VALUES ('qsessions', false)",
+        "DELETE FROM qsessions.invalidation_state",
     ] {
         let statement = statement.replace("ROLE", &role);
         let refused = failure(&client, &statement, &[]).await;

@@ -79,7 +79,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "invalidation_channel() -> text",
     "load_for_cache(key text) -> SETOF qsessions.cacheable_session",
     "invalidation_status() -> TABLE(mode text, channel text, ring_size integer, backlog bigint, \
-     announced bigint, overflows bigint, announcer_pid integer)",
+     announced bigint, overflows bigint, announcer_pid integer, problem text)",
     // Access
     "grant_access(role regrole) -> void",
     "revoke_access(role regrole) -> void",
@@ -127,6 +127,9 @@ pub(crate) const INTERNAL: &[&str] = &[
     "user_agent_max_length",
     "user_key_column",
 ];
+
+/// Tables that the extension keeps something in.
+pub(crate) const TABLES: &[&str] = &["invalidation_state"];
 
 /// Row types and their columns.
 pub(crate) const TYPES: &[(&str, &[&str])] = &[

@@ -19,6 +19,11 @@ pub(crate) struct Heard {
 
 impl Heard {
     pub(crate) async fn of(config: Config) -> Self {
+        Self::on("qsessions", config).await
+    }
+
+    /// Listens on this channel.
+    pub(crate) async fn on(channel: &str, config: Config) -> Self {
         let (listener, mut connection) = config.connect(NoTls).await.unwrap();
         let (sender, payloads) = unbounded_channel();
         tokio::spawn(async move {
@@ -30,7 +35,10 @@ impl Heard {
                 }
             }
         });
-        listener.batch_execute("LISTEN qsessions").await.unwrap();
+        listener
+            .batch_execute(&format!("LISTEN {channel}"))
+            .await
+            .unwrap();
         let client = connect(&config).await.unwrap();
         Self {
             config,

@@ -1,6 +1,10 @@
 //! Invalidation: what changed is announced after commit and not otherwise, with the ring and without.
 
+mod channel;
+mod problems;
+mod queue;
 mod ring;
+mod workers;
 
 use crate::common::{Begun, begin, failure, row};
 use crate::heard::Heard;
@@ -21,10 +25,20 @@ fn everything() -> BTreeSet<String> {
 }
 
 async fn server_with_ring() -> Server {
-    let server = Server::builder()
-        .setting("shared_preload_libraries", "qsessions")
-        .setting("max_prepared_transactions", "5")
-        .setting("wal_level", "logical")
+    server_with(&[
+        ("shared_preload_libraries", "qsessions"),
+        ("max_prepared_transactions", "5"),
+        ("wal_level", "logical"),
+    ])
+    .await
+}
+
+async fn server_with(settings: &[(&str, &str)]) -> Server {
+    let server = settings
+        .iter()
+        .fold(Server::builder(), |builder, (name, value)| {
+            builder.setting(name, value)
+        })
         .start()
         .await
         .unwrap();
@@ -253,6 +267,31 @@ async fn status(client: &Client, column: &str) -> Option<i64> {
     )
     .await
     .get(0)
+}
+
+/// What `invalidation_status()` says is wrong.
+async fn problem(client: &Client) -> Option<String> {
+    row(
+        client,
+        "SELECT problem FROM qsessions.invalidation_status()",
+        &[],
+    )
+    .await
+    .get(0)
+}
+
+/// The announcements that come next, up to the one that names this id.
+async fn heard_until(heard: &mut Heard, id: Uuid) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let payload = heard.payloads.recv().await.unwrap();
+        for id in payload.split(',') {
+            all.push(id.to_owned());
+        }
+        if all.contains(&id.to_string()) {
+            return all;
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The schema: what the extension consists of, that it explains itself, and how it comes and goes.
 
 use crate::common::{add_expired, failure, row, sessions, texts};
-use crate::declared::{CONTRACT, INTERNAL, TYPES};
+use crate::declared::{CONTRACT, INTERNAL, TABLES, TYPES};
 use qsessions_tests::{Database, Users};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
@@ -80,13 +80,14 @@ async fn the_extension_has_no_other_objects_than_those_declared() {
                 .iter()
                 .map(|(name, _)| format!("type qsessions.{name}")),
         )
+        .chain(TABLES.iter().map(|name| format!("table qsessions.{name}")))
         .chain(["schema qsessions".to_owned()])
         .collect();
     assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), declared);
     // Only those of the contract have variants.
     assert_eq!(
         found.len(),
-        CONTRACT.len() + INTERNAL.len() + TYPES.len() + 1
+        CONTRACT.len() + INTERNAL.len() + TYPES.len() + TABLES.len() + 1
     );
 }
 

@@ -3,7 +3,8 @@
 //! It is started by the first commit that needs it and ends when nothing has come for a while, so that it stands in the way
 //! of no DROP DATABASE, which waits for five seconds before it gives up.
 
-use super::ring::{self, State, Waiting};
+use super::notify;
+use super::ring::{self, Announcer};
 use crate::signals;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys;
@@ -17,19 +18,21 @@ const IDLE: Duration = Duration::from_secs(3);
 const GATHER: Duration = Duration::from_millis(5);
 /// How soon PostgreSQL starts it again after a failure.
 const RESTART: Duration = Duration::from_secs(1);
+/// How often it looks whether a NOTIFY queue that was too full has room again.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(100);
 
-/// Whether an announcer will announce what this transaction pushes into the ring, which is then promised. Starts one where
-/// there is none.
+/// Whether an announcer will announce what this transaction pushes into the ring, which is then promised. Where there
+/// is none, one is started, but not for this transaction.
 pub(super) fn is_ready() -> bool {
     match ring::promise() {
-        State::Present => true,
-        State::Absent if start() => true,
-        State::Absent => {
-            ring::withdraw();
-            ring::give_up_place();
+        Announcer::Present => true,
+        Announcer::Wanted => {
+            if !start() {
+                ring::refused();
+            }
             false
         }
-        State::Unavailable => false,
+        Announcer::Absent => false,
     }
 }
 
@@ -58,25 +61,68 @@ fn start() -> bool {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_announcer_main(database: pg_sys::Datum) {
     signals::prepare_worker();
+    signals::hear_of_settings();
     let database = database.value() as u32;
-    if !ring::is_wanted(database) {
+    let Some(pause) = ring::is_wanted(database) else {
         // PostgreSQL doesn't start it again when it ends by itself.
         return;
+    };
+    if !pause.is_zero() {
+        sleep(pg_sys::WL_LATCH_SET, pause);
+        pgrx::check_for_interrupts!();
     }
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
+    connect(database);
     // SAFETY: variables of this process, set by now.
-    unsafe {
+    let began = unsafe {
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
-        ring::announcer_began(pg_sys::MyLatch, pg_sys::MyProcPid);
+        ring::announcer_began(pg_sys::MyLatch, pg_sys::MyProcPid)
+    };
+    if !began {
+        return;
     }
     loop {
-        if announce(&ring::peek()) {
-            gather();
+        signals::take_over_settings();
+        match announce() {
+            Announced::Nothing => {}
+            Announced::Everything => gather(),
+            Announced::NoRoom => {
+                wait_for_room();
+                continue;
+            }
         }
         if !wait() && ring::give_up_place() {
             return;
         }
     }
+}
+
+/// Also where connections are not allowed any more: those that there are go on changing sessions.
+fn connect(database: u32) {
+    // SAFETY: this is a background worker that is not connected yet.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(
+            pg_sys::Oid::from(database),
+            pg_sys::InvalidOid,
+            pg_sys::BGWORKER_BYPASS_ALLOWCONN,
+        );
+    }
+}
+
+/// Until the NOTIFY queue has room. What is in the ring stays there meanwhile; more than it holds becomes `*`.
+fn wait_for_room() {
+    notify::full_queue("to announce changed sessions: waiting for room")
+        .report(PgLogLevel::WARNING);
+    while notify::is_queue_full() {
+        // Not for the latch, which every commit sets.
+        sleep(0, LOOK_FOR_ROOM);
+        pgrx::check_for_interrupts!();
+        signals::take_over_settings();
+    }
+    ereport!(
+        PgLogLevel::LOG,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        "the NOTIFY queue has room again for changed sessions"
+    );
 }
 
 /// Lets more come together. Whoever sets the latch meanwhile sends no signal, and the next wait ends at once.
@@ -108,14 +154,23 @@ fn sleep(events: u32, time: Duration) -> u32 {
     event as u32
 }
 
-/// Whether there was something to announce.
-fn announce(waiting: &Waiting) -> bool {
+enum Announced {
+    Nothing,
+    Everything,
+    NoRoom,
+}
+
+/// Announces what is in the ring.
+fn announce() -> Announced {
+    let waiting = ring::peek();
     if waiting.changes.is_empty() {
-        return false;
+        return Announced::Nothing;
     }
-    BackgroundWorker::transaction(|| waiting.changes.notify());
-    ring::announced(waiting);
-    true
+    if !BackgroundWorker::transaction(|| notify::send(&[&waiting.changes])) {
+        return Announced::NoRoom;
+    }
+    ring::announced(&waiting);
+    Announced::Everything
 }
 
 /// However it ends: commits must not rely on it any more.

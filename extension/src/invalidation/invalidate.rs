@@ -1,6 +1,6 @@
 //! Announcing a session that has not changed.
 
-use super::pending;
+use super::{notify, pending};
 use pgrx::prelude::*;
 use pgrx::{Uuid, pg_sys};
 
@@ -10,5 +10,9 @@ use pgrx::{Uuid, pg_sys};
 fn invalidate(id: Uuid) {
     // SAFETY: raises an error on a standby, where nothing can be announced, and does nothing elsewhere.
     unsafe { pg_sys::PreventCommandDuringRecovery(c"qsessions.invalidate()".as_ptr()) };
+    if notify::is_queue_full() {
+        // Whoever probes should learn why nothing is heard. Should it fill up only later, the probe stays unheard.
+        notify::full_queue("to announce a session").report(PgLogLevel::ERROR);
+    }
     pending::add(*id.as_bytes());
 }

@@ -1,14 +1,10 @@
 //! Ids as the text of notifications: separated by commas, as many as fit into one.
 
-use crate::settings;
-use pgrx::prelude::*;
-use pgrx::{direct_function_call, pg_sys};
-
 /// An id of a session.
 pub(super) type Id = [u8; 16];
 
 /// What says: drop everything.
-const EVERYTHING: &str = "*";
+pub(super) const EVERYTHING: &str = "*";
 
 /// A NOTIFY carries less than 8,000 bytes; an id takes 36 and a comma.
 const IDS_PER_NOTIFY: usize = 200;
@@ -32,16 +28,6 @@ impl Changes {
         match self {
             Self::All => vec![EVERYTHING.to_owned()],
             Self::Some(ids) => ids.chunks(IDS_PER_NOTIFY).map(join).collect(),
-        }
-    }
-
-    /// Queues the NOTIFYs in the current transaction; they go out when it commits.
-    pub(super) fn notify(&self) {
-        let channel = settings::invalidation_channel();
-        for payload in self.payloads() {
-            let arguments = [channel.as_str().into_datum(), payload.as_str().into_datum()];
-            // SAFETY: pg_notify takes two texts and returns nothing.
-            unsafe { direct_function_call::<()>(pg_sys::pg_notify, &arguments) };
         }
     }
 }

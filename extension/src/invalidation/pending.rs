@@ -2,7 +2,7 @@
 
 use super::payload::{Changes, Id};
 use super::ring::Waiting;
-use super::{announcer, ring};
+use super::{announcer, notify, ring};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -31,10 +31,11 @@ struct Pending {
 /// How the changes of a transaction leave.
 #[derive(Debug)]
 enum Way {
+    /// Not decided yet, or not at all: the queue has no room, and the record says so.
     Undecided,
     /// Through the ring; the announcer waits for them.
     Ring,
-    /// By a NOTIFY of the transaction itself, and what waited in the ring for an announcer that has not come goes along.
+    /// By a NOTIFY of the transaction itself, and what waits in the ring, which may have no announcer, goes along.
     Notify(Option<Waiting>),
 }
 
@@ -199,12 +200,16 @@ fn choose_way() {
         WAY.set(Way::Ring);
         return;
     }
+    let own = PENDING.with_borrow(Pending::changes);
     let waiting = ring::exists().then(ring::peek);
-    if let Some(waiting) = &waiting {
-        waiting.changes.notify();
+    let is_sent = match &waiting {
+        Some(waiting) => notify::send_or_owe(&[&waiting.changes, &own]),
+        None => notify::send_or_owe(&[&own]),
+    };
+    if is_sent {
+        WAY.set(Way::Notify(waiting));
     }
-    PENDING.with_borrow(Pending::changes).notify();
-    WAY.set(Way::Notify(waiting));
+    // Else what waits in the ring goes on waiting there.
 }
 
 #[pg_guard]
