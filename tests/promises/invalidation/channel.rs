@@ -5,6 +5,7 @@ use crate::common::{begin, row};
 use deadpool_postgres::{Manager, Pool};
 use qsessions::{CacheConfig, Key, NewSession, Store};
 use qsessions_tests::Server;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
@@ -23,6 +24,37 @@ async fn move_to(server: &Server, channel: &str) {
     while shown(&server.connect("postgres").await.unwrap()).await != channel {}
 }
 
+/// A statement that has begun before a change of the setting, and does not learn of it.
+struct Late {
+    admin: Client,
+    statement: JoinHandle<()>,
+}
+
+impl Late {
+    async fn logs_out(server: &Server, key: &str) -> Self {
+        let admin = server.connect("postgres").await.unwrap();
+        admin.batch_execute("CREATE TABLE go ()").await.unwrap();
+        let client = server.connect("postgres").await.unwrap();
+        let pid: i32 = row(&client, "SELECT pg_backend_pid()", &[]).await.get(0);
+        let statement = format!(
+            "DO $$ BEGIN PERFORM qsessions.logout('{key}');
+             WHILE NOT EXISTS (SELECT FROM go) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$"
+        );
+        let statement =
+            tokio::spawn(async move { client.batch_execute(&statement).await.unwrap() });
+        let has_begun =
+            "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'";
+        while row(&admin, has_begun, &[&pid]).await.get::<_, i64>(0) == 0 {}
+        Self { admin, statement }
+    }
+
+    async fn commits(self) {
+        let go = "INSERT INTO go DEFAULT VALUES";
+        self.admin.batch_execute(go).await.unwrap();
+        self.statement.await.unwrap();
+    }
+}
+
 async fn shown(client: &Client) -> String {
     row(client, "SELECT qsessions.invalidation_channel()", &[])
         .await
@@ -34,21 +66,9 @@ async fn who_announces_on_another_channel_than_the_last_one_says_so_on_both() {
     let server = server_with(&[]).await;
     let mut old = Heard::of(server.config("postgres")).await;
     let mut new = Heard::on("other", server.config("postgres")).await;
-    old.run("CREATE TABLE go ()").await;
     let (ended, ended_late) = (begin(&old.client, "").await, begin(&old.client, "").await);
 
-    // A statement that has begun before the change does not learn of it.
-    let late = server.connect("postgres").await.unwrap();
-    let late_pid: i32 = row(&late, "SELECT pg_backend_pid()", &[]).await.get(0);
-    let statement = format!(
-        "DO $$ BEGIN PERFORM qsessions.logout('{}');
-             WHILE NOT EXISTS (SELECT FROM go) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$",
-        ended_late.key
-    );
-    let late = tokio::spawn(async move { late.batch_execute(&statement).await.unwrap() });
-    let holds = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'";
-    while row(&old.client, holds, &[&late_pid]).await.get::<_, i64>(0) == 0 {}
-
+    let late = Late::logs_out(&server, &ended_late.key).await;
     move_to(&server, "other").await;
     while shown(&old.client).await != "other" {}
     row(&old.client, "SELECT qsessions.logout($1)", &[&ended.key]).await;
@@ -58,8 +78,7 @@ async fn who_announces_on_another_channel_than_the_last_one_says_so_on_both() {
     );
     assert_eq!(old.payloads.recv().await.unwrap(), "*");
 
-    old.run("INSERT INTO go DEFAULT VALUES").await;
-    late.await.unwrap();
+    late.commits().await;
     let probe = Uuid::from_u128(7);
     row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
     // Who listens where it is not named drops it with everything.
@@ -111,8 +130,8 @@ async fn the_worker_takes_a_change_of_the_channel_over() {
     heard_until(&mut new, session.id).await;
 }
 
-async fn a_cache_follows(settings: &[(&str, &str)]) {
-    let server = server_with(settings).await;
+/// A store that caches, and one that does not.
+async fn stores(server: &Server) -> (Store, Store) {
     let config = server.config("postgres");
     let pool = || {
         Pool::builder(Manager::new(config.clone(), NoTls))
@@ -126,7 +145,12 @@ async fn a_cache_follows(settings: &[(&str, &str)]) {
         .build()
         .unwrap();
     store.ready().await.unwrap();
-    let other = Store::new(pool());
+    (store, Store::new(pool()))
+}
+
+async fn a_cache_follows(settings: &[(&str, &str)]) {
+    let server = server_with(settings).await;
+    let (store, other) = stores(&server).await;
     for channel in ["other", "qsessions"] {
         let session = other.create(NewSession::new()).await.unwrap();
         let key: &Key = &session.key;
@@ -139,6 +163,20 @@ async fn a_cache_follows(settings: &[(&str, &str)]) {
         // It comes back by itself, on the new channel.
         store.ready().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_cache_hears_of_what_a_statement_from_before_the_change_does() {
+    let server = server_with(&[]).await;
+    let (_, other) = stores(&server).await;
+    let session = other.create(NewSession::new()).await.unwrap();
+    let late = Late::logs_out(&server, session.key.expose()).await;
+    move_to(&server, "other").await;
+    let (store, _) = stores(&server).await;
+    assert!(store.load(&session.key).await.unwrap().is_some());
+    late.commits().await;
+    store.catch_up().await;
+    assert!(store.load(&session.key).await.unwrap().is_none());
 }
 
 #[tokio::test]
