@@ -19,6 +19,11 @@ async fn announcer(heard: &mut Heard) -> Pid {
     }
 }
 
+/// Waits until all is announced and counted: the announcer then holds no lock until there is something to do.
+async fn settled(heard: &Heard) {
+    while status(&heard.client, "backlog").await != Some(0) {}
+}
+
 #[tokio::test]
 async fn a_worker_that_is_killed_comes_back_and_nothing_is_lost() {
     let server = server_with_ring().await;
@@ -51,8 +56,7 @@ async fn a_ring_that_overflows_says_so() {
     let server = server_with_ring().await;
     let mut heard = Heard::of(server.config("postgres")).await;
     let pid = announcer(&mut heard).await;
-    // Once it has counted, it holds no lock until there is something to do.
-    while status(&heard.client, "announced").await == Some(0) {}
+    settled(&heard).await;
     // Held up, so that more is written than the ring holds: 4 times 9,000.
     kill(pid, Signal::SIGSTOP).unwrap();
     for _ in 0..4 {
@@ -75,7 +79,7 @@ async fn whoever_hears_an_id_has_heard_of_all_that_was_committed_before() {
     let server = server_with_ring().await;
     let mut heard = Heard::of(server.config("postgres")).await;
     let pid = announcer(&mut heard).await;
-    while status(&heard.client, "announced").await == Some(0) {}
+    settled(&heard).await;
     heard
         .run("SELECT qsessions.create_session(user_id => 1) FROM generate_series(1, 1000)")
         .await;
