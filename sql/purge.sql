@@ -1,8 +1,8 @@
 -- One batch, from a position on: purges that always began at the oldest row would wade through the index entries
 -- of what they have just deleted. Rows that somebody has locked are left to the next purge.
 --
--- A row that can't be deleted, for a foreign key of the user's own refers to it or a trigger refuses, is passed over
--- and counted as kept: one such row must not keep all others.
+-- A row that can't be deleted, because a foreign key of the user's own refers to it or a trigger refuses or skips it, is
+-- passed over and counted as kept: one such row must not keep all others.
 CREATE FUNCTION qsessions.purge_batch(
     batch_size integer,
     after_hour timestamptz DEFAULT '-infinity',
@@ -22,7 +22,6 @@ BEGIN
         RAISE EXCEPTION 'batch_size: must be at least 1, is %', coalesce(batch_size::text, 'null')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for batches of 10000.';
     END IF;
-    kept := 0;
     -- Foreign keys to the table are checked in here, where an error costs a row, and not at the COMMIT.
     SELECT string_agg(c.name, ', '), string_agg(c.name, ', ') FILTER (WHERE c.condeferred) INTO checked, deferred
     FROM (SELECT format('%I.%I', n.nspname, k.conname) AS name, k.condeferred
@@ -42,9 +41,9 @@ BEGIN
             DELETE FROM qsessions.session AS s USING doomed AS d WHERE s.id = d.id
             RETURNING 1
         )
-        SELECT (SELECT count(*) FROM gone), final.expires_hour, final.id
-        INTO purged, last_hour, last_id
-        FROM (VALUES (0)) AS one (row)
+        SELECT n.gone, (SELECT count(*) FROM doomed) - n.gone, final.expires_hour, final.id
+        INTO purged, kept, last_hour, last_id
+        FROM (SELECT count(*) FROM gone) AS n (gone)
         LEFT JOIN (SELECT d.expires_hour, d.id FROM doomed AS d ORDER BY d.expires_hour DESC, d.id DESC LIMIT 1) AS final ON true;
     EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
         reason := SQLERRM;
@@ -65,7 +64,7 @@ BEGIN
     END IF;
     IF kept > 0 THEN
         RAISE WARNING 'expired sessions that could not be deleted: %', kept
-            USING DETAIL = reason,
+            USING DETAIL = coalesce(reason, 'A trigger of the table has kept them.'),
                   HINT = 'A foreign key that refers to qsessions.session needs ON DELETE CASCADE or ON DELETE SET NULL.';
     END IF;
 END

@@ -239,6 +239,31 @@ async fn a_purge_takes_sessions_by_the_ten_thousand() {
 }
 
 #[tokio::test]
+async fn rows_that_a_trigger_skips_do_not_stop_the_others() {
+    let database = Database::new().await;
+    let listening = Listening::to(&database.config()).await;
+    let client = &listening.client;
+    add_expired(client, 100).await;
+    client
+        .batch_execute(
+            "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER skip BEFORE DELETE ON qsessions.session FOR EACH ROW
+                 WHEN (OLD.data = '\"kept\"') EXECUTE FUNCTION skip();
+             UPDATE qsessions.session SET data = '\"kept\"'
+             WHERE id IN (SELECT id FROM qsessions.session ORDER BY expires_at LIMIT 10)",
+        )
+        .await
+        .unwrap();
+    assert_eq!(purge_expired(client, "5").await, 5);
+    listening.notices();
+    call_purge(client, "batch_size => 5").await;
+    assert_eq!(sessions(client).await, 10);
+    let notices = listening.notices();
+    let told = "expired sessions that could not be deleted: 5".to_owned();
+    assert!(notices.contains(&told), "{notices:?}");
+}
+
+#[tokio::test]
 async fn a_row_that_cannot_be_deleted_does_not_stop_the_others() {
     for (constraint, call) in [
         ("", "SELECT qsessions.purge_expired(200)"),
