@@ -136,6 +136,10 @@ impl Ground {
     /// After a crash that the test has caused itself: the recovered server is the one to watch.
     pub(crate) async fn expect_crash(&mut self) {
         self.crashes += 1;
+        // The server ends all connections when it notices; a new one before that would be ended too.
+        while !self.canary.is_closed() {
+            tokio::task::yield_now().await;
+        }
         self.canary = loop {
             // There is nothing to wait on but the connection itself.
             match self.server.connect("postgres").await {
