@@ -27,7 +27,6 @@ use crate::store::{Parameter, Statements, Store};
 use crate::{Error, Key, Session};
 
 pub use config::CacheConfig;
-pub(crate) use entry::Size;
 pub use health::Health;
 pub(crate) use listener::Listener;
 
@@ -127,7 +126,13 @@ impl Cache {
         let now = self.freshness.now();
         let known = match self.look_up(&name, now) {
             Some(known) => known,
-            None if self.freshness.suffices(now) => self.fetch(key, name, now).await?,
+            None if self.freshness.suffices(now) => match self.fetch(key, name, now).await {
+                // The visit is one all the same.
+                Err(Error::Data(_)) => {
+                    return self.store.resume_uncached(key, ip, user_agent).await;
+                }
+                fetched => fetched?,
+            },
             // The server's time isn't known either, and so not whether a visit is due.
             None => {
                 let _change = self.changes(name.id);

@@ -8,9 +8,9 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Source, Store};
-use crate::cache::{Cache, Change, Size};
+use crate::cache::{Cache, Change};
 use crate::session::session_columns;
-use crate::wire::past_instant;
+use crate::wire::{Jsonb, past_instant};
 use crate::{Error, Health, Key, Session};
 
 impl<S: Source> Store<S> {
@@ -139,7 +139,7 @@ impl TryFrom<Row> for Seen {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
-        let Size(data_bytes) = row.try_get(2)?;
+        let data_bytes = row.try_get::<_, Jsonb<'_>>(2)?.bytes;
         let server = past_instant(&row, 11)?;
         Ok(Self(row.try_into()?, data_bytes, server))
     }
