@@ -3,6 +3,7 @@
 //! The [`shelf`] holds them; the [`listener`] hears of changes, and shows with its probes up to when it has heard
 //! of all: the [`freshness`] of what is here.
 
+mod channels;
 mod config;
 mod counters;
 mod entry;
@@ -30,6 +31,7 @@ pub use config::CacheConfig;
 pub use health::Health;
 pub(crate) use listener::Listener;
 
+use channels::Channels;
 use counters::Counters;
 use entry::{Entry, Read, Server, Visit, cacheable_columns};
 use freshness::{Freshness, Moment};
@@ -39,12 +41,15 @@ use shelf::{Load, Name, Shelf, Watching};
 pub(crate) struct Cache {
     /// The same sessions without a cache.
     store: Store,
+    /// Its pool.
+    pool: Pool,
     shelf: Arc<Shelf>,
     freshness: Freshness,
     counters: Counters,
     max_data_bytes: usize,
     /// The server that the listener is connected to; what comes from another is not kept.
     server: Mutex<Option<SystemTime>>,
+    channels: Channels,
     /// Sessions of which a visit is being recorded because one is due.
     claimed_visits: Mutex<HashSet<Uuid>>,
     state: tokio::sync::watch::Sender<State>,
@@ -89,12 +94,14 @@ impl std::ops::Deref for Listening {
 impl Cache {
     pub(crate) fn new(pool: Pool, statements: Statements, config: &CacheConfig) -> Self {
         Self {
-            store: Store::uncached(pool, statements),
+            store: Store::uncached(pool.clone(), statements),
+            pool,
             shelf: Arc::new(Shelf::new(config)),
             freshness: Freshness::new(config.max_staleness),
             counters: Counters::new(),
             max_data_bytes: config.max_data_bytes,
             server: Mutex::new(None),
+            channels: Channels::default(),
             claimed_visits: Mutex::default(),
             state: tokio::sync::watch::Sender::new(State::default()),
             probe_wanted: Notify::new(),

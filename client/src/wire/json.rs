@@ -360,7 +360,7 @@ mod tests {
             let value = decode(&text).unwrap().value;
             assert_eq!(levels(text.as_bytes()), MOST_LEVELS);
             assert_eq!(
-                json(&value.clone()).unwrap().0.get().replace(':', ": "),
+                json(value.clone()).unwrap().0.get().replace(':', ": "),
                 text
             );
         }
