@@ -1,7 +1,7 @@
 //! Sessions kept in this process, and dropped when anybody changes them.
 //!
-//! The [`shelf`] holds them; the [`listener`] hears of changes, and shows with its probes up to when it has heard
-//! of all: the [`freshness`] of what is here.
+//! The [`shelf`] holds them; the [`listener`] hears of changes, and shows with probes, which the pool announces, up to when
+//! it has heard of all that the pool's server has confirmed: the [`freshness`] of what is here. docs/cache.md has the proof.
 
 mod channels;
 mod config;
