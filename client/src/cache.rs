@@ -1,8 +1,9 @@
 //! Sessions kept in this process, and dropped when anybody changes them.
 //!
-//! The [`shelf`] holds them; the [`listener`] hears of changes, and shows with its probes up to when it has heard
-//! of all: the [`freshness`] of what is here.
+//! The [`shelf`] holds them; the [`listener`] hears of changes, and shows with probes, which the pool announces, up to when
+//! it has heard of all that the pool's server has confirmed: the [`freshness`] of what is here. docs/cache.md has the proof.
 
+mod channels;
 mod config;
 mod counters;
 mod entry;
@@ -27,10 +28,10 @@ use crate::store::{Parameter, Statements, Store};
 use crate::{Error, Key, Session};
 
 pub use config::CacheConfig;
-pub(crate) use entry::Size;
 pub use health::Health;
 pub(crate) use listener::Listener;
 
+use channels::Channels;
 use counters::Counters;
 use entry::{Entry, Read, Server, Visit, cacheable_columns};
 use freshness::{Freshness, Moment};
@@ -40,12 +41,15 @@ use shelf::{Load, Name, Shelf, Watching};
 pub(crate) struct Cache {
     /// The same sessions without a cache.
     store: Store,
+    /// Its pool.
+    pool: Pool,
     shelf: Arc<Shelf>,
     freshness: Freshness,
     counters: Counters,
     max_data_bytes: usize,
     /// The server that the listener is connected to; what comes from another is not kept.
     server: Mutex<Option<SystemTime>>,
+    channels: Channels,
     /// Sessions of which a visit is being recorded because one is due.
     claimed_visits: Mutex<HashSet<Uuid>>,
     state: tokio::sync::watch::Sender<State>,
@@ -90,12 +94,14 @@ impl std::ops::Deref for Listening {
 impl Cache {
     pub(crate) fn new(pool: Pool, statements: Statements, config: &CacheConfig) -> Self {
         Self {
-            store: Store::uncached(pool, statements),
+            store: Store::uncached(pool.clone(), statements),
+            pool,
             shelf: Arc::new(Shelf::new(config)),
             freshness: Freshness::new(config.max_staleness),
             counters: Counters::new(),
             max_data_bytes: config.max_data_bytes,
             server: Mutex::new(None),
+            channels: Channels::default(),
             claimed_visits: Mutex::default(),
             state: tokio::sync::watch::Sender::new(State::default()),
             probe_wanted: Notify::new(),
@@ -127,7 +133,13 @@ impl Cache {
         let now = self.freshness.now();
         let known = match self.look_up(&name, now) {
             Some(known) => known,
-            None if self.freshness.suffices(now) => self.fetch(key, name, now).await?,
+            None if self.freshness.suffices(now) => match self.fetch(key, name, now).await {
+                // The visit is one all the same.
+                Err(Error::Data(_)) => {
+                    return self.store.resume_uncached(key, ip, user_agent).await;
+                }
+                fetched => fetched?,
+            },
             // The server's time isn't known either, and so not whether a visit is due.
             None => {
                 let _change = self.changes(name.id);

@@ -83,10 +83,17 @@ pub enum Error {
     #[error("database error: {}", Root(.0.as_ref()))]
     Database(#[source] Arc<tokio_postgres::Error>),
 
-    /// Data that can't be written as JSON, or JSON that isn't of the type asked for.
+    /// Data that cannot be written as JSON, cannot be read, or is not of the type asked for.
     ///
-    /// The source says where, and quotes the value that doesn't fit.
-    #[error("the session's data can't be written as JSON, or isn't of the type asked for")]
+    /// More than 1,000 levels of arrays and objects are neither written nor read: a
+    /// [`Value`](serde_json::Value) that is deeper can exhaust the stack when it is cloned or dropped. jsonb takes more of
+    /// them from other programs. Such a session can be resumed, patched, saved, logged out and revoked all the same, only its
+    /// data cannot be had: a call that would return it records what it is to record, and gives this error.
+    ///
+    /// The source says where, and quotes the value that does not fit.
+    #[error(
+        "the data of the session cannot be written as JSON, cannot be read, or is not of the type asked for"
+    )]
     Data(#[source] Arc<serde_json::Error>),
 }
 

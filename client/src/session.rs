@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::wire::{instant, past_instant};
+use crate::wire::{Jsonb, instant, past_instant};
 use crate::{Error, Key};
 
 /// A session that was just made, or made anew under another key.
@@ -62,6 +62,11 @@ pub struct Session {
     /// Whose session it is. `None`: anonymous.
     pub user_id: Option<String>,
     /// What the application keeps.
+    ///
+    /// jsonb holds any number, and a [`Value`] does not. An integer from `i64::MIN` to `u64::MAX` is exact; any other number
+    /// is the nearest `f64`, and [`f64::MAX`] where it is larger than all of them. Where that is not enough, an
+    /// application turns on the feature `arbitrary_precision` of serde_json, which is for all of its crates and changes
+    /// how they read numbers, or reads with [`data_as`](Self::data_as).
     pub data: Value,
     /// The last address seen.
     pub ip: Option<IpAddr>,
@@ -79,14 +84,19 @@ pub struct Session {
     pub expires_at: Option<SystemTime>,
     /// Goes up by one with every save.
     pub version: i64,
+    /// The data as it was sent, where [`data`](Self::data) has a number that is another one there.
+    exact: Option<Box<str>>,
 }
 
 impl Session {
     /// The data as a type of the application.
     ///
+    /// Data with a number that is larger than any `f64` is read from its text, so that a field of type
+    /// [`RawValue`](serde_json::value::RawValue) has all the digits.
+    ///
     /// # Errors
     ///
-    /// [`Error::Data`] if the data isn't of that type.
+    /// [`Error::Data`] if the data is not of that type.
     ///
     /// ```
     /// #[derive(serde::Deserialize)]
@@ -99,7 +109,12 @@ impl Session {
     /// # }
     /// ```
     pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        Ok(T::deserialize(&self.data)?)
+        let exact = self.exact.as_deref().map(serde_json::from_str);
+        match exact {
+            Some(Ok(data)) => Ok(data),
+            // The type may ask for an `f64`, or a Value.
+            Some(Err(_)) | None => Ok(T::deserialize(&self.data)?),
+        }
     }
 }
 
@@ -115,10 +130,12 @@ impl TryFrom<Row> for Session {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
+        let data = row.try_get::<_, Jsonb<'_>>(2)?.decode()?;
         Ok(Self {
             id: row.try_get(0)?,
             user_id: row.try_get(1)?,
-            data: row.try_get(2)?,
+            data: data.value,
+            exact: data.exact,
             ip: row.try_get(3)?,
             user_agent: row.try_get(4)?,
             created_at: past_instant(&row, 5)?,

@@ -25,6 +25,7 @@ use crate::Error;
 use crate::cache::Listening;
 
 pub use builder::StoreBuilder;
+pub(crate) use caching::Announced;
 pub use connection::{Connection, Source};
 pub(crate) use connection::{Parameter, Statements};
 

@@ -1,15 +1,18 @@
 //! How values cross the wire where tokio-postgres has no type for them.
 
+mod json;
+
 use std::error::Error as StdError;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::{BufMut, BytesMut};
-use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio_postgres::Row;
-use tokio_postgres::types::{IsNull, Json, Timestamp, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::Error;
+
+pub(crate) use json::{Jsonb, json};
 
 /// A duration as PostgreSQL's `interval`: microseconds only, because a day of the calendar can have
 /// 23 hours.
@@ -54,19 +57,51 @@ impl ToSql for Interval {
     to_sql_checked!();
 }
 
-/// Data as the JSON text that PostgreSQL will read, so that it is serialised once, and errors
-/// surface before a connection is taken.
-pub(crate) fn json(data: impl Serialize) -> Result<Json<Box<RawValue>>, serde_json::Error> {
-    serde_json::value::to_raw_value(&data).map(Json)
+/// A parameter that does not print. tokio-postgres logs parameters at the level `debug`, and each of them may be a key, a
+/// user's data or a user's address.
+#[derive(Clone, Copy)]
+pub(crate) struct Hidden<'a>(pub(crate) &'a (dyn ToSql + Sync));
+
+impl fmt::Debug for Hidden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl ToSql for Hidden<'_> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        self.0.to_sql_checked(ty, out)
+    }
+
+    /// What is within says it when it is checked.
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn to_sql_checked(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        self.0.to_sql_checked(ty, out)
+    }
+
+    fn encode_format(&self, ty: &Type) -> Format {
+        self.0.encode_format(ty)
+    }
 }
 
 /// An instant that a session may or may not reach: `infinity` is `None`.
 ///
-/// `-infinity` is long ago, and reads as the Unix epoch: every library of dates can hold that.
+/// `-infinity` is long ago, and reads as the Unix epoch: every library of dates can hold that. So does what this system's
+/// clock cannot hold: Windows counts from 1601, and PostgreSQL from 4713 BC.
 pub(crate) fn instant(row: &Row, column: usize) -> Result<Option<SystemTime>, Error> {
-    row.try_get::<_, Option<Timestamp<SystemTime>>>(column)
-        .map(|instant| instant.and_then(finite))
-        .map_err(Error::from)
+    let instant = row.try_get::<_, Option<Instant>>(column)?;
+    Ok(instant.and_then(finite))
 }
 
 /// An instant in the past. Nothing stops the owner of the table from writing `infinity` there: it
@@ -75,12 +110,29 @@ pub(crate) fn past_instant(row: &Row, column: usize) -> Result<SystemTime, Error
     instant(row, column).map(|instant| instant.unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
-fn finite(instant: Timestamp<SystemTime>) -> Option<SystemTime> {
-    match instant {
-        Timestamp::PosInfinity => None,
-        Timestamp::NegInfinity => Some(SystemTime::UNIX_EPOCH),
-        Timestamp::Value(instant) => Some(instant),
+/// Microseconds since 2000.
+struct Instant(i64);
+
+impl<'a> FromSql<'a> for Instant {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(i64::from_be_bytes(raw.try_into()?)))
     }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
+    }
+}
+
+fn finite(Instant(micros): Instant) -> Option<SystemTime> {
+    const YEAR_2000: Duration = Duration::from_secs(946_684_800);
+    let distance = Duration::from_micros(micros.unsigned_abs());
+    let instant = match micros {
+        i64::MAX => return None,
+        i64::MIN => None,
+        0.. => (SystemTime::UNIX_EPOCH + YEAR_2000).checked_add(distance),
+        _ => (SystemTime::UNIX_EPOCH + YEAR_2000).checked_sub(distance),
+    };
+    Some(instant.unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
 /// A count or a size, which PostgreSQL gives as a bigint and never as a negative one.
@@ -120,15 +172,20 @@ mod tests {
 
     #[test]
     fn infinity_is_no_instant() {
-        let now = SystemTime::now();
-        assert_eq!(finite(Timestamp::PosInfinity), None);
-        assert_eq!(finite(Timestamp::NegInfinity), Some(SystemTime::UNIX_EPOCH));
-        assert_eq!(finite(Timestamp::Value(now)), Some(now));
+        assert_eq!(finite(Instant(i64::MAX)), None);
+        assert_eq!(finite(Instant(i64::MIN)), Some(SystemTime::UNIX_EPOCH));
     }
 
     #[test]
-    fn data_that_json_cannot_hold_is_an_error_and_not_a_panic() {
-        let map = std::collections::HashMap::from([((1, 2), 3)]);
-        assert!(json(map).is_err());
+    fn an_instant_is_read_to_the_microsecond() {
+        let year_2000 = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
+        let micros = Duration::from_micros(1_500_001);
+        for (sent, read) in [
+            (0, year_2000),
+            (1_500_001, year_2000 + micros),
+            (-1_500_001, year_2000 - micros),
+        ] {
+            assert_eq!(finite(Instant(sent)), Some(read));
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod filling;
 mod knowing;
+mod moving;
 mod sparing;
 mod through;
 mod visiting;
@@ -33,7 +34,7 @@ struct Cached {
 
 impl Cached {
     async fn new() -> Self {
-        Self::with(CacheConfig::default()).await
+        Self::with(unhurried()).await
     }
 
     async fn with(config: CacheConfig) -> Self {
@@ -97,6 +98,14 @@ impl Cached {
 
     async fn client(&self) -> Client {
         self.database.connect().await
+    }
+}
+
+/// So that no probe comes in between, unless something is to be known.
+fn unhurried() -> CacheConfig {
+    CacheConfig {
+        max_staleness: Duration::from_secs(300),
+        ..CacheConfig::default()
     }
 }
 

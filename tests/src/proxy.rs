@@ -1,6 +1,7 @@
 //! A way to a server that can be blocked: for what happens between two steps, and for networks that fail.
 
 use crate::{Result, Server};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +43,8 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct State {
-    socket: PathBuf,
+    /// Where new connections lead.
+    socket: Mutex<PathBuf>,
     lines: Mutex<Lines>,
     /// How many pieces of answers have been kept back so far.
     kept_back: watch::Sender<u64>,
@@ -73,7 +75,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let state = Arc::new(State {
-            socket: server.socket(),
+            socket: Mutex::new(server.socket()),
             lines: Mutex::new(Lines {
                 flows: OPEN,
                 connected: Vec::new(),
@@ -106,6 +108,16 @@ impl Proxy {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another server; those that there are stay where they lead.
+    pub fn lead_to(&self, server: &Server) {
+        let mut socket = self
+            .state
+            .socket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *socket = server.socket();
     }
 
     /// How bytes go on all connections, also on those to come.
@@ -173,7 +185,15 @@ impl Proxy {
         self.state.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many statements have been executed through it so far.
+    /// How many connections there are through it.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        let mut lines = self.state.lines();
+        lines.connected.retain(|line| !line.task.is_finished());
+        lines.connected.len()
+    }
+
+    /// How many statements have been executed through it so far, apart from those by which caches find out whether they hear.
     #[must_use]
     pub fn executed(&self) -> u64 {
         self.state.executed.load(Ordering::SeqCst)
@@ -209,7 +229,12 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 /// Ends when one side has closed, and closes the other then.
 async fn connect(client: TcpStream, state: Arc<State>, flows: watch::Receiver<Flows>) {
     // A server that is down refuses; so does this.
-    let Ok(server) = UnixStream::connect(&state.socket).await else {
+    let socket = state
+        .socket
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let Ok(server) = UnixStream::connect(&socket).await else {
         return;
     };
     // Small messages shall not wait for each other.
@@ -274,6 +299,10 @@ struct Frames {
     /// The first message of a connection has no type.
     started: bool,
     pending: Vec<u8>,
+    /// The names of statements that are a cache's probes.
+    probes: HashSet<Vec<u8>>,
+    /// What is executed next is one.
+    is_probe: bool,
 }
 
 impl Frames {
@@ -290,14 +319,39 @@ impl Frames {
             if self.pending.len() < end {
                 return executions;
             }
-            // Execute of the extended protocol, and Query of the simple one.
-            if self.started && matches!(self.pending[0], b'E' | b'Q') {
+            let message: Vec<_> = self.pending.drain(..end).collect();
+            if self.started && self.executes(message[0], &message[5..]) {
                 executions += 1;
             }
             self.started = true;
-            self.pending.drain(..end);
         }
     }
+
+    fn executes(&mut self, kind: u8, body: &[u8]) -> bool {
+        let mut texts = body.split(|byte| *byte == 0);
+        let [first, second] = [(); 2].map(|()| texts.next().unwrap_or_default());
+        match kind {
+            // Parse, of a name and a statement.
+            b'P' if is_probe(second) => {
+                self.probes.insert(first.to_owned());
+            }
+            b'P' => {
+                self.probes.remove(first);
+            }
+            // Bind, of a portal and a statement's name.
+            b'B' => self.is_probe = self.probes.contains(second),
+            // Execute of the extended protocol, and Query of the simple one.
+            b'E' => return !self.is_probe,
+            b'Q' => return true,
+            _ => {}
+        }
+        false
+    }
+}
+
+fn is_probe(statement: &[u8]) -> bool {
+    const CALL: &[u8] = b"qsessions.invalidate(";
+    statement.windows(CALL.len()).any(|part| part == CALL)
 }
 
 #[cfg(test)]
@@ -307,7 +361,7 @@ mod tests {
     #[test]
     fn executions_are_counted_however_the_bytes_come() {
         let startup = [0, 0, 0, 8, 0, 3, 0, 0];
-        let bind = [b'B', 0, 0, 0, 5, b'E'];
+        let bind = [b'B', 0, 0, 0, 6, 0, 0];
         let execute = [b'E', 0, 0, 0, 9, 0, 0, 0, 0, 0];
         let all = [&startup[..], &bind, &execute, &bind, &execute].concat();
         assert_eq!(Frames::default().count_executions(&all), 2);
@@ -317,5 +371,25 @@ mod tests {
             .map(|byte| frames.count_executions(byte))
             .sum();
         assert_eq!(bytewise, 2);
+    }
+
+    #[test]
+    fn probes_are_not_counted() {
+        let message = |kind: u8, body: &[u8]| {
+            let length = (body.len() as u32 + 4).to_be_bytes();
+            [&[kind], &length[..], body].concat()
+        };
+        let startup = [0, 0, 0, 8, 0, 3, 0, 0].to_vec();
+        let execute = || message(b'E', &[0, 0, 0, 0, 0]);
+        let all = [
+            startup,
+            message(b'P', b"s0\0SELECT qsessions.invalidate(id => $1)\0"),
+            message(b'P', b"s1\0SELECT 1\0"),
+            message(b'B', b"\0s0\0"),
+            execute(),
+            message(b'B', b"\0s1\0"),
+            execute(),
+        ];
+        assert_eq!(Frames::default().count_executions(&all.concat()), 1);
     }
 }

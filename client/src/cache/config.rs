@@ -21,8 +21,8 @@ pub struct CacheConfig {
     /// How long after another process's commit a load may still show what was before it: the bound
     /// that holds whatever breaks. Usually a change is known within some milliseconds.
     ///
-    /// The listening connection is probed four times within this time, and nothing is answered from
-    /// the cache when no probe has come back for that long. By default two seconds; 20 ms to an hour.
+    /// Four times within this time the pool announces a probe for the listening connection to hear, and nothing is answered
+    /// from the cache when none was heard for that long. By default two seconds; 20 ms to an hour.
     pub max_staleness: Duration,
     /// Sessions with more data than this, in bytes of JSON, are not cached. By default 64 KiB. Parsed,
     /// data takes two to three times that in memory, and up to fifty times if it is made of tiny
@@ -65,7 +65,7 @@ impl CacheConfig {
         })
     }
 
-    /// How often the listening connection is probed.
+    /// How often the pool announces a probe.
     pub(crate) fn probe_interval(&self) -> Duration {
         self.max_staleness / 4
     }

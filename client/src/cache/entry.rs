@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, Type};
 
 use super::freshness::ServerMicros;
-use crate::wire::{instant, past_instant};
+use crate::wire::{Jsonb, instant, past_instant};
 use crate::{Error, Session};
 
 /// SHA-256 of a key.
@@ -73,7 +72,7 @@ impl Entry {
         user_agent: Option<&str>,
         now: ServerMicros,
     ) -> Visit {
-        let moved = ip.is_some_and(|ip| self.session.ip != Some(ip))
+        let moved = ip.is_some_and(|ip| !self.has_ip(ip))
             || user_agent.is_some_and(|agent| !self.has_user_agent(agent));
         if moved {
             Visit::Moved
@@ -82,6 +81,13 @@ impl Entry {
         } else {
             Visit::Known
         }
+    }
+
+    /// The same address may come in the form of a dual-stack socket, `::ffff:192.0.2.1`.
+    fn has_ip(&self, ip: IpAddr) -> bool {
+        self.session
+            .ip
+            .is_some_and(|known| known.to_canonical() == ip.to_canonical())
     }
 
     /// The server cuts what it keeps.
@@ -125,7 +131,7 @@ impl TryFrom<Row> for Read {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
-        let Size(data_bytes) = row.try_get(2)?;
+        let data_bytes = row.try_get::<_, Jsonb<'_>>(2)?.bytes;
         let last_seen_at = past_instant(&row, 8)?;
         // A visit that can't be said to be due at some time is always due.
         let visit_due_at = instant(&row, 11)?.unwrap_or(last_seen_at);
@@ -145,19 +151,6 @@ impl TryFrom<Row> for Read {
             visits,
             server,
         })
-    }
-}
-
-/// How many bytes a column has, whatever it holds.
-pub(crate) struct Size(pub(crate) usize);
-
-impl<'a> FromSql<'a> for Size {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(raw.len()))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
     }
 }
 

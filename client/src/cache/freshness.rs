@@ -27,8 +27,9 @@ pub(super) type ServerMicros = i64;
 
 /// What the probes have shown.
 ///
-/// A probe is an id of no session that is announced like any other. Announcements come in the order of the
-/// commits, so once a probe is heard, everything is known that was committed before the probe was sent.
+/// A probe is an id of no session that the pool announces like any other. Announcements come in the order of the
+/// commits, so once a probe is heard, everything is known that was committed before the probe was sent, on the server that
+/// the pool led to then.
 #[derive(Debug)]
 pub(super) struct Freshness {
     began: Instant,

@@ -8,9 +8,9 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{Source, Store};
-use crate::cache::{Cache, Change, Size};
+use crate::cache::{Cache, Change};
 use crate::session::session_columns;
-use crate::wire::past_instant;
+use crate::wire::{Jsonb, past_instant};
 use crate::{Error, Health, Key, Session};
 
 impl<S: Source> Store<S> {
@@ -124,12 +124,36 @@ impl<S: Source> Store<S> {
         Ok(seen.map(|Seen(session, data_bytes, server)| (session, data_bytes, server)))
     }
 
-    pub(crate) async fn invalidate(&self, id: Uuid) -> Result<(), Error> {
-        self.run(
-            "SELECT qsessions.invalidate(id => $1::uuid)",
-            &[(&id, Type::UUID)],
+    /// Announces an id that no session has.
+    pub(crate) async fn announce(&self, probe: Uuid) -> Result<Announced, Error> {
+        self.row(
+            "SELECT pg_catalog.clock_timestamp(), pg_catalog.pg_postmaster_start_time(), \
+             qsessions.invalidation_channel(), qsessions.invalidate(id => $1::uuid)",
+            &[(&probe, Type::UUID)],
         )
         .await
+    }
+}
+
+/// What a server that has announced something says of itself.
+pub(crate) struct Announced {
+    /// What its clock has shown, after it was asked.
+    pub(crate) server_clock: SystemTime,
+    /// Tells servers apart.
+    pub(crate) server_started_at: SystemTime,
+    /// Where it announces.
+    pub(crate) channel: String,
+}
+
+impl TryFrom<Row> for Announced {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            server_clock: past_instant(&row, 0)?,
+            server_started_at: past_instant(&row, 1)?,
+            channel: row.try_get(2)?,
+        })
     }
 }
 
@@ -139,7 +163,7 @@ impl TryFrom<Row> for Seen {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
-        let Size(data_bytes) = row.try_get(2)?;
+        let data_bytes = row.try_get::<_, Jsonb<'_>>(2)?.bytes;
         let server = past_instant(&row, 11)?;
         Ok(Self(row.try_into()?, data_bytes, server))
     }

@@ -8,9 +8,21 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::Error;
+use crate::wire::Hidden;
 
 /// A value of a statement, and the type that it is sent as.
 pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// The parameters as `query_typed` takes them: the only way by which they reach tokio-postgres, which logs the `Debug` of
+/// each at the level `debug`.
+fn typed<'a>(hidden: &'a [Hidden<'_>], parameters: &[Parameter<'_>]) -> Vec<Parameter<'a>> {
+    let types = parameters.iter().map(|(_, ty)| ty.clone());
+    hidden.iter().map(|value| value as _).zip(types).collect()
+}
+
+fn hide<'a>(parameters: &[Parameter<'a>]) -> Vec<Hidden<'a>> {
+    parameters.iter().map(|(value, _)| Hidden(*value)).collect()
+}
 
 /// How statements reach the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,11 +60,12 @@ macro_rules! keeps_statements {
                 parameters: &[Parameter<'_>],
                 statements: Statements,
             ) -> Result<Vec<Row>, tokio_postgres::Error> {
+                let hidden = hide(parameters);
                 match statements {
-                    Statements::Unnamed => self.query_typed(sql, parameters).await,
+                    Statements::Unnamed => self.query_typed(sql, &typed(&hidden, parameters)).await,
                     Statements::Prepared => {
                         let statement = self.prepare_cached(sql).await?;
-                        let values: Vec<_> = parameters.iter().map(|(value, _)| *value).collect();
+                        let values: Vec<_> = hidden.iter().map(|value| value as _).collect();
                         self.query(&statement, &values).await
                     }
                 }
@@ -71,7 +84,8 @@ macro_rules! keeps_nothing {
                 parameters: &[Parameter<'_>],
                 _: Statements,
             ) -> Result<Vec<Row>, tokio_postgres::Error> {
-                self.query_typed(sql, parameters).await
+                let hidden = hide(parameters);
+                self.query_typed(sql, &typed(&hidden, parameters)).await
             }
         }
     )+};

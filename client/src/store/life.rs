@@ -195,7 +195,11 @@ impl<S: Source> Store<S> {
     /// ```
     pub async fn exists(&self, key: &Key) -> Result<bool, Error> {
         if let Some(cache) = &self.cache {
-            return Ok(cache.load(key).await?.is_some());
+            match cache.load(key).await {
+                // It exists, if its data can be read or not.
+                Err(Error::Data(_)) => {}
+                session => return Ok(session?.is_some()),
+            }
         }
         self.value(
             "SELECT qsessions.session_exists(key => $1::text)",
@@ -212,7 +216,7 @@ impl<S: Source> Store<S> {
     /// # Errors
     ///
     /// [`Error::SessionNotFound`], because a save must never bring back what a logout has ended;
-    /// [`Error::DataTooLarge`]; [`Error::Data`] if the data can't be written as JSON.
+    /// [`Error::DataTooLarge`]; [`Error::Data`] if the data can't be written as JSON, or is nested too deep to be loaded again.
     ///
     /// ```
     /// # async fn example(store: qsessions::Store, key: qsessions::Key) -> Result<(), qsessions::Error> {

@@ -4,10 +4,12 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::{Source, Store};
 use crate::place::geoip_database_columns;
+use crate::wire::Jsonb;
 use crate::{AutonomousSystem, Error, GeoipDatabase};
 
 impl<S: Source> Store<S> {
@@ -51,11 +53,13 @@ impl<S: Source> Store<S> {
         ip: IpAddr,
         locale: Option<&str>,
     ) -> Result<Option<Value>, Error> {
-        self.value(
-            "SELECT qsessions.location_info(ip => $1::inet, locale => $2::text)",
-            &[(&ip, Type::INET), (&locale, Type::TEXT)],
-        )
-        .await
+        let Info(info) = self
+            .row(
+                "SELECT qsessions.location_info(ip => $1::inet, locale => $2::text)",
+                &[(&ip, Type::INET), (&locale, Type::TEXT)],
+            )
+            .await?;
+        Ok(info)
     }
 
     /// The country in two letters of ISO 3166-1, or `None`.
@@ -134,5 +138,17 @@ impl<S: Source> Store<S> {
             &[],
         )
         .await
+    }
+}
+
+struct Info(Option<Value>);
+
+impl TryFrom<Row> for Info {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        let info = row.try_get::<_, Option<Jsonb<'_>>>(0)?;
+        let decoded = info.map(Jsonb::decode).transpose()?;
+        Ok(Self(decoded.map(|info| info.value)))
     }
 }

@@ -46,8 +46,8 @@ async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
     cached.pool.stall();
     cached.pool.cut().await;
     cached.listener.cut().await;
-    // The listener is there again, and the pool begins a connection that is not answered.
-    until(async || cached.pool.accepted() > before).await;
+    // The listener is there again. The pool begins a connection that is not answered, and the listener tries another one.
+    until(async || cached.pool.accepted() >= before + 2).await;
     let begun = cached.pool.accepted();
 
     let client = cached.client().await;
@@ -65,6 +65,52 @@ async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
 
     cached.pool.release();
     until(async || cached.store.health().serving).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_of_nonsense_is_heard_once_and_what_comes_after_it_too() {
+    let cached = Cached::new().await;
+    let session = cached.begin().await;
+    assert!(cached.is_cached(&session.key).await);
+    let client = cached.client().await;
+    cached.count("invalidations");
+    client
+        .batch_execute("SELECT pg_notify('qsessions', repeat(',', 7980) || g) FROM generate_series(1, 500) AS g")
+        .await
+        .unwrap();
+    cached
+        .other
+        .save(&session.key, json!({"n": 2}))
+        .await
+        .unwrap();
+    cached.store.catch_up().await;
+    assert_eq!(
+        data(&cached.store, &session.key).await,
+        Some(json!({"n": 2}))
+    );
+    assert!(cached.store.health().serving);
+    assert!(cached.is_cached(&session.key).await);
+    // Beside them, the save and the probe.
+    assert!((500..600).contains(&cached.count("invalidations")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_ids_loses_no_change() {
+    let cached = Cached::new().await;
+    let session = cached.begin().await;
+    assert!(cached.is_cached(&session.key).await);
+    let client = cached.client().await;
+    // More than wait anywhere: three hundred thousand ids, and the one that counts among them.
+    let flood = "SELECT pg_notify('qsessions', (SELECT string_agg(gen_random_uuid()::text, ',')
+                 FROM generate_series(1, 200) WHERE g > 0)) FROM generate_series(1, 750) AS g";
+    client.batch_execute(flood).await.unwrap();
+    let change = json!({"n": 2});
+    cached.other.save(&session.key, &change).await.unwrap();
+    client.batch_execute(flood).await.unwrap();
+    cached.store.catch_up().await;
+    assert_eq!(data(&cached.store, &session.key).await, Some(change));
+    assert!(cached.store.health().serving);
+    assert!(cached.is_cached(&session.key).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -153,7 +153,8 @@ async fn pool_and_listener_speak_tls_with_the_callers_connector() {
         )
         .await
         .unwrap();
-    assert_eq!(encrypted.len(), 2);
+    // The listener, and one or two of the pool.
+    assert!(encrypted.len() >= 2);
     assert!(encrypted.iter().all(|row| row.get(0)));
 }
 

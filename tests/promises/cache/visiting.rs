@@ -43,6 +43,25 @@ async fn a_visit_from_where_the_last_one_came_from_is_not_recorded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_form_of_the_same_address_is_no_other_place() {
+    let cached = Cached::new().await;
+    let key = begun(&cached).await;
+    resumed(&cached, &key, HOME, "curl/8.5.0").await;
+    let mapped = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => IpAddr::V6(ip.to_ipv6_mapped()),
+        IpAddr::V6(_) => unreachable!("both are of version 4"),
+    };
+    let (_, statements) = resumed(&cached, &key, mapped(HOME), "curl/8.5.0").await;
+    assert_eq!(statements, 0);
+    let (_, statements) = resumed(&cached, &key, mapped(AWAY), "curl/8.5.0").await;
+    assert_eq!(statements, 1);
+    cached.store.catch_up().await;
+    cached.store.load(&key).await.unwrap();
+    let (_, statements) = resumed(&cached, &key, AWAY, "curl/8.5.0").await;
+    assert_eq!(statements, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_visit_from_elsewhere_is_recorded_at_once_and_known() {
     let cached = Cached::new().await;
     let key = begun(&cached).await;

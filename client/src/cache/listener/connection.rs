@@ -1,24 +1,28 @@
 //! How the listener connects.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, Client, Config, Notification, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, Socket};
 
-/// How to connect: with the caller's configuration and his TLS.
+use super::inbox::Inbox;
+
+/// How to connect: with the caller's configuration and his TLS. What is announced goes to the inbox.
 pub(crate) struct Listener {
+    #[expect(clippy::type_complexity, reason = "the only place where it stands")]
     pub(super) connect: Box<
-        dyn Fn() -> BoxFuture<'static, Result<Connection, tokio_postgres::Error>> + Send + Sync,
+        dyn Fn(Arc<Inbox>) -> BoxFuture<'static, Result<Connection, tokio_postgres::Error>>
+            + Send
+            + Sync,
     >,
 }
 
 /// Aborts the task that serves it when it is dropped.
 pub(super) struct Connection {
     pub(super) client: Client,
-    pub(super) notifications: UnboundedReceiver<Notification>,
     served: JoinHandle<()>,
 }
 
@@ -37,31 +41,37 @@ impl Listener {
         <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
     {
         Self {
-            connect: Box::new(move || Box::pin(connect(config.clone(), tls.clone()))),
+            connect: Box::new(move |inbox| Box::pin(connect(config.clone(), tls.clone(), inbox))),
         }
     }
 }
 
-async fn connect<T>(config: Config, tls: T) -> Result<Connection, tokio_postgres::Error>
+async fn connect<T>(
+    config: Config,
+    tls: T,
+    inbox: Arc<Inbox>,
+) -> Result<Connection, tokio_postgres::Error>
 where
     T: MakeTlsConnect<Socket> + Send,
     T::Stream: Send + 'static,
 {
     let (client, mut connection) = config.connect(tls).await?;
-    let (sender, notifications) = unbounded_channel();
     let served = tokio::spawn(async move {
-        // Its end closes the channel, and that tells.
+        // Its end closes the inbox, and that tells.
+        let inbox = Closing(inbox);
         while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-            if let AsyncMessage::Notification(notification) = message
-                && sender.send(notification).is_err()
-            {
-                return;
+            if let AsyncMessage::Notification(notification) = message {
+                inbox.0.put(notification.payload());
             }
         }
     });
-    Ok(Connection {
-        client,
-        notifications,
-        served,
-    })
+    Ok(Connection { client, served })
+}
+
+struct Closing(Arc<Inbox>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
