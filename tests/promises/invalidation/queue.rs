@@ -2,8 +2,10 @@
 //!
 //! The queue holds 8 GB. The servers here take it for full when there is as much in it as one test can put there.
 
+use super::ring::announcer;
 use super::{Heard, everything, heard_until, ids, problem, server_with, status};
 use crate::common::{begin, failure, row};
+use nix::sys::signal::{Signal, kill};
 use qsessions_tests::{Server, connect};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
@@ -165,15 +167,15 @@ async fn with_preload_the_worker_waits_until_a_full_queue_has_room() {
     const WAITS: &str = "WARNING:  the NOTIFY queue is too full to announce changed sessions";
 
     let session = begin(&heard.client, "").await;
-    while status(&observer, "announcer_pid").await.is_none() {
-        heard.announced().await;
-    }
+    let pid = announcer(&mut heard).await;
+    // Held up, so that it does not end for want of work meanwhile.
+    kill(pid, Signal::SIGSTOP).unwrap();
     let mallory = Mallory::fills_the_queue(&server).await;
     row(&observer, "SELECT qsessions.logout($1)", &[&session.key]).await;
+    kill(pid, Signal::SIGCONT).unwrap();
     while !log().contains(WAITS) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    let pid = status(&observer, "announcer_pid").await;
     let other = begin(&observer, "").await;
     row(&observer, "SELECT qsessions.logout($1)", &[&other.key]).await;
     assert_eq!(status(&observer, "backlog").await, Some(2));
@@ -194,7 +196,10 @@ async fn with_preload_the_worker_waits_until_a_full_queue_has_room() {
         announced.extend(payload.split(',').map(str::to_owned));
     }
     assert_eq!(announced, ids([&session, &other]));
-    assert_eq!(status(&observer, "announcer_pid").await, pid);
+    assert_eq!(
+        status(&observer, "announcer_pid").await,
+        Some(pid.as_raw().into())
+    );
     assert_eq!(log().matches(WAITS).count(), 1);
     assert_eq!(problem(&observer).await, None);
 }

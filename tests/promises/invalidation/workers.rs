@@ -1,6 +1,7 @@
 //! Background workers that cannot be had, do not come up, or end at the wrong moment: what was committed is announced all
 //! the same, and it needs no later commit.
 
+use super::ring::announcer;
 use super::{Heard, ids, prepare, problem, server_with, server_with_ring, status};
 use crate::common::{Begun, begin, row};
 use qsessions_tests::Server;
@@ -114,17 +115,11 @@ async fn a_worker_that_ends_again_and_again_leaves_nothing_unannounced() {
 #[tokio::test]
 async fn what_waits_in_the_ring_when_its_worker_is_killed_needs_no_later_commit() {
     use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
 
     let server = server_with_ring().await;
     let mut heard = Heard::of(server.config("postgres")).await;
     let observer = server.connect("postgres").await.unwrap();
-    let pid = loop {
-        heard.announced().await;
-        if let Some(pid) = status(&observer, "announcer_pid").await {
-            break Pid::from_raw(pid.try_into().unwrap());
-        }
-    };
+    let pid = announcer(&mut heard).await;
     kill(pid, Signal::SIGSTOP).unwrap();
     let ended = write(&observer, 3).await;
     assert_eq!(status(&observer, "backlog").await, Some(3));
