@@ -1,5 +1,6 @@
--- What the announcements of this database need to know of each other; extension/src/invalidation/notify.rs reads and
--- writes it, below SQL. Unlogged, so that no publication FOR ALL TABLES carries it elsewhere.
+-- What the announcements of this database need to know of each other;
+-- extension/src/invalidation/notify.rs reads and writes it, below SQL. Unlogged, so that no
+-- publication FOR ALL TABLES carries it elsewhere.
 CREATE UNLOGGED TABLE qsessions.invalidation_state (
     channel   name    NOT NULL,
     is_behind boolean NOT NULL

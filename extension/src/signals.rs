@@ -4,7 +4,8 @@ use pgrx::pg_sys;
 
 /// Lets signals through, and SIGTERM end the worker at its next safe point.
 ///
-/// pgrx's handler would only take a note, and a shutdown of the server wait for the statement that runs.
+/// pgrx's handler would only take a note, and a shutdown of the server wait for the statement that
+/// runs.
 pub(crate) fn prepare_worker() {
     // SAFETY: the handler only sets flags and a latch, as PostgreSQL's own does.
     unsafe {
@@ -25,8 +26,8 @@ extern "C-unwind" fn on_terminate(_signal: i32) {
     }
 }
 
-/// Has SIGHUP, by which the server tells that settings may have changed, wake the worker. It then has to
-/// [take over settings](take_over_settings).
+/// Has SIGHUP, by which the server tells that settings may have changed, wake the worker. It then
+/// has to [take over settings](take_over_settings).
 pub(crate) fn hear_of_settings() {
     // SAFETY: the handler only sets a flag and a latch, as PostgreSQL's own does.
     unsafe { libc::signal(libc::SIGHUP, on_reload as *const () as libc::sighandler_t) };

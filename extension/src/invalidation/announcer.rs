@@ -1,7 +1,8 @@
-//! The background worker that announces what is in the ring, one for each database that has something to announce.
+//! The background worker that announces what is in the ring, one for each database that has
+//! something to announce.
 //!
-//! It is started by the first commit that needs it and ends when nothing has come for a while, so that it stands in the way
-//! of no DROP DATABASE, which waits for five seconds before it gives up.
+//! It is started by the first commit that needs it and ends when nothing has come for a while, so
+//! that it stands in the way of no DROP DATABASE, which waits for five seconds before it gives up.
 
 use super::notify;
 use super::ring::{self, Announcer};
@@ -13,16 +14,17 @@ use std::time::Duration;
 
 /// How long it waits for something to do before it ends.
 const IDLE: Duration = Duration::from_secs(3);
-/// How long it gathers after it has announced something. Each announcement wakes every listener and the WAL writer; where many
-/// write, one for every few commits would take a tenth of the processors from them.
+/// How long it gathers after it has announced something. Each announcement wakes every listener and
+/// the WAL writer; where many write, one for every few commits would take a tenth of the processors
+/// from them.
 const GATHER: Duration = Duration::from_millis(5);
 /// How soon PostgreSQL starts it again after a failure.
 const RESTART: Duration = Duration::from_secs(1);
 /// How often it looks whether a NOTIFY queue that was too full has room again.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(100);
 
-/// Whether an announcer will announce what this transaction pushes into the ring, which is then promised. Where there
-/// is none, one is started, but not for this transaction.
+/// Whether an announcer will announce what this transaction pushes into the ring, which is then
+/// promised. Where there is none, one is started, but not for this transaction.
 pub(super) fn is_ready() -> bool {
     match ring::promise() {
         Announcer::Present => true,
@@ -38,8 +40,8 @@ pub(super) fn is_ready() -> bool {
 
 /// Tells the announcer that there is something in the ring.
 pub(super) fn wake(latch: *mut pg_sys::Latch) {
-    // SAFETY: the latch is one of PostgreSQL's shared ones, which are never freed. Should another process own it by now, it
-    // wakes for nothing.
+    // SAFETY: the latch is one of PostgreSQL's shared ones, which are never freed. Should another
+    // process own it by now, it wakes for nothing.
     unsafe { pg_sys::SetLatch(latch) };
 }
 
@@ -108,7 +110,8 @@ fn connect(database: u32) {
     }
 }
 
-/// Until the NOTIFY queue has room. What is in the ring stays there meanwhile; more than it holds becomes `*`.
+/// Until the NOTIFY queue has room. What is in the ring stays there meanwhile; more than it holds
+/// becomes `*`.
 fn wait_for_room() {
     notify::full_queue("to announce changed sessions: waiting for room")
         .report(PgLogLevel::WARNING);
@@ -125,7 +128,8 @@ fn wait_for_room() {
     );
 }
 
-/// Lets more come together. Whoever sets the latch meanwhile sends no signal, and the next wait ends at once.
+/// Lets more come together. Whoever sets the latch meanwhile sends no signal, and the next wait
+/// ends at once.
 fn gather() {
     sleep(0, GATHER);
 }
@@ -139,7 +143,8 @@ fn wait() -> bool {
     woken & pg_sys::WL_LATCH_SET != 0
 }
 
-/// Until one of these events, or so long; gives the event. PostgreSQL's end is one of this process too.
+/// Until one of these events, or so long; gives the event. PostgreSQL's end is one of this process
+/// too.
 fn sleep(events: u32, time: Duration) -> u32 {
     let events = events | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: this process's own latch.

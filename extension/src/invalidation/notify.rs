@@ -1,36 +1,47 @@
-//! The one place that NOTIFYs: in the transaction of a writer, or in one of the [announcer](super::announcer).
+//! The one place that NOTIFYs: in the transaction of a writer, or in one of the
+//! [announcer](super::announcer).
 //!
-//! Two things can come between a change and those who listen. The server's NOTIFY queue may be full, which any role that
-//! may connect can bring about: it LISTENs in a transaction that does not end. PostgreSQL then fails the commit of
-//! whoever NOTIFYs. And `qsessions.invalidation_channel` may be changed, which backends learn of one after the
-//! other. Neither may fail a change of a session, or leave a cache with an old copy that it takes for a new one.
+//! Two things can come between a change and the listeners. The server's NOTIFY queue may be full.
+//! Any role that may connect can bring that about: it LISTENs in a transaction that does not end.
+//! PostgreSQL then fails the commit of every transaction that NOTIFYs. And
+//! `qsessions.invalidation_channel` may be changed, which the backends learn of one after the
+//! other. Neither may fail a change of a session, or leave a cache with an old copy that it takes
+//! for a new one.
 //!
-//! So there is a record, `qsessions.invalidation_state`, of at most one row: the channel on which this database announced last
-//! (without a row, the default one), and whether changes have been committed since without being announced. It
-//! is read and written under PostgreSQL's own lock of the queue, which each transaction that
-//! NOTIFYs takes shortly before its commit and keeps until after it. Here it is taken a moment earlier. Under that lock:
+//! So there is a record, `qsessions.invalidation_state`, of at most one row: the channel on which
+//! this database announced last (without a row, the default one), and whether changes have been
+//! committed since without being announced. It is read and written under PostgreSQL's own lock of
+//! the queue. Each transaction that NOTIFYs takes that lock shortly before its commit and keeps it
+//! until after. Here it is taken a moment earlier. Under that lock:
 //!
-//! - A transaction for which the queue has room announces on the channel of its own setting. If the record says that
-//!   changes are owed, `*` goes first; if it names another channel, `*` goes first on both. The record then says what holds.
-//! - A transaction for which the queue has none sends nothing, and the record says that changes are owed.
+//! - A transaction for which the queue has room announces on the channel of its own setting. If the
+//!   record says that changes are owed, `*` goes first. If it names another channel, `*` goes first
+//!   on both. The record then says what holds.
+//! - A transaction for which the queue has no room sends nothing, and the record says that changes
+//!   are owed.
 //!
-//! **Whoever hears an id on a channel has heard on it, before, either the id of each session whose change was committed since
-//! he listens, or `*`.** For only one transaction at a time is between taking the lock and the end of its commit. So they have
-//! an order, the queue keeps that order, and the record that a transaction reads is what the one before it has left: if
-//! that one was rolled back, so were its changes, its notifications and its record. Take a change whose id
-//! was not sent on this channel. Either it was not sent at all; then the record said so from that
-//! transaction on until one sent `*`, and no id went out between the two. Or it was sent on another channel;
-//! then the next transaction that sends an id on this one finds that other channel in the record, and sends `*` on both
-//! first. A probe is an id like any other, so it is not heard before what was lost has been made good.
+//! **A listener that hears an id on a channel has heard on it, before that and since it began to
+//! listen, for each change that was committed earlier, either the id of the session or `*`.** Only
+//! one transaction at a time is between taking the lock and the end of its commit. So these
+//! transactions have an order, the queue keeps that order, and the record that a transaction reads
+//! is what the one before it has left. If that one was rolled back, so were its changes, its
+//! notifications and its record. Take a change whose id was not sent on this channel. Either it was
+//! not sent at all. Then the record said so from that transaction on until one sent `*`, and no id
+//! went out between the two. Or it was sent on another channel. Then the next transaction that
+//! sends an id on this channel finds the other one in the record, and sends `*` on both first. A
+//! probe is an id like any other, so what was lost is made good before any later probe is heard.
 //!
-//! Room is judged under the same lock: nobody can add to the queue between the look at it and the NOTIFY.
+//! Room is judged under the same lock: no other transaction can add to the queue between the look
+//! at it and the NOTIFY.
 //!
-//! The table is unlogged. A crash empties it, but a crash also ends all connections, and with them what listeners took for
-//! known; so does the promotion of a standby, where the table begins empty.
+//! The table is unlogged. A crash empties it, but a crash also ends all connections, and a listener
+//! that was cut off drops all it holds. The same is so for a standby that is promoted, where the
+//! table begins empty.
 //!
-//! A transaction that commits in another database of the same server through postgres_fdw does so while its
-//! callbacks run. If it changes sessions in both databases and the callback of postgres_fdw comes after ours, then the remote commit
-//! waits for our lock of the queue. PostgreSQL cannot see that circle; docs/invalidation.md says so.
+//! The lock is also held while the callbacks of other extensions run. If a transaction changes
+//! sessions here and, through postgres_fdw, in another database of the same server, then the remote
+//! commit may wait for it, in a circle that PostgreSQL cannot see. docs/invalidation.md warns of
+//! that.
 
 use super::payload::{Changes, EVERYTHING};
 use crate::settings;
@@ -38,44 +49,56 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{direct_function_call, pg_sys};
 use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
 
 /// Pages of the queue before PostgreSQL 17, where no setting says how many there are.
 const PAGES: f64 = 1_048_576.0;
 
-/// Announces these changes, in this order, when the current transaction commits. It has to be about to: the lock of the
-/// queue is held from here on. False where the queue has no room; then nothing is sent.
+/// Announces these changes, in this order, when the current transaction commits. It has to be about
+/// to: the lock of the queue is held from here on. False where the queue has no room; then nothing
+/// is sent.
 pub(super) fn send(changes: &[&Changes]) -> bool {
-    let record = Record::read();
-    send_as(changes, &record)
+    let payloads = payloads(changes);
+    send_payloads(payloads, &Record::read())
 }
 
-/// As [`send`], but where the queue has no room, the record says from the commit on that changes are owed.
+/// As [`send`], but where the queue has no room, the record says from the commit on that changes
+/// are owed.
 pub(super) fn send_or_owe(changes: &[&Changes]) -> bool {
+    let payloads = payloads(changes);
     let record = Record::read();
-    let is_sent = send_as(changes, &record);
+    let is_sent = send_payloads(payloads, &record);
     if !is_sent {
         record.owe();
     }
     is_sent
 }
 
-fn send_as(changes: &[&Changes], record: &Record) -> bool {
+/// Made before the lock is taken, which all who NOTIFY wait for.
+fn payloads(changes: &[&Changes]) -> Vec<String> {
+    changes
+        .iter()
+        .flat_map(|changes| changes.payloads())
+        .collect()
+}
+
+fn send_payloads(mut payloads: Vec<String>, record: &Record) -> bool {
     let usage = usage();
     // Without a record to write to there is only PostgreSQL's own error.
     if usage > settings::notify_queue_limit() && record.exists() {
         return false;
     }
     let channel = settings::invalidation_channel();
-    let mut notices = record.settle(&channel);
-    let all = || changes.iter().flat_map(|changes| changes.payloads());
+    let first = record.settle(&channel);
     // Each takes a page at most. The last page may be begun, and the next one has to be free too.
-    if notices.len() + all().count() + 2 > room(usage) {
-        notices.push((channel, EVERYTHING.to_owned()));
-    } else {
-        notices.extend(all().map(|payload| (channel.clone(), payload)));
+    if first.len() + payloads.len() + 2 > room(usage) {
+        payloads = vec![EVERYTHING.to_owned()];
     }
-    for (channel, payload) in notices {
-        notify(&channel, &payload);
+    for channel in &first {
+        notify(channel, EVERYTHING);
+    }
+    for payload in &payloads {
+        notify(&channel, payload);
     }
     true
 }
@@ -108,13 +131,18 @@ fn usage() -> f64 {
 
 /// How many pages of the queue are free.
 fn room(usage: f64) -> usize {
-    // SAFETY: a C string, or null where this PostgreSQL does not know the setting.
-    let pages = unsafe {
-        let text = pg_sys::GetConfigOption(c"max_notify_queue_pages".as_ptr(), true, false);
-        (!text.is_null()).then(|| CStr::from_ptr(text))
-    };
-    let pages = pages.and_then(|text| text.to_str().ok()?.parse().ok());
-    ((1.0 - usage) * pages.unwrap_or(PAGES)) as usize
+    // The setting cannot change while the server runs.
+    static TOTAL: OnceLock<f64> = OnceLock::new();
+    let total = TOTAL.get_or_init(|| {
+        // SAFETY: a C string, or null where this PostgreSQL does not know the setting.
+        let pages = unsafe {
+            let text = pg_sys::GetConfigOption(c"max_notify_queue_pages".as_ptr(), true, false);
+            (!text.is_null()).then(|| CStr::from_ptr(text))
+        };
+        let pages = pages.and_then(|text| text.to_str().ok()?.parse().ok());
+        pages.unwrap_or(PAGES)
+    });
+    ((1.0 - usage) * total) as usize
 }
 
 fn notify(channel: &str, payload: &str) {
@@ -123,10 +151,12 @@ fn notify(channel: &str, payload: &str) {
     unsafe { direct_function_call::<()>(pg_sys::pg_notify, &arguments) };
 }
 
-/// The rows of `qsessions.invalidation_state`, of which there is usually none. They are read and written here without
-/// SQL: the caller has no rights on the table, and nothing that its owner could attach to it may run.
+/// The rows of `qsessions.invalidation_state`, of which there is usually none. They are read and
+/// written here without SQL: the caller has no rights on the table, and nothing that its owner
+/// could attach to it may run.
 struct Record {
-    /// Null where there is no such table: a newer library than the extension's objects, or no extension any more.
+    /// Null where there is no such table: a newer library than the extension's objects, or no
+    /// extension any more.
     table: pg_sys::Relation,
     rows: Vec<Row>,
 }
@@ -140,7 +170,8 @@ struct Row {
 impl Record {
     /// Takes the lock of the queue and reads.
     fn read() -> Self {
-        // The table's lock comes first: whoever drops the table may want that of the queue afterwards.
+        // The table's lock comes first: a role that drops the table may want that of the queue
+        // afterwards.
         let table = open();
         lock_queue();
         // SAFETY: null, or an open table of the right columns.
@@ -152,16 +183,17 @@ impl Record {
         !self.table.is_null()
     }
 
-    /// What has to go out before anything else on this channel, which the record then says is the last.
-    fn settle(&self, channel: &str) -> Vec<(String, String)> {
-        if !self.exists() {
+    /// The channels on which `*` has to go out before anything else goes out on this one, which the
+    /// record then says is the last.
+    fn settle(&self, channel: &str) -> Vec<String> {
+        if !self.exists() || (self.rows.is_empty() && channel == settings::DEFAULT_CHANNEL) {
             return vec![];
         }
-        let mut channels: Vec<&str> = self.rows.iter().map(|row| row.channel.as_str()).collect();
+        let mut channels: Vec<String> = self.rows.iter().map(|row| row.channel.clone()).collect();
         if channels.is_empty() {
-            channels.push(settings::DEFAULT_CHANNEL);
+            channels.push(settings::DEFAULT_CHANNEL.to_owned());
         }
-        let is_other = channels.iter().any(|recorded| *recorded != channel);
+        let is_other = channels.iter().any(|recorded| recorded != channel);
         if !is_other && !self.rows.iter().any(|row| row.is_behind) {
             return vec![];
         }
@@ -169,10 +201,9 @@ impl Record {
         if channel != settings::DEFAULT_CHANNEL {
             self.insert(channel, false);
         }
-        channels.retain(|recorded| *recorded != channel);
-        channels.push(channel);
-        let everything = |channel: &str| (channel.to_owned(), EVERYTHING.to_owned());
-        channels.into_iter().map(everything).collect()
+        channels.retain(|recorded| recorded != channel);
+        channels.push(channel.to_owned());
+        channels
     }
 
     /// Records that changes are owed.
@@ -192,8 +223,8 @@ impl Record {
 
     fn delete(&self, row: &Row) {
         let mut place = row.place;
-        // SAFETY: an open table and a row that it has. A row that somebody deletes by hand at this moment
-        // stays, without waiting for him: one `*` too many does no harm.
+        // SAFETY: an open table and a row that it has. A row that is being deleted by hand at this
+        // moment stays, and is not waited for: one `*` too many does no harm.
         unsafe {
             let mut failure = std::mem::zeroed();
             pg_sys::heap_delete(
@@ -242,7 +273,8 @@ const COLUMNS: usize = 2;
 
 /// The table, or null where there is none with the right columns.
 fn open() -> pg_sys::Relation {
-    // SAFETY: looks up names; the table is locked before it is looked at, and closed again where it is another one.
+    // SAFETY: looks up names; the table is locked before it is looked at, and closed again where it
+    // is another one.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"qsessions".as_ptr(), true);
         let id = pg_sys::get_relname_relid(c"invalidation_state".as_ptr(), schema);
@@ -267,7 +299,8 @@ fn open() -> pg_sys::Relation {
     }
 }
 
-/// What PostgreSQL's `PreCommit_Notify` locks: database 0, which there is none of. To lock it twice costs nothing.
+/// What PostgreSQL's `PreCommit_Notify` locks: database 0, which there is none of. To lock it twice
+/// costs nothing.
 fn lock_queue() {
     // SAFETY: a lock like any other; the end of the transaction releases it.
     unsafe {
@@ -285,8 +318,8 @@ fn lock_queue() {
 /// The table is open, and its columns are those of `qsessions.invalidation_state`.
 unsafe fn rows(table: pg_sys::Relation) -> Vec<Row> {
     let mut rows = Vec::new();
-    // SAFETY: see the contract. The snapshot shows what is committed at this moment, and has no part in serializable
-    // transactions, which must not fail each other here.
+    // SAFETY: see the contract. The snapshot shows what is committed at this moment, and has no
+    // part in serializable transactions, which must not fail each other here.
     unsafe {
         let scan = pg_sys::systable_beginscan(
             table,

@@ -8,8 +8,8 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 
-/// A transaction that changes more rows than this says `*`: whoever caches would drop most of what he
-/// holds anyway, and the list is kept in memory.
+/// A transaction that changes more rows than this says `*`: whoever caches would drop most of what
+/// he holds anyway, and the list is kept in memory.
 const MOST_IDS: usize = 10_000;
 
 thread_local! {
@@ -19,8 +19,8 @@ thread_local! {
     static WAY: RefCell<Way> = const { RefCell::new(Way::Undecided) };
 }
 
-/// Ids in the order of their changes. Savepoints end in the opposite order of their beginning, so that what a rollback
-/// takes back is always the end of the list.
+/// Ids in the order of their changes. Savepoints end in the opposite order of their beginning, so
+/// that what a rollback takes back is always the end of the list.
 #[derive(Debug)]
 struct Pending {
     ids: Vec<Id>,
@@ -35,7 +35,8 @@ enum Way {
     Undecided,
     /// Through the ring; the announcer waits for them.
     Ring,
-    /// By a NOTIFY of the transaction itself, and what waits in the ring, which may have no announcer, goes along.
+    /// By a NOTIFY of the transaction itself, and what waits in the ring, which may have no
+    /// announcer, goes along.
     Notify(Option<Waiting>),
 }
 
@@ -234,8 +235,8 @@ unsafe extern "C-unwind" fn savepoint_ends(
     });
 }
 
-/// As PostgreSQL does for NOTIFY: a prepared transaction may be committed by another process, after a
-/// restart, and nobody would know what to announce.
+/// As PostgreSQL does for NOTIFY: a prepared transaction may be committed by another process, after
+/// a restart, and nobody would know what to announce.
 fn refuse_to_prepare() {
     ErrorReport::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,

@@ -1,34 +1,42 @@
-//! A ring in shared memory that holds the ids of changed sessions between a commit and its announcement.
+//! A ring in shared memory that holds the ids of changed sessions between a commit and its
+//! announcement.
 //!
-//! Writers never wait for readers: they overwrite the oldest entry. Each database has one reader, its announcer, with
-//! a place in the ring of its own; a reader that was overtaken knows, and announces `*`.
+//! Writers never wait for readers: they overwrite the oldest entry. Each database has one reader,
+//! its announcer, with a place in the ring of its own. A reader that was overtaken knows, and
+//! announces `*`.
 //!
 //! # Everything that is pushed is announced
 //!
 //! What a place says of its announcer:
 //!
-//! | state | `latch` | `is_registered` | a commit |
+//! | state | `latch` | `is_registered` | what a commit does |
 //! | --- | --- | --- | --- |
 //! | none | 0 | false | registers one, at most once a second, and announces by itself |
 //! | registered | 0 | true | announces by itself; after two minutes in vain registers another one |
 //! | present | its latch | true | promises to push, and pushes |
 //!
-//! A commit relies on an announcer only while that is *present*: a process that PostgreSQL has started, that is connected to
-//! the database and has entered its latch under the lock. It does not rely on one that is being registered or is
-//! starting, for there may be no free worker, or the start may fail. So whatever is in the ring was pushed by a transaction
-//! that had [promised](promise) it while an announcer was present. From that promise on, until everything is announced, there is
-//! a worker that PostgreSQL has registered for this database, and that it starts again whenever it ends by an error or a
-//! signal. For PostgreSQL drops the registration only of one that ends by itself, and it does so in these cases:
+//! A commit relies on an announcer only while that is *present*: a process that PostgreSQL has
+//! started, that is connected to the database and has entered its latch under the lock. It does not
+//! rely on one that is being registered or is starting, since there may be no free worker, or the
+//! start may fail. So whatever is in the ring was pushed by a transaction that had
+//! [promised](promise) it while an announcer was present. From that promise on, until everything is
+//! announced, there is a worker that PostgreSQL has registered for this database, and that it
+//! starts again each time it ends by an error or a signal. PostgreSQL drops the registration only
+//! of a worker that ends by itself, and ours does so in these cases:
 //!
-//! - It [gives the place up](give_up_place). It does so under the lock, and only if nothing waits and nothing is promised.
-//! - It finds, as it comes up, that another one is [present](is_wanted), which is registered as well.
-//! - It finds no place of its database. A place is taken away only [by another database](Ring::take_place), and
-//!   only if no worker is registered for it, nothing waits and nothing is promised.
-//! - Its database is gone, and with it whoever listened there.
+//! - It [gives the place up](give_up_place). It does so under the lock, and only if nothing waits
+//!   and nothing is promised.
+//! - It finds, as it comes up, that another one is [present](is_wanted), which is registered as
+//!   well.
+//! - It finds no place of its database. A place is taken away only [by another
+//!   database](Ring::take_place), and only if no worker is registered for it, nothing waits and
+//!   nothing is promised.
+//! - Its database is gone, and so are all that listened there.
 //!
-//! A worker that comes up reads what waits before it sleeps. If it fails to announce it, it ends by an error, and is started
-//! again. Meanwhile the place is in the state *registered*, and each commit that announces by itself takes along what waits.
-//! If the server crashes, all listeners have lost their connections.
+//! A worker that comes up reads what waits before it sleeps. If it fails to announce it, it ends by
+//! an error, and is started again. Meanwhile the place is in the state *registered*, and each
+//! commit that announces by itself takes along what waits. If the server crashes, all listeners
+//! have lost their connections.
 
 use super::payload::{Changes, Id};
 use pgrx::lwlock::PgLwLock;
@@ -47,14 +55,16 @@ pub(super) const SIZE: usize = 32_768;
 /// Databases that can have an announcer at once; another one's transactions NOTIFY by themselves.
 const DATABASES: usize = 64;
 
-/// How long after an announcer was registered, or has last begun to come up, a commit registers another one. One that
-/// fails begins more often than that, so that there is only one on PostgreSQL's list.
+/// How long after an announcer was registered, or has last begun to come up, a commit registers
+/// another one. One that fails begins more often than that, so that there is only one on
+/// PostgreSQL's list.
 const START_PATIENCE_MICROS: i64 = 120_000_000;
 
 /// How long after one could not be registered a commit tries it again.
 const REFUSAL_MICROS: i64 = 1_000_000;
 
-/// How often an announcer that does not get to announce anything is started without a pause of its own.
+/// How often an announcer that does not get to announce anything is started without a pause of its
+/// own.
 const QUICK_STARTS: u32 = 3;
 
 /// The longest pause of such a one.
@@ -80,19 +90,21 @@ pub(super) struct Reader {
     database: u32,
     /// OID of its tablespace.
     tablespace: u32,
-    /// Where in the ring the first entry of this database is that was not announced, if there is one.
+    /// Where in the ring the first entry of this database is that was not announced, if there is
+    /// one.
     next: u64,
     /// Behind the last entry of this database. As long as it is not beyond `next`, nothing waits.
     end: u64,
-    /// The latch of the announcer, an address in shared memory, which is the same in all processes; zero
-    /// while there is none.
+    /// The latch of the announcer, an address in shared memory, which is the same in all processes;
+    /// zero while there is none.
     latch: usize,
     pub(super) process: i32,
     /// PostgreSQL has a worker for this database on its list, or is just being asked to.
     is_registered: bool,
     /// When the announcer was last registered, was refused, or has ended.
     since: i64,
-    /// Transactions that are committing and will push then. As long as there are any, the place is not given back.
+    /// Transactions that are committing and will push then. As long as there are any, the place is
+    /// not given back.
     promised: u32,
     /// How often an announcer has been coming up since one has last announced something.
     starts: u32,
@@ -147,7 +159,8 @@ impl Ring {
         Some(&mut self.readers[place])
     }
 
-    /// A place for a database that has none: a free one, or else one that its database has no use for.
+    /// A place for a database that has none: a free one, or else one that its database has no use
+    /// for.
     fn take_place(&mut self, database: u32) -> Option<&mut Reader> {
         let is_unused = |reader: &Reader| !reader.is_registered && !reader.is_needed();
         let place = self
@@ -237,8 +250,8 @@ pub(super) fn this_database() -> u32 {
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
-/// Puts the changes of a transaction that has committed into the ring, as was [promised](promise), and gives
-/// the latch of who is to announce them. Never fails.
+/// Puts the changes of a transaction that has committed into the ring, as was [promised](promise),
+/// and gives the latch of who is to announce them. Never fails.
 pub(super) fn push(changes: &Changes) -> Option<*mut pg_sys::Latch> {
     let database = this_database();
     let mut ring = RING.exclusive();
@@ -266,14 +279,15 @@ pub(super) fn withdraw() {
     }
 }
 
-/// What this database has in the ring. It stays there until [`announced`] is told, so that nothing is lost with a
-/// transaction that fails to announce it; what two have announced was announced twice, which is harmless.
+/// What this database has in the ring. It stays there until [`announced`] is told, so that nothing
+/// is lost with a transaction that fails to announce it; what two have announced was announced
+/// twice, which is harmless.
 pub(super) fn peek() -> Waiting {
     let mut waiting = RING.share().peek(this_database());
     // Not under the lock, for writers wait for it.
     if let Changes::Some(ids) = &mut waiting.changes {
-        // They keep their order: whoever hears an id has heard of all that was committed before, also where it takes
-        // several notifications.
+        // They keep their order: whoever hears an id has heard of all that was committed before,
+        // also where it takes several notifications.
         let mut seen = HashSet::with_capacity(ids.len());
         ids.retain(|id| seen.insert(*id));
     }
@@ -300,7 +314,8 @@ pub(super) fn announced(waiting: &Waiting) {
 pub(super) enum Announcer {
     /// It runs. The caller has promised to [`push`] or to [`withdraw`], and it stays until then.
     Present,
-    /// There is none, and the caller is the only one who is to register one, and to say so if that [fails](refused).
+    /// There is none, and the caller is the only one who is to register one, and to say so if that
+    /// [fails](refused).
     Wanted,
     /// There is none, and none to be registered now.
     Absent,
@@ -349,8 +364,8 @@ pub(super) fn refused() {
     }
 }
 
-/// Whether the announcer of a database that is coming up is wanted, and how long it should wait before it connects. The
-/// place of a database that is gone is given back.
+/// Whether the announcer of a database that is coming up is wanted, and how long it should wait
+/// before it connects. The place of a database that is gone is given back.
 pub(super) fn is_wanted(database: u32) -> Option<Duration> {
     let tablespace = {
         let mut ring = RING.exclusive();
@@ -393,7 +408,8 @@ fn has_folder(database: u32, tablespace: u32) -> bool {
         .unwrap_or(true)
 }
 
-/// The announcer of this database has come up; false where another one has already, or there is no place any more.
+/// The announcer of this database has come up; false where another one has already, or there is no
+/// place any more.
 pub(super) fn announcer_began(latch: *mut pg_sys::Latch, process: i32) -> bool {
     let mut ring = RING.exclusive();
     let Some(reader) = ring.reader(this_database()) else {
@@ -408,7 +424,8 @@ pub(super) fn announcer_began(latch: *mut pg_sys::Latch, process: i32) -> bool {
     true
 }
 
-/// The announcer of this database has ended and will be started again; what it has left stays for it.
+/// The announcer of this database has ended and will be started again; what it has left stays for
+/// it.
 pub(super) fn announcer_failed() {
     let since = now();
     // SAFETY: a variable of this process.
@@ -423,7 +440,8 @@ pub(super) fn announcer_failed() {
     }
 }
 
-/// Gives the place of this database back, if there is nothing left to announce, nor will be in a moment.
+/// Gives the place of this database back, if there is nothing left to announce, nor will be in a
+/// moment.
 pub(super) fn give_up_place() -> bool {
     let mut ring = RING.exclusive();
     let Some(reader) = ring.reader(this_database()) else {
@@ -436,7 +454,8 @@ pub(super) fn give_up_place() -> bool {
     true
 }
 
-/// The reader of this database, and how many ids wait for it. Without one, whether all places are taken.
+/// The reader of this database, and how many ids wait for it. Without one, whether all places are
+/// taken.
 pub(super) fn look() -> Result<(Reader, u64), bool> {
     let ring = RING.share();
     let Some(place) = ring.place(this_database()) else {

@@ -6,8 +6,9 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::CStr;
 
-/// Columns that change with every visit. A cache reckons expiry by what it holds and reads again when its copy
-/// says dead, so these alone are not worth an announcement; unless a session is to end earlier than its copies say.
+/// Columns that change with every visit. A cache reckons expiry by what it holds and reads again
+/// when its copy says dead, so these alone are not worth an announcement; unless a session is to
+/// end earlier than its copies say.
 const QUIET: [&CStr; 3] = [c"last_seen_at", EXPIRES_AT, c"expires_hour"];
 const EXPIRES_AT: &CStr = c"expires_at";
 
@@ -38,7 +39,8 @@ pub extern "C-unwind" fn pg_finfo_qsessions_announce() -> *const pg_sys::Pg_finf
 pub unsafe extern "C-unwind" fn qsessions_announce(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    // SAFETY: PostgreSQL passes a whole call; its context is a TriggerData where a trigger is what calls.
+    // SAFETY: PostgreSQL passes a whole call; its context is a TriggerData where a trigger is what
+    // calls.
     unsafe {
         let context = (*fcinfo).context;
         if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
