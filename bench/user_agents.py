@@ -7,7 +7,7 @@ import subprocess
 from server import Failure
 
 _ROOT = pathlib.Path(__file__).parent.parent
-_STRINGS = _ROOT / "extension/user-agent/tests/strings.tsv"
+_STRINGS = _ROOT / "crates/user-agent/tests/strings.tsv"
 _SPEED = _ROOT / "target/release/examples/speed"
 
 TIMES_WOOTHEE = 2.5

@@ -3,13 +3,13 @@
 //! | module | subject |
 //! | --- | --- |
 //! | [`sql`] | the SQL of the extension, from the folder `sql/` |
-//! | [`settings`] | `qsessions.*` parameters |
+//! | [`gucs`] | `qsessions.*` parameters |
 //! | [`invalidation`] | announcing changed sessions |
 //! | [`keys`] | session keys, ids and digests |
 //! | [`user_agents`] | what a User-Agent tells |
 //! | [`addresses`] | one form for each address |
 //! | [`locks`] | locks that only those can take who may run these functions |
-//! | [`places`] | where an address is |
+//! | [`geoip`] | where an address is |
 //! | [`signals`] | how background workers hear that they are to end |
 //! | [`pg_cron`] | the jobs that purge this database |
 //! | [`worker`] | the way into another database of the cluster |
@@ -18,12 +18,12 @@
 //! Errors with SQLSTATEs of our own are raised in SQL: pgrx passes on only the codes that PostgreSQL defines.
 
 mod addresses;
+mod geoip;
+mod gucs;
 mod invalidation;
 mod keys;
 mod locks;
 mod pg_cron;
-mod places;
-mod settings;
 mod signals;
 mod sql;
 #[cfg(any(test, feature = "pg_test"))]
@@ -38,7 +38,7 @@ pgrx::pg_module_magic!(name, version);
 #[allow(non_snake_case)]
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    settings::define();
+    gucs::define();
     invalidation::init();
 }
 

@@ -44,7 +44,7 @@
 //! that.
 
 use super::payload::{Changes, EVERYTHING};
-use crate::settings;
+use crate::gucs;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{direct_function_call, pg_sys};
@@ -85,10 +85,10 @@ fn payloads(changes: &[&Changes]) -> Vec<String> {
 fn send_payloads(mut payloads: Vec<String>, record: &Record) -> bool {
     let usage = usage();
     // Without a record to write to there is only PostgreSQL's own error.
-    if usage > settings::notify_queue_limit() && record.exists() {
+    if usage > gucs::notify_queue_limit() && record.exists() {
         return false;
     }
-    let channel = settings::invalidation_channel();
+    let channel = gucs::invalidation_channel();
     let first = record.settle(&channel);
     // Each takes a page at most. The last page may be begun, and the next one has to be free too.
     if first.len() + payloads.len() + 2 > room(usage) {
@@ -105,7 +105,7 @@ fn send_payloads(mut payloads: Vec<String>, record: &Record) -> bool {
 
 /// Whether the queue is too full at this moment.
 pub(super) fn is_queue_full() -> bool {
-    usage() > settings::notify_queue_limit()
+    usage() > gucs::notify_queue_limit()
 }
 
 /// Why the queue is too full, and what to do.
@@ -186,19 +186,19 @@ impl Record {
     /// The channels on which `*` has to go out before anything else goes out on this one, which the
     /// record then says is the last.
     fn settle(&self, channel: &str) -> Vec<String> {
-        if !self.exists() || (self.rows.is_empty() && channel == settings::DEFAULT_CHANNEL) {
+        if !self.exists() || (self.rows.is_empty() && channel == gucs::DEFAULT_CHANNEL) {
             return vec![];
         }
         let mut channels: Vec<String> = self.rows.iter().map(|row| row.channel.clone()).collect();
         if channels.is_empty() {
-            channels.push(settings::DEFAULT_CHANNEL.to_owned());
+            channels.push(gucs::DEFAULT_CHANNEL.to_owned());
         }
         let is_other = channels.iter().any(|recorded| recorded != channel);
         if !is_other && !self.rows.iter().any(|row| row.is_behind) {
             return vec![];
         }
         self.rows.iter().for_each(|row| self.delete(row));
-        if channel != settings::DEFAULT_CHANNEL {
+        if channel != gucs::DEFAULT_CHANNEL {
             self.insert(channel, false);
         }
         channels.retain(|recorded| recorded != channel);
@@ -215,7 +215,7 @@ impl Record {
             self.delete(row);
             self.insert(&row.channel, true);
         } else {
-            self.insert(settings::DEFAULT_CHANNEL, true);
+            self.insert(gucs::DEFAULT_CHANNEL, true);
         }
         full_queue("to announce changed sessions: caches will drop all sessions once it has room")
             .report(PgLogLevel::LOG);

@@ -1,7 +1,7 @@
 //! What there is to see of invalidation, for whoever operates it.
 
 use super::{notify, ring};
-use crate::settings;
+use crate::gucs;
 use pgrx::prelude::*;
 use pgrx::{pg_sys, spi};
 
@@ -33,11 +33,11 @@ fn invalidation_status() -> TableIterator<
         name!(problem, Option<String>),
     ),
 > {
-    let channel = settings::invalidation_channel();
+    let channel = gucs::invalidation_channel();
     let mut problems = trigger_problems().unwrap_or_else(|failed| error!("{failed}"));
     // SAFETY: asks for the state of the server. On a standby nothing is announced.
     if !unsafe { pg_sys::RecoveryInProgress() } && notify::is_queue_full() {
-        let limit = settings::notify_queue_limit();
+        let limit = gucs::notify_queue_limit();
         problems.push(format!(
             "more than {limit} of the server's NOTIFY queue is in use, so changes wait to be announced: end the transaction \
              of the connection that has executed LISTEN (see pg_stat_activity), and set idle_in_transaction_session_timeout"

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use qsessions_tests::{Flow, Flows, Proxy, Server, StopMode};
+use qsessions_testkit::{Flow, Flows, Proxy, Server, StopMode};
 
 use crate::Result;
 use crate::history::{Nanos, now};

@@ -11,4 +11,4 @@ pub mod report;
 pub mod run;
 pub mod worker;
 
-pub use qsessions_tests::{Error, Result};
+pub use qsessions_testkit::{Error, Result};

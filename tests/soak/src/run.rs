@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use qsessions_tests::{Proxy, Server};
+use qsessions_testkit::{Proxy, Server};
 
 use crate::chaos::{self, DATABASE, Ways};
 use crate::report::Report;
@@ -180,7 +180,7 @@ impl Worker {
             .arg(serde_json::to_string(&told)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let child = qsessions_tests::spawn(command, false)?;
+        let child = qsessions_testkit::spawn(command, false)?;
         Ok(Self { process, child })
     }
 

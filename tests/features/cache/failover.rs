@@ -1,0 +1,208 @@
+//! What is listened to and where the pool leads stay together, or else the cache does not answer.
+
+use super::{Cached, data, new, pool_to, unhurried, until};
+use deadpool_postgres::Pool;
+use futures_util::future::join_all;
+use qsessions::{CacheConfig, Key, Store};
+use qsessions_testkit::{Proxy, Server};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_postgres::{Client, NoTls};
+
+/// Long enough for a busy machine. What waits so long waits for ever.
+const FOR_EVER: Duration = Duration::from_secs(60);
+
+const DATABASE: &str = "postgres";
+
+/// A server with sessions.
+async fn server() -> (Server, Client) {
+    let server = Server::builder().start().await.unwrap();
+    let admin = server.connect(DATABASE).await.unwrap();
+    let sql = "CREATE EXTENSION qsessions; SELECT qsessions.create_session_table()";
+    admin.batch_execute(sql).await.unwrap();
+    (server, admin)
+}
+
+fn hurried() -> CacheConfig {
+    CacheConfig {
+        max_staleness: Duration::from_millis(400),
+        ..CacheConfig::default()
+    }
+}
+
+async fn store(pool: Pool, listener: &tokio_postgres::Config, config: CacheConfig) -> Store {
+    let builder = Store::builder(pool).cache(config);
+    let store = builder.listener(listener.clone(), NoTls).build().unwrap();
+    store.ready().await.unwrap();
+    store
+}
+
+/// Waits until the store says so.
+async fn until_data(store: &Store, key: &Key, expected: Option<serde_json::Value>) {
+    let is_so = until(async || data(store, key).await == expected);
+    timeout(FOR_EVER, is_so).await.expect("it is known");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_was_moved_to_another_server_is_found_out_by_hits_alone() {
+    let ((first, _admin), (second, _)) = (server().await, server().await);
+    let to_pool = Proxy::to(&first).await.unwrap();
+    let pool = pool_to(&to_pool.config(&first.config(DATABASE)), 2);
+    // The listener's connection stays.
+    let store = store(pool, &first.config(DATABASE), hurried()).await;
+    let session = store.create(new()).await.unwrap();
+    assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
+
+    to_pool.lead_to(&second);
+    to_pool.cut().await;
+    until_data(&store, &session.key, None).await;
+    until(async || store.health().trouble.is_some()).await;
+    assert!(!store.health().serving);
+
+    // And back again.
+    to_pool.lead_to(&first);
+    to_pool.cut().await;
+    let is_serving = until(async || store.health().serving);
+    timeout(FOR_EVER, is_serving)
+        .await
+        .expect("it serves again");
+    until_data(&store, &session.key, Some(json!({"n": 1}))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_changes_is_followed() {
+    let (server, admin) = server().await;
+    let config = server.config(DATABASE);
+    let store = store(pool_to(&config, 2), &config, hurried()).await;
+    let other = Store::new(pool_to(&config, 2));
+    for channel in ["another", "a third \"one\"", "qsessions"] {
+        let session = other.create(new()).await.unwrap();
+        assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
+        let set = format!("ALTER SYSTEM SET qsessions.invalidation_channel = '{channel}'");
+        admin.batch_execute(&set).await.unwrap();
+        admin
+            .batch_execute("SELECT pg_reload_conf()")
+            .await
+            .unwrap();
+        // Whoever changes it from now on announces on the new one.
+        let client = server.connect(DATABASE).await.unwrap();
+        until(async || {
+            let row = client
+                .query_one("SELECT qsessions.invalidation_channel()", &[])
+                .await;
+            row.unwrap().get::<_, String>(0) == channel
+        })
+        .await;
+        let logout = "SELECT qsessions.logout($1)";
+        client
+            .query_one(logout, &[&session.key.expose()])
+            .await
+            .unwrap();
+        until_data(&store, &session.key, None).await;
+        let is_serving = until(async || store.health().serving);
+        timeout(FOR_EVER, is_serving)
+            .await
+            .expect("it serves again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_runs_while_the_channel_changes_is_heard() {
+    let (server, admin) = server().await;
+    let config = server.config(DATABASE);
+    let store = store(pool_to(&config, 2), &config, unhurried()).await;
+    let session = store.create(new()).await.unwrap();
+    admin
+        .batch_execute("SELECT pg_advisory_lock(1)")
+        .await
+        .unwrap();
+    // It ends with the setting that it has begun with.
+    let client = server.connect(DATABASE).await.unwrap();
+    let slow = tokio::spawn(async move {
+        let sql = "DO $$ BEGIN DELETE FROM qsessions.session; PERFORM pg_advisory_lock(1); END $$";
+        client.batch_execute(sql).await.unwrap();
+    });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    until(async || {
+        admin
+            .query_one(waiting, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+            == 1
+    })
+    .await;
+    for sql in [
+        "ALTER SYSTEM SET qsessions.invalidation_channel = 'another'",
+        "SELECT pg_reload_conf()",
+    ] {
+        admin.batch_execute(sql).await.unwrap();
+    }
+    until(async || {
+        let row = admin
+            .query_one("SELECT qsessions.invalidation_channel()", &[])
+            .await;
+        row.unwrap().get::<_, String>(0) == "another"
+    })
+    .await;
+    // It is found out, and the new one listened to.
+    store.catch_up().await;
+    until(async || store.health().serving).await;
+    assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
+    admin
+        .batch_execute("SELECT pg_advisory_unlock(1)")
+        .await
+        .unwrap();
+    slow.await.unwrap();
+    store.catch_up().await;
+    assert_eq!(data(&store, &session.key).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_is_kept_busy_does_not_stop_the_cache() {
+    let database = qsessions_testkit::Database::new().await;
+    let to_pool = Proxy::to(database.server()).await.unwrap();
+    let pool = pool_to(&to_pool.config(&database.config()), 2);
+    let store = store(pool.clone(), &database.config(), unhurried()).await;
+    let session = store.create(new()).await.unwrap();
+    store.load(&session.key).await.unwrap();
+    let other = Store::new(pool_to(&database.config(), 1));
+
+    let busy = join_all([pool.get(), pool.get()]).await;
+    for _ in 0..3 {
+        // Somebody else's change becomes known, and what is known is answered, though the pool has no connection.
+        other.create(new()).await.unwrap();
+        store.catch_up().await;
+        assert!(store.health().serving);
+        let known = timeout(FOR_EVER, store.load(&session.key)).await;
+        assert!(known.expect("it is known").unwrap().is_some());
+    }
+    // One more than the pool's.
+    assert_eq!(to_pool.connected(), 3);
+    other.revoke(session.id).await.unwrap();
+    store.catch_up().await;
+    drop(busy);
+    assert_eq!(data(&store, &session.key).await, None);
+    // It is given back when it is not needed any more.
+    store.catch_up().await;
+    until(async || to_pool.connected() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_without_an_answer_stops_the_cache_for_so_long() {
+    let cached = Cached::with(hurried()).await;
+    let session = cached.begin().await;
+    cached.pool.stall();
+    let is_stopped = until(async || !cached.store.health().serving);
+    timeout(FOR_EVER, is_stopped)
+        .await
+        .expect("nothing is answered from memory");
+    cached.other.revoke(session.id).await.unwrap();
+    cached.pool.release();
+    let is_serving = until(async || cached.store.health().serving);
+    timeout(FOR_EVER, is_serving)
+        .await
+        .expect("it serves again");
+    assert_eq!(data(&cached.store, &session.key).await, None);
+}

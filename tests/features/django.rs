@@ -1,0 +1,18 @@
+//! Django: the session engine that the documentation shows does what Django promises, over HTTP.
+
+use crate::languages::{python, require, run};
+use qsessions_testkit::{Database, Users};
+use std::path::Path;
+
+#[tokio::test]
+async fn the_engine_in_the_documentation_serves_django() {
+    require(
+        python(),
+        ["-c", "import django, psycopg"],
+        "Python with Django and psycopg 3",
+    );
+    let database = Database::with(Users::Nothing).await;
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/other-languages.md");
+    let page = page.canonicalize().unwrap().display().to_string();
+    run(python(), "python/engine.py", &database, &[&page]);
+}

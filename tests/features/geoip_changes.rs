@@ -1,0 +1,271 @@
+//! GeoIP files that change under running queries: every answer is from the old or the new file, every backend notices,
+//! and none crashes.
+
+use crate::mmdb::{self, Ground, KNOWN, location, reload};
+use qsessions_testkit::Server;
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_postgres::Client;
+
+/// Networks of the large databases here: enough that a copy takes several writes.
+const NETWORKS: u32 = 1000;
+
+/// Asks for addresses all over the networks. The beginnings of the names that were found.
+const MANY: &str = "SELECT array_agg(DISTINCT coalesce(split_part(qsessions.location(
+        '1.0.0.0'::inet + (n * 7919) % 256000), ' ', 1), 'null'))
+    FROM generate_series(1, $1::int) AS n";
+
+/// A pause between queries of many backends, so that those of a small machine come to a turn.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Queries that run until they are told to stop, and what they have found.
+struct Running {
+    stop: Arc<AtomicBool>,
+    finished: watch::Receiver<usize>,
+    task: tokio::task::JoinHandle<BTreeSet<String>>,
+    process: i32,
+}
+
+impl Running {
+    async fn on(client: Client, addresses: i32, pause: Duration) -> Self {
+        let process = client
+            .query_one("SELECT pg_backend_pid()", &[])
+            .await
+            .unwrap()
+            .get(0);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (count, finished) = watch::channel(0);
+        let stopped = Arc::clone(&stop);
+        let task = tokio::spawn(async move {
+            let mut found = BTreeSet::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let row = client.query_one(MANY, &[&addresses]).await.unwrap();
+                found.extend(row.get::<_, Vec<String>>(0));
+                count.send_modify(|count| *count += 1);
+                tokio::time::sleep(pause).await;
+            }
+            found
+        });
+        Self {
+            stop,
+            finished,
+            task,
+            process,
+        }
+    }
+
+    /// Returns in the midst of a query.
+    async fn is_active(&self, admin: &Client) {
+        let active = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = $1";
+        while !admin
+            .query_one(active, &[&self.process])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+        {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Returns when a query that began after this call has ended.
+    async fn runs_anew(&mut self) {
+        let count = *self.finished.borrow();
+        self.finished
+            .wait_for(|now| *now >= count + 2)
+            .await
+            .unwrap();
+    }
+
+    async fn stop(self) -> BTreeSet<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.unwrap()
+    }
+}
+
+fn only(found: &BTreeSet<String>, allowed: &[&str]) {
+    let found: Vec<&str> = found.iter().map(String::as_str).collect();
+    assert!(found.iter().all(|name| allowed.contains(name)), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_copy_in_place_and_a_cut_to_nothing_harm_no_running_query() {
+    const ROUNDS: usize = 10;
+    let ground = Ground::new().await;
+    let versions = ["Old", "New"].map(|name| {
+        let path = ground.server.folder().join(name);
+        fs::write(&path, mmdb::cities(name, NETWORKS)).unwrap();
+        path
+    });
+    let file = ground.files.join("city.mmdb");
+    fs::copy(&versions[0], &file).unwrap();
+    let admin = ground.client().await;
+    let mut running = Running::on(ground.client().await, 1000, Duration::ZERO).await;
+    running.runs_anew().await;
+    let mut faults = 0;
+    for round in 0..ROUNDS {
+        running.is_active(&admin).await;
+        let copied = Command::new("cp")
+            .args([&versions[(round + 1) % 2], &file])
+            .status();
+        assert!(copied.unwrap().success());
+        running.runs_anew().await;
+        running.is_active(&admin).await;
+        let cut = fs::OpenOptions::new().write(true).open(&file).unwrap();
+        cut.set_len(0).unwrap();
+        running.runs_anew().await;
+        faults += 2;
+    }
+    let found = running.stop().await;
+    only(&found, &["Old", "New"]);
+    assert_eq!(found.len(), 2, "both were served");
+    ground
+        .survived("cp in place, then cut to nothing", faults)
+        .await;
+}
+
+#[tokio::test]
+async fn a_swap_by_rename_is_noticed_in_the_midst_of_a_query() {
+    const SWAPS: usize = 10;
+    let ground = Ground::new().await;
+    let (old, new) = (mmdb::cities("Old", NETWORKS), mmdb::cities("New", NETWORKS));
+    ground.swap("city.mmdb", &old);
+    let admin = ground.client().await;
+    let mut running = Running::on(ground.client().await, 1000, Duration::ZERO).await;
+    for swap in 0..SWAPS {
+        running.is_active(&admin).await;
+        ground.swap("city.mmdb", [&new, &old][swap % 2]);
+        running.runs_anew().await;
+    }
+    let found = running.stop().await;
+    only(&found, &["Old", "New"]);
+    assert_eq!(found.len(), 2, "both were served");
+    // One copy is left, that of the last.
+    assert_eq!(ground.copy_names().len(), 1);
+    ground.survived("swapped by rename", SWAPS).await;
+}
+
+#[tokio::test]
+async fn thirty_two_backends_follow_ten_changes() {
+    const BACKENDS: usize = 32;
+    const CHANGES: usize = 10;
+    let ground = Ground::new().await;
+    ground.swap("city.mmdb", &mmdb::cities("City0", NETWORKS));
+    let mut backends = Vec::new();
+    for _ in 0..BACKENDS {
+        backends.push(Running::on(ground.client().await, 10, PAUSE).await);
+    }
+    let admin = ground.client().await;
+    let names: Vec<String> = (0..=CHANGES)
+        .map(|number| format!("City{number}"))
+        .collect();
+    for name in &names[1..] {
+        ground.swap("city.mmdb", &mmdb::cities(name, NETWORKS));
+        assert_eq!(reload(&admin).await, [None]);
+        // Each of them, without being told.
+        for backend in &mut backends {
+            backend.runs_anew().await;
+        }
+    }
+    let mut latest = 0;
+    for backend in backends {
+        let found = backend.stop().await;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        only(&found, &names);
+        latest += usize::from(found.contains("City10"));
+    }
+    assert_eq!(latest, BACKENDS);
+    let log = ground.log();
+    // One backend has copied each of them, for all.
+    assert_eq!(log.matches("copied GeoIP database").count(), CHANGES + 1);
+    assert_eq!(ground.copy_names().len(), 1);
+    ground.survived("changed under 32 backends", CHANGES).await;
+}
+
+#[tokio::test]
+async fn a_change_is_noticed_within_the_interval_and_at_once_by_a_reload() {
+    let ground = Ground::new().await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    let client = ground.client().await;
+    let old = Some("Linköping, Sweden");
+    let new = Some("Stockholm, Sweden");
+    client
+        .batch_execute("SET qsessions.geoip_check_interval = '1d'")
+        .await
+        .unwrap();
+    assert_eq!(location(&client, KNOWN).await.as_deref(), old);
+    ground.swap("city.mmdb", &mmdb::city("Stockholm"));
+    assert_eq!(location(&client, KNOWN).await.as_deref(), old);
+    assert_eq!(reload(&client).await, [None]);
+    assert_eq!(location(&client, KNOWN).await.as_deref(), new);
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    assert_eq!(location(&client, KNOWN).await.as_deref(), new);
+    client
+        .batch_execute("SET qsessions.geoip_check_interval = '20ms'")
+        .await
+        .unwrap();
+    while location(&client, KNOWN).await.as_deref() != old {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_parallel_worker_opens_the_databases_too() {
+    let server = Server::builder().setting("force_parallel_mode", "on");
+    let ground = Ground::with(server).await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    let client = ground.client().await;
+    // The worker is the first who sees the file.
+    let found: String = client
+        .query_one("SELECT qsessions.location('89.160.20.112')", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(found, "Linköping, Sweden");
+    ground.swap("city.mmdb", b"bad");
+    let found: String = client
+        .query_one("SELECT qsessions.location('89.160.20.112')", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(found, "Linköping, Sweden");
+
+    client
+        .batch_execute(
+            "CREATE TABLE visits AS SELECT '89.160.20.0'::inet + n % 256 AS ip FROM generate_series(1, 300000) AS n;
+             ANALYZE visits; SET force_parallel_mode = off",
+        )
+        .await
+        .unwrap();
+    let labels: i64 = client
+        .query_one(
+            "SELECT count(*) FROM pg_proc
+             WHERE pronamespace = 'qsessions'::regnamespace
+               AND proname IN ('location', 'location_info', 'country_code', 'asn')
+               AND provolatile = 's' AND proparallel = 's' AND procost >= 100",
+            &[],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(labels, 4);
+    for function in [
+        "location(ip)",
+        "location_info(ip)",
+        "country_code(ip)",
+        "asn(ip)",
+    ] {
+        let plan = format!("EXPLAIN SELECT count(qsessions.{function}) FROM visits");
+        let plan = client.query(&plan, &[]).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("Workers Planned"), "{plan}");
+    }
+    ground
+        .survived("a bad file met by a parallel worker", 1)
+        .await;
+}

@@ -1,0 +1,326 @@
+//! The private copies of GeoIP files: what becomes of them when their maker dies, the disk is full, or the cluster is backed up,
+//! rewound, checked or followed by a standby.
+
+use crate::common::row;
+use crate::mmdb::{self, Ground, KNOWN, location, reload};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
+use qsessions_testkit::{Server, StopMode};
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tokio_postgres::Client;
+
+const OLD: Option<&str> = Some("Linköping, Sweden");
+
+/// Copying and checking these takes long enough for the copier to be met at it.
+const NETWORKS: u32 = 20_000;
+
+/// A server with a small file, of which there is a copy.
+async fn ground() -> (Ground, Client) {
+    let ground = Ground::new().await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    let client = ground.client().await;
+    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    (ground, client)
+}
+
+/// The copy that a process has begun.
+fn half_of(ground: &Ground, process: i32) -> PathBuf {
+    let name = format!("pgsql_tmp_new_{process}.mmdb");
+    ground.copies().join(name)
+}
+
+/// Has a backend copy a large file, and returns its process while it is at that.
+async fn copier(ground: &Ground) -> (Pid, tokio::task::JoinHandle<()>) {
+    let client = ground.client().await;
+    let process: i32 = row(&client, "SELECT pg_backend_pid()", &[]).await.get(0);
+    let new = half_of(ground, process);
+    let task = tokio::spawn(async move {
+        // It does not live to give an answer.
+        let _ = client
+            .query("SELECT qsessions.location('1.0.0.1')", &[])
+            .await;
+    });
+    while !new.exists() {
+        assert!(
+            !task.is_finished(),
+            "the copy was made before it could be met"
+        );
+        tokio::task::yield_now().await;
+    }
+    (Pid::from_raw(process), task)
+}
+
+#[tokio::test]
+async fn a_copier_that_is_killed_leaves_nothing_behind() {
+    let (mut ground, client) = ground().await;
+
+    // Told to end, it ends at once, and the next one begins anew.
+    ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
+    let (process, task) = copier(&ground).await;
+    kill(process, Signal::SIGTERM).unwrap();
+    task.await.unwrap();
+    // Its lock goes with the process, which the server's views stop showing before.
+    while kill(process, None).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let half_done = half_of(&ground, process.as_raw());
+    assert!(half_done.exists());
+    let city = location(&client, "1.0.7.1").await;
+    assert_eq!(city.as_deref(), Some("City 7, Sweden"));
+    assert!(!half_done.exists());
+    ground.survived("a copier ended by SIGTERM", 1).await;
+
+    ground.swap("city.mmdb", &mmdb::cities("Town", NETWORKS));
+    // After a SIGKILL of any backend, PostgreSQL ends all others by its own design, and recovers. Ours is that the recovery
+    // finds nothing in its way: the lock is free, the old copy whole, and the next copier takes away what was left.
+    let (process, task) = copier(&ground).await;
+    kill(process, Signal::SIGKILL).unwrap();
+    task.await.unwrap();
+    ground.expect_crash().await;
+    let half_done = half_of(&ground, process.as_raw());
+    assert!(half_done.exists());
+    let client = ground.client().await;
+    let city = location(&client, "1.0.7.1").await;
+    assert_eq!(city.as_deref(), Some("Town 7, Sweden"));
+    assert!(!half_done.exists());
+    assert_eq!(ground.copy_names().len(), 1);
+    let log = ground.log();
+    assert_eq!(log.matches("was terminated by signal 9").count(), 1);
+    ground.survived("a copier ended by SIGKILL", 1).await;
+}
+
+#[tokio::test]
+async fn a_statement_that_is_cancelled_while_it_copies_copies_to_the_end() {
+    let (ground, client) = ground().await;
+    ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
+    let (process, task) = copier(&ground).await;
+    // What a statement_timeout does, too.
+    kill(process, Signal::SIGINT).unwrap();
+    task.await.unwrap();
+    let city = location(&client, "1.0.7.1").await;
+    assert_eq!(city.as_deref(), Some("City 7, Sweden"));
+    // Nobody had to begin anew.
+    let copied = ground.log().matches("copied GeoIP database").count();
+    assert_eq!(copied, 2);
+    ground.survived("a copier that was cancelled", 1).await;
+}
+
+#[tokio::test]
+async fn others_go_on_with_the_old_copy_while_one_copies() {
+    let (ground, client) = ground().await;
+    ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
+    let (process, task) = copier(&ground).await;
+    kill(process, Signal::SIGSTOP).unwrap();
+    for client in [&client, &ground.client().await] {
+        assert_eq!(location(client, KNOWN).await.as_deref(), OLD);
+        assert_eq!(location(client, "1.0.7.1").await, None);
+    }
+    kill(process, Signal::SIGCONT).unwrap();
+    task.await.unwrap();
+    let city = location(&client, "1.0.7.1").await;
+    assert_eq!(city.as_deref(), Some("City 7, Sweden"));
+    assert_eq!(location(&client, KNOWN).await, None);
+}
+
+/// A small disk at a path, until it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// None, and a loud word, where this process may not mount.
+    fn at(path: &Path) -> Option<Self> {
+        let owner = if geteuid().is_root() {
+            let name = std::env::var("QSESSIONS_RUN_AS").unwrap_or_else(|_| "postgres".to_owned());
+            let user = User::from_name(&name).unwrap().unwrap();
+            format!(",uid={},gid={}", user.uid, user.gid)
+        } else {
+            String::new()
+        };
+        fs::create_dir_all(path).unwrap();
+        let mounted = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size=256k,mode=700{owner}"),
+                "tmpfs",
+            ])
+            .arg(path)
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(path.to_owned()));
+        }
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: a full disk was not tested, for nothing can be mounted here"
+        );
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, for backends have files on it mapped.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_the_old_copy_in_service() {
+    let ground = Ground::new().await;
+    let Some(disk) = SmallDisk::at(&ground.copies()) else {
+        return;
+    };
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    let client = ground.client().await;
+    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    let large = mmdb::cities("City", 5000);
+    assert!(large.len() > 256 * 1024);
+    ground.swap("city.mmdb", &large);
+    let errors = reload(&client).await;
+    assert!(
+        errors[0].as_ref().unwrap().contains("No space left"),
+        "{errors:?}"
+    );
+    assert!(ground.log().contains("Make room on the disk"));
+    for client in [client, ground.client().await] {
+        assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+        assert_eq!(location(&client, "1.0.7.1").await, None);
+    }
+    assert_eq!(ground.copy_names().len(), 1);
+
+    // Full to the last byte, so that not even a note can be made.
+    fs::write(ground.copies().join("filling"), vec![1; 4096]).unwrap();
+    let mut filling = fs::OpenOptions::new()
+        .append(true)
+        .open(ground.copies().join("filling"))
+        .unwrap();
+    while filling.write_all(&[1; 4096]).is_ok() {}
+    ground.swap("city.mmdb", &mmdb::city("Stockholm"));
+    let client = ground.client().await;
+    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    drop(filling);
+    fs::remove_file(ground.copies().join("filling")).unwrap();
+    assert_eq!(reload(&client).await, [None]);
+    let city = location(&client, KNOWN).await;
+    assert_eq!(city.as_deref(), Some("Stockholm, Sweden"));
+    ground.survived("a full disk", 2).await;
+    drop(disk);
+}
+
+#[tokio::test]
+async fn where_no_copy_can_be_kept_places_are_null_with_a_warning_and_a_hint() {
+    let ground = Ground::new().await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    fs::write(ground.copies(), "in the way of the folder").unwrap();
+    let client = ground.client().await;
+    assert_eq!(location(&client, KNOWN).await, None);
+    let log = ground.log();
+    assert!(log.contains("could not keep a copy of"), "{log}");
+    assert!(log.contains("HINT:  The server must be able to write to its data directory"));
+    fs::remove_file(ground.copies()).unwrap();
+    assert_eq!(reload(&client).await, [None]);
+    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    ground.survived("no folder for copies", 1).await;
+}
+
+async fn is_served(server: &Server) -> Client {
+    let client = server.connect("postgres").await.unwrap();
+    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    client
+}
+
+#[tokio::test]
+async fn backups_leave_the_copies_out_and_a_standby_makes_its_own() {
+    let ground = Ground::new().await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    is_served(&ground.server).await;
+    let folder = ground.copies();
+    let modes = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(modes(&folder), 0o700);
+    assert_eq!(modes(&folder.join(&ground.copy_names()[0])), 0o400);
+
+    let builder = Server::builder().setting("primary_conninfo", "");
+    let standby = builder.start_standby_of(&ground.server).await.unwrap();
+    let copies = standby.data().join("pgsql_tmp_qsessions");
+    assert!(!copies.exists(), "the backup has left them out");
+    let client = is_served(&standby).await;
+    let recovering: bool = row(&client, "SELECT pg_is_in_recovery()", &[]).await.get(0);
+    assert!(recovering && copies.exists());
+}
+
+#[tokio::test]
+async fn a_rewind_and_a_check_of_checksums_are_not_disturbed() {
+    let ground = Ground::with(
+        Server::builder()
+            .setting("wal_log_hints", "on")
+            .setting("full_page_writes", "on")
+            .setting("wal_keep_size", "1GB"),
+    )
+    .await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    is_served(&ground.server).await;
+    let standby = Server::builder()
+        .start_standby_of(&ground.server)
+        .await
+        .unwrap();
+    let client = is_served(&standby).await;
+    let promoted: bool = row(&client, "SELECT pg_promote()", &[]).await.get(0);
+    assert!(promoted);
+    client
+        .batch_execute("CHECKPOINT; CREATE TABLE after_promotion ()")
+        .await
+        .unwrap();
+
+    let Ground {
+        mut server, files, ..
+    } = ground;
+    // The two have copies of different files by now.
+    fs::write(files.join("country.mmdb"), mmdb::networks()).unwrap();
+    is_served(&server).await;
+    server.stop(StopMode::Fast).unwrap();
+    let data = server.data();
+    let source = format!(
+        "host={} user=postgres dbname=postgres",
+        standby.folder().display()
+    );
+    let installation = server.installation().clone();
+    let target = data.as_os_str();
+    installation
+        .run(
+            "pg_rewind",
+            [
+                "-D".as_ref(),
+                target,
+                "--source-server".as_ref(),
+                source.as_ref(),
+                "--no-sync".as_ref(),
+            ],
+        )
+        .unwrap();
+    let sockets = format!(
+        "\nunix_socket_directories = '{0}'\ncron.host = '{0}'\n",
+        server.folder().display()
+    );
+    let conf = data.join("postgresql.conf");
+    let text = fs::read_to_string(&conf).unwrap() + &sockets;
+    fs::write(&conf, text).unwrap();
+    server.start().await.unwrap();
+    let client = is_served(&server).await;
+    let rewound: bool = row(
+        &client,
+        "SELECT to_regclass('after_promotion') IS NOT NULL",
+        &[],
+    )
+    .await
+    .get(0);
+    assert!(rewound);
+    server.stop(StopMode::Fast).unwrap();
+    for mode in ["--enable", "--check"] {
+        let arguments = [mode.as_ref(), "-D".as_ref(), target];
+        installation.run("pg_checksums", arguments).unwrap();
+    }
+}

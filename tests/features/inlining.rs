@@ -1,0 +1,318 @@
+//! Plans: looking a session up costs what its index scan costs, and what is searched has an index.
+
+use crate::common::{Listening, begin, row, texts};
+use crate::roles::{grant, new_role};
+use qsessions_testkit::{Database, Users};
+use serde_json::Value;
+use tokio_postgres::Client;
+
+/// Many sessions, a hundred for each user and as many without one, one in a hundred expired.
+async fn filled(users: Users, user: &str) -> Database {
+    let database = Database::with(users).await;
+    let client = database.connect().await;
+    client
+        .batch_execute(&format!(
+            "INSERT INTO qsessions.session (id, digest, user_id, expires_at)
+             SELECT gen_random_uuid(), '', {user},
+                    now() + CASE WHEN n % 100 = 50 THEN interval '-1 hour' ELSE interval '1 day' END
+             FROM generate_series(1, 20000) AS n;
+             ANALYZE qsessions.session"
+        ))
+        .await
+        .unwrap();
+    database
+}
+
+async fn filled_for_bigints() -> Database {
+    let users = Users::Keyed("bigint", &["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    filled(users, "CASE WHEN n % 2 = 0 THEN n / 2 % 9 + 1 END").await
+}
+
+async fn plan(client: &Client, statement: &str) -> Value {
+    row(client, &format!("EXPLAIN (FORMAT JSON) {statement}"), &[])
+        .await
+        .get::<_, Value>(0)[0]["Plan"]
+        .clone()
+}
+
+/// The nodes of a plan, from the top, each as type and index.
+fn nodes(plan: &Value) -> Vec<String> {
+    let mut found = vec![match plan["Index Name"].as_str() {
+        Some(index) => format!("{} on {index}", plan["Node Type"].as_str().unwrap()),
+        None => plan["Node Type"].as_str().unwrap().to_owned(),
+    }];
+    for part in plan["Plans"].as_array().into_iter().flatten() {
+        found.extend(nodes(part));
+    }
+    found
+}
+
+/// Whether some node is a scan of this index, and none reads the table or calls a function for its rows.
+fn assert_searched_by(index: &str, plan: &Value) {
+    let nodes = nodes(plan);
+    assert!(
+        nodes
+            .iter()
+            .any(|node| node.ends_with(&format!(" on {index}"))),
+        "{plan:#}"
+    );
+    for slow in ["Seq Scan", "Function Scan"] {
+        assert!(!nodes.iter().any(|node| node == slow), "{plan:#}");
+    }
+}
+
+fn assert_bare_index_scan(plan: &Value) {
+    assert_eq!(nodes(plan), ["Index Scan on session_pkey"], "{plan:#}");
+    assert!(
+        plan["Index Cond"].as_str().unwrap().starts_with("(id = "),
+        "{plan:#}"
+    );
+}
+
+#[tokio::test]
+async fn load_session_is_a_bare_scan_of_the_primary_key() {
+    let database = filled_for_bigints().await;
+    let admin = database.connect().await;
+    let key = begin(&admin, "user_id => 1").await.key;
+    let role = new_role(&database, &admin, "app").await;
+    grant(&admin, &role).await;
+    for client in [admin, database.connect_as(&role).await] {
+        let literal = format!("SELECT * FROM qsessions.load_session('{key}')");
+        assert_bare_index_scan(&plan(&client, &literal).await);
+        client
+            .batch_execute("PREPARE load(text) AS SELECT * FROM qsessions.load_session($1)")
+            .await
+            .unwrap();
+        for mode in ["force_generic_plan", "force_custom_plan"] {
+            client
+                .batch_execute(&format!("SET plan_cache_mode = {mode}"))
+                .await
+                .unwrap();
+            let execute = format!("EXECUTE load('{key}')");
+            assert_bare_index_scan(&plan(&client, &execute).await);
+            assert_eq!(client.simple_query(&execute).await.unwrap().len(), 3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn get_session_is_a_bare_scan_of_the_primary_key() {
+    let client = filled_for_bigints().await.connect().await;
+    let call = "SELECT * FROM qsessions.get_session('00000000-0000-7000-8000-000000000000')";
+    assert_bare_index_scan(&plan(&client, call).await);
+}
+
+#[tokio::test]
+async fn load_session_joins_as_the_table_would() {
+    let client = filled_for_bigints().await.connect().await;
+    let join = "SELECT l.* FROM (VALUES ('12345678'), ('87654321')) AS cookie (key)
+                CROSS JOIN LATERAL qsessions.load_session(cookie.key) AS l";
+    let plan = plan(&client, join).await;
+    assert_eq!(
+        nodes(&plan),
+        ["Nested Loop", "Values Scan", "Index Scan on session_pkey"],
+        "{plan:#}"
+    );
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_user_are_found_by_the_index_on_user_id() {
+    let bigints = filled(
+        Users::Keyed("bigint", &["1"]),
+        "CASE WHEN n % 200 = 0 THEN 1 END",
+    );
+    let texts = filled(Users::Unlinked, "CASE WHEN n % 2 = 0 THEN n % 200 END");
+    let uuids = filled(
+        Users::Keyed("uuid", &["00000000-0000-4000-8000-000000000001"]),
+        "CASE WHEN n % 200 = 0 THEN uuid '00000000-0000-4000-8000-000000000001' END",
+    );
+    for (database, key_type, user) in [
+        (bigints.await, "bigint", "1"),
+        (texts.await, "text", "42"),
+        (uuids.await, "uuid", "00000000-0000-4000-8000-000000000001"),
+    ] {
+        let client = database.connect().await;
+        for argument in [format!("'{user}'"), format!("'{user}'::{key_type}")] {
+            let call = format!("SELECT * FROM qsessions.user_sessions({argument})");
+            assert_searched_by("session_user_id_idx", &plan(&client, &call).await);
+        }
+        client
+            .batch_execute(&format!(
+                "SET plan_cache_mode = force_generic_plan;
+                 PREPARE theirs({key_type}) AS SELECT * FROM qsessions.user_sessions($1)"
+            ))
+            .await
+            .unwrap();
+        let plan = plan(&client, &format!("EXECUTE theirs('{user}')")).await;
+        assert_searched_by("session_user_id_idx", &plan);
+    }
+}
+
+/// A client that is told the plans of the statements inside functions.
+async fn explaining(database: &Database) -> Listening {
+    let listening = Listening::to(&database.config()).await;
+    listening
+        .client
+        .batch_execute(
+            "LOAD 'auto_explain';
+             SET auto_explain.log_min_duration = 0;
+             SET auto_explain.log_nested_statements = on;
+             SET auto_explain.log_format = json;
+             SET auto_explain.log_level = notice",
+        )
+        .await
+        .unwrap();
+    listening.notices();
+    listening
+}
+
+/// The plans of the statements, inside the functions that a statement calls, whose text has all these parts.
+async fn inner_plans(listening: &Listening, statement: &str, parts: &[&str]) -> Vec<Value> {
+    listening.client.batch_execute(statement).await.unwrap();
+    let plans = listening.notices().into_iter().filter_map(|notice| {
+        let explained: Value = serde_json::from_str(&notice[notice.find('{')?..]).ok()?;
+        let text = explained["Query Text"].as_str()?;
+        let wanted = text != statement && parts.iter().all(|part| text.contains(part));
+        wanted.then(|| explained["Plan"].clone())
+    });
+    let plans: Vec<_> = plans.collect();
+    assert!(
+        !plans.is_empty(),
+        "{statement} runs no statement with {parts:?}"
+    );
+    plans
+}
+
+#[tokio::test]
+async fn a_page_of_all_sessions_is_read_in_the_order_of_their_beginning() {
+    let database = filled_for_bigints().await;
+    let listening = explaining(&database).await;
+    for arguments in [
+        "",
+        "after => 'ffffffff-0000-7000-8000-000000000000'",
+        "active => true, after => 'efffffff-0000-7000-8000-000000000000', max_rows => 10",
+    ] {
+        let call = format!("SELECT FROM qsessions.list_sessions({arguments})");
+        for plan in inner_plans(&listening, &call, &["ORDER BY s.created_at DESC"]).await {
+            assert_searched_by("session_created_at_id_idx", &plan);
+            // The page is read in order, not sorted.
+            assert!(!nodes(&plan).contains(&"Sort".to_owned()), "{plan:#}");
+            let searches = plan
+                .to_string()
+                .contains(r#""Index Cond":"(ROW(created_at, id) < "#);
+            assert_eq!(searches, arguments.contains("after"), "{plan:#}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_purge_searches_by_the_hour_of_expiry_from_where_the_last_batch_ended() {
+    let database = filled_for_bigints().await;
+    let listening = explaining(&database).await;
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        listening
+            .client
+            .batch_execute(&format!("SET plan_cache_mode = {mode}"))
+            .await
+            .unwrap();
+        for call in [
+            "SELECT qsessions.purge_expired(10)",
+            "CALL qsessions.purge(batch_size => 10, max_batches => 3)",
+        ] {
+            for plan in inner_plans(&listening, call, &["doomed", "SKIP LOCKED"]).await {
+                let nodes = nodes(&plan);
+                let search = "Index Scan on session_expires_hour_id_idx".to_owned();
+                assert!(nodes.contains(&search), "{plan:#}");
+                assert!(!nodes.contains(&"Seq Scan".to_owned()), "{plan:#}");
+                // The search is in order; only where it ended is looked for afterwards.
+                assert!(!plan.to_string().contains("\"s.expires_hour"), "{plan:#}");
+                let condition = find(&plan, "session_expires_hour_id_idx", "Index Cond");
+                assert!(
+                    condition.contains("ROW(expires_hour, id) > ROW("),
+                    "{condition}"
+                );
+                assert!(condition.contains("expires_hour <= "), "{condition}");
+            }
+        }
+    }
+}
+
+/// What a plan says of the scan of an index.
+fn find(plan: &Value, index: &str, what: &str) -> String {
+    if plan["Index Name"] == index {
+        return plan[what].as_str().unwrap_or_default().to_owned();
+    }
+    let parts = plan["Plans"].as_array().into_iter().flatten();
+    parts.map(|part| find(part, index, what)).collect()
+}
+
+#[tokio::test]
+async fn a_visit_leaves_the_indexes_alone() {
+    let client = Database::new().await.connect().await;
+    for call in ["user_id => 1", "user_id => 1, idle_timeout => '2 hours'"] {
+        let session = begin(&client, call).await;
+        // All in one transaction, whose time stands still, so that no hour ends meanwhile.
+        client
+            .batch_execute("BEGIN; SET LOCAL qsessions.touch_interval = 0")
+            .await
+            .unwrap();
+        for visit in 1..=10 {
+            // The visit before was a moment earlier.
+            client
+                .execute(
+                    "UPDATE qsessions.session SET
+                         last_seen_at = last_seen_at - interval '1 min',
+                         expires_at = date_bin('1 hour', now() + idle_timeout, '2000-01-01Z') + interval '1 us'
+                     WHERE id = $1 AND idle_timeout IS NOT NULL",
+                    &[&session.id],
+                )
+                .await
+                .unwrap();
+            let before = updates(&client).await;
+            let resume = format!("SELECT FROM qsessions.resume_session($1, '192.0.2.{visit}')");
+            row(&client, &resume, &[&session.key]).await;
+            let after = updates(&client).await;
+            assert_eq!((after.0 - before.0, after.1 - before.1), (1, 1), "{call}");
+        }
+        let slid = texts(
+            &client,
+            "SELECT idle_timeout::text FROM qsessions.session
+             WHERE idle_timeout IS NOT NULL AND expires_at = now() + idle_timeout",
+        )
+        .await;
+        assert_eq!(slid.len(), usize::from(call.contains("idle_timeout")));
+        client.batch_execute("ROLLBACK").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_save_leaves_the_indexes_alone() {
+    let client = Database::new().await.connect().await;
+    let session = begin(&client, "user_id => 1").await;
+    client.batch_execute("BEGIN").await.unwrap();
+    for statement in [
+        "SELECT qsessions.save_session($1, '{\"a\": 1}')",
+        "SELECT qsessions.patch_session($1, '{\"b\": 2}')",
+    ] {
+        let before = updates(&client).await;
+        row(&client, statement, &[&session.key]).await;
+        let after = updates(&client).await;
+        assert_eq!(
+            (after.0 - before.0, after.1 - before.1),
+            (1, 1),
+            "{statement}"
+        );
+    }
+}
+
+/// How many rows the running transaction has updated, and how many of them without writing to an index.
+async fn updates(client: &Client) -> (i64, i64) {
+    let counts = row(
+        client,
+        "SELECT pg_stat_get_xact_tuples_updated('qsessions.session'::regclass),
+                pg_stat_get_xact_tuples_hot_updated('qsessions.session'::regclass)",
+        &[],
+    )
+    .await;
+    (counts.get(0), counts.get(1))
+}

@@ -1,0 +1,327 @@
+//! Invalidation: what changed is announced after commit and not otherwise, with the ring and without.
+
+mod channel;
+mod problems;
+mod queue;
+mod ring;
+mod workers;
+
+use crate::common::{Begun, begin, failure, row};
+use crate::heard::Heard;
+use qsessions_testkit::{Database, Server, connect};
+use std::collections::BTreeSet;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+fn ids<'a>(sessions: impl IntoIterator<Item = &'a Begun>) -> BTreeSet<String> {
+    sessions
+        .into_iter()
+        .map(|session| session.id.to_string())
+        .collect()
+}
+
+fn everything() -> BTreeSet<String> {
+    BTreeSet::from(["*".to_owned()])
+}
+
+async fn server_with_ring() -> Server {
+    server_with(&[
+        ("shared_preload_libraries", "qsessions"),
+        ("max_prepared_transactions", "5"),
+        ("wal_level", "logical"),
+    ])
+    .await
+}
+
+async fn server_with(settings: &[(&str, &str)]) -> Server {
+    let server = settings
+        .iter()
+        .fold(Server::builder(), |builder, (name, value)| {
+            builder.setting(name, value)
+        })
+        .start()
+        .await
+        .unwrap();
+    prepare(&server.connect("postgres").await.unwrap()).await;
+    server
+}
+
+async fn prepare(client: &Client) {
+    client
+        .batch_execute(
+            "CREATE EXTENSION qsessions; CREATE TABLE users (id bigint PRIMARY KEY);
+             INSERT INTO users SELECT generate_series(1, 9);
+             SELECT qsessions.create_session_table('users')",
+        )
+        .await
+        .unwrap();
+}
+
+/// The promises that hold in either mode.
+async fn changes_are_announced_and_nothing_else(mut heard: Heard) {
+    // Every path of a change, and what a cache needn't know.
+    for (statement, is_announced) in [
+        ("SELECT qsessions.save_session($1, '{\"a\": 1}')", true),
+        ("SELECT qsessions.patch_session($1, '{\"b\": 1}')", true),
+        ("SELECT qsessions.login($1, 1)", true),
+        ("SELECT qsessions.rotate_key($1)", true),
+        ("SELECT qsessions.logout($1)", true),
+        (
+            "SELECT qsessions.revoke_session(qsessions.session_id($1))",
+            true,
+        ),
+        ("SELECT qsessions.revoke_user_sessions(2)", true),
+        (
+            "SELECT qsessions.resume_session($1, ip => '192.0.2.7')",
+            true,
+        ),
+        (
+            "DELETE FROM qsessions.session WHERE id = qsessions.session_id($1)",
+            true,
+        ),
+        ("DELETE FROM users WHERE id = 2", true),
+        (
+            "UPDATE qsessions.session SET user_agent = 'x' WHERE id = qsessions.session_id($1)",
+            true,
+        ),
+        ("SELECT qsessions.load_session($1)", false),
+        ("SELECT qsessions.resume_session($1)", false),
+        ("SELECT qsessions.set_expiry($1, ttl => '1 h')", true),
+        ("SELECT qsessions.set_expiry($1, ttl => '30 d')", false),
+        (
+            "UPDATE qsessions.session SET last_seen_at = now(), expires_at = expires_at + interval '3 h' WHERE id = qsessions.session_id($1)",
+            false,
+        ),
+        (
+            "UPDATE qsessions.session SET expires_at = now() WHERE id = qsessions.session_id($1)",
+            true,
+        ),
+        ("SELECT qsessions.save_session($1, '{}', 77)", false),
+        ("SELECT qsessions.create_session() WHERE $1 <> ''", false),
+    ] {
+        heard
+            .run("INSERT INTO users VALUES (2) ON CONFLICT DO NOTHING")
+            .await;
+        let session = begin(&heard.client, "user_id => 2").await;
+        let quiet = begin(&heard.client, "user_id => 3").await;
+        heard.announced().await;
+        let statement = if statement.contains("$1") {
+            // Some fail, as they should: then nothing has changed.
+            let _ = heard.client.query(statement, &[&session.key]).await;
+            statement
+        } else {
+            heard.run(statement).await;
+            statement
+        };
+        let announced = heard.announced().await;
+        assert_eq!(
+            announced.contains(&session.id.to_string()),
+            is_announced,
+            "{statement}"
+        );
+        assert!(!announced.contains(&quiet.id.to_string()), "{statement}");
+        heard
+            .run("DELETE FROM qsessions.session WHERE user_id IS NOT NULL")
+            .await;
+    }
+
+    // Purges and TRUNCATE.
+    let dead = begin(&heard.client, "").await;
+    heard
+        .client
+        .execute(
+            "UPDATE qsessions.session SET expires_at = '2020-01-01' WHERE id = $1",
+            &[&dead.id],
+        )
+        .await
+        .unwrap();
+    heard.announced().await;
+    heard.run("CALL qsessions.purge()").await;
+    assert_eq!(heard.announced().await, ids([&dead]));
+
+    // A rollback announces nothing, that to a savepoint takes back what came after it.
+    let (kept, undone) = (
+        begin(&heard.client, "").await,
+        begin(&heard.client, "").await,
+    );
+    let touch = |session: &Begun| {
+        format!(
+            "UPDATE qsessions.session SET data = data || '{{\"t\": 1}}', version = version + 1 WHERE id = '{}';",
+            session.id
+        )
+    };
+    let (keep, undo) = (touch(&kept), touch(&undone));
+    heard.announced().await;
+    heard.run(&format!("BEGIN; {keep} {undo} ROLLBACK")).await;
+    assert_eq!(heard.announced().await, BTreeSet::new());
+    heard
+        .run(&format!(
+            "BEGIN; {keep} SAVEPOINT a; {undo} ROLLBACK TO a; COMMIT"
+        ))
+        .await;
+    assert_eq!(heard.announced().await, ids([&kept]));
+    heard
+        .run(&format!(
+            "BEGIN; SAVEPOINT a; SAVEPOINT b; {undo} RELEASE b; ROLLBACK TO a; {keep} COMMIT"
+        ))
+        .await;
+    assert_eq!(heard.announced().await, ids([&kept]));
+    heard
+        .run(&format!(
+            "BEGIN; SAVEPOINT a; {keep} SAVEPOINT b; {undo} ROLLBACK TO b; RELEASE a; COMMIT"
+        ))
+        .await;
+    assert_eq!(heard.announced().await, ids([&kept]));
+    heard
+        .run(&format!(
+            "DO $$ BEGIN FOR n IN 1..50 LOOP BEGIN {undo} RAISE division_by_zero;
+             EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; {keep} END $$"
+        ))
+        .await;
+    assert_eq!(heard.announced().await, ids([&kept]));
+
+    // Before the commit there is nothing to hear.
+    let other = connect(&heard.config).await.unwrap();
+    other
+        .batch_execute(&format!("BEGIN; {keep}"))
+        .await
+        .unwrap();
+    assert_eq!(heard.announced().await, BTreeSet::new());
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(heard.announced().await, ids([&kept]));
+
+    // Many ids go in full payloads, very many as one `*`.
+    heard
+        .run("SELECT qsessions.create_session(user_id => 4) FROM generate_series(1, 1000)")
+        .await;
+    let rows = heard
+        .client
+        .query(
+            "DELETE FROM qsessions.session WHERE user_id = 4 RETURNING id",
+            &[],
+        )
+        .await
+        .unwrap();
+    let deleted: BTreeSet<_> = rows
+        .iter()
+        .map(|row| row.get::<_, Uuid>(0).to_string())
+        .collect();
+    assert_eq!(heard.announced().await, deleted);
+    heard
+        .run("SELECT qsessions.create_session(user_id => 4) FROM generate_series(1, 10001)")
+        .await;
+    heard
+        .run("DELETE FROM qsessions.session WHERE user_id = 4")
+        .await;
+    assert_eq!(heard.announced().await, everything());
+
+    let refused = failure(
+        &heard.client,
+        "SELECT 1 FROM qsessions.session, (SELECT qsessions.announce()) AS a",
+        &[],
+    )
+    .await;
+    assert_eq!(refused.code, "39P01");
+
+    heard.run("TRUNCATE qsessions.session").await;
+    assert_eq!(heard.announced().await, everything());
+}
+
+async fn prepared_transactions_are_refused(client: &Client) {
+    let session = begin(client, "").await;
+    client.batch_execute("BEGIN").await.unwrap();
+    row(
+        client,
+        "SELECT qsessions.patch_session($1)",
+        &[&session.key],
+    )
+    .await;
+    let error = client
+        .batch_execute("PREPARE TRANSACTION 'two phases'")
+        .await
+        .unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.code().code(), "0A000");
+    assert!(error.hint().is_some());
+    let version: i64 = row(
+        client,
+        "SELECT version FROM qsessions.load_session($1)",
+        &[&session.key],
+    )
+    .await
+    .get(0);
+    assert_eq!(version, 1);
+    // Without a change of sessions nothing stands in the way.
+    client
+        .batch_execute("BEGIN; INSERT INTO users VALUES (99); PREPARE TRANSACTION 'p'")
+        .await
+        .unwrap();
+    client.batch_execute("COMMIT PREPARED 'p'").await.unwrap();
+}
+
+async fn status(client: &Client, column: &str) -> Option<i64> {
+    row(
+        client,
+        &format!("SELECT {column}::bigint FROM qsessions.invalidation_status()"),
+        &[],
+    )
+    .await
+    .get(0)
+}
+
+/// What `invalidation_status()` says is wrong.
+async fn problem(client: &Client) -> Option<String> {
+    row(
+        client,
+        "SELECT problem FROM qsessions.invalidation_status()",
+        &[],
+    )
+    .await
+    .get(0)
+}
+
+/// The announcements that come next, up to the one that names this id.
+async fn heard_until(heard: &mut Heard, id: Uuid) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let payload = heard.payloads.recv().await.unwrap();
+        for id in payload.split(',') {
+            all.push(id.to_owned());
+        }
+        if all.contains(&id.to_string()) {
+            return all;
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_preload_the_transaction_itself_notifies() {
+    let database = Database::new().await;
+    let heard = Heard::of(database.config()).await;
+    let mode: String = row(
+        &heard.client,
+        "SELECT mode FROM qsessions.invalidation_status()",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(mode, "notify");
+    changes_are_announced_and_nothing_else(heard).await;
+}
+
+#[tokio::test]
+async fn with_preload_a_worker_announces_what_is_in_the_ring() {
+    let server = server_with_ring().await;
+    let heard = Heard::of(server.config("postgres")).await;
+    let observer = server.connect("postgres").await.unwrap();
+    let mode: String = row(
+        &observer,
+        "SELECT mode FROM qsessions.invalidation_status()",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(mode, "ring");
+    changes_are_announced_and_nothing_else(heard).await;
+    prepared_transactions_are_refused(&observer).await;
+}

@@ -1,0 +1,190 @@
+//! A change of `qsessions.invalidation_channel` while sessions change and caches listen.
+
+use super::{Heard, heard_until, server_with};
+use crate::common::{begin, row};
+use deadpool_postgres::{Manager, Pool};
+use qsessions::{CacheConfig, Key, NewSession, Store};
+use qsessions_testkit::Server;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+/// Has the server announce on another channel; returns when new connections know.
+async fn move_to(server: &Server, channel: &str) {
+    let admin = server.connect("postgres").await.unwrap();
+    // Before a function of the extension is called, the connection may not know the setting.
+    shown(&admin).await;
+    admin
+        .batch_execute(&format!(
+            "ALTER SYSTEM SET qsessions.invalidation_channel = '{channel}'"
+        ))
+        .await
+        .unwrap();
+    row(&admin, "SELECT pg_reload_conf()", &[]).await;
+    while shown(&server.connect("postgres").await.unwrap()).await != channel {}
+}
+
+/// A statement that has begun before a change of the setting, and does not learn of it.
+struct Late {
+    admin: Client,
+    statement: JoinHandle<()>,
+}
+
+impl Late {
+    async fn logs_out(server: &Server, key: &str) -> Self {
+        let admin = server.connect("postgres").await.unwrap();
+        admin.batch_execute("CREATE TABLE go ()").await.unwrap();
+        let client = server.connect("postgres").await.unwrap();
+        let pid: i32 = row(&client, "SELECT pg_backend_pid()", &[]).await.get(0);
+        let statement = format!(
+            "DO $$ BEGIN PERFORM qsessions.logout('{key}');
+             WHILE NOT EXISTS (SELECT FROM go) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$"
+        );
+        let statement =
+            tokio::spawn(async move { client.batch_execute(&statement).await.unwrap() });
+        let has_begun =
+            "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'";
+        while row(&admin, has_begun, &[&pid]).await.get::<_, i64>(0) == 0 {}
+        Self { admin, statement }
+    }
+
+    async fn commits(self) {
+        let go = "INSERT INTO go DEFAULT VALUES";
+        self.admin.batch_execute(go).await.unwrap();
+        self.statement.await.unwrap();
+    }
+}
+
+async fn shown(client: &Client) -> String {
+    row(client, "SELECT qsessions.invalidation_channel()", &[])
+        .await
+        .get(0)
+}
+
+#[tokio::test]
+async fn who_announces_on_another_channel_than_the_last_one_says_so_on_both() {
+    let server = server_with(&[]).await;
+    let mut old = Heard::of(server.config("postgres")).await;
+    let mut new = Heard::on("other", server.config("postgres")).await;
+    let (ended, ended_late) = (begin(&old.client, "").await, begin(&old.client, "").await);
+
+    let late = Late::logs_out(&server, &ended_late.key).await;
+    move_to(&server, "other").await;
+    while shown(&old.client).await != "other" {}
+    row(&old.client, "SELECT qsessions.logout($1)", &[&ended.key]).await;
+    assert_eq!(
+        heard_until(&mut new, ended.id).await,
+        ["*".to_owned(), ended.id.to_string()]
+    );
+    assert_eq!(old.payloads.recv().await.unwrap(), "*");
+
+    late.commits().await;
+    let probe = Uuid::from_u128(7);
+    row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
+    // Who listens where it is not named drops it with everything.
+    assert_eq!(
+        heard_until(&mut new, probe).await,
+        ["*".to_owned(), "*".to_owned(), probe.to_string()]
+    );
+    assert_eq!(
+        heard_until(&mut old, ended_late.id).await,
+        ["*".to_owned(), ended_late.id.to_string()]
+    );
+    assert_eq!(old.payloads.recv().await.unwrap(), "*");
+
+    // Back again, and nothing is kept of it.
+    move_to(&server, "qsessions").await;
+    while shown(&old.client).await != "qsessions" {}
+    row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
+    assert_eq!(
+        heard_until(&mut old, probe).await,
+        ["*".to_owned(), probe.to_string()]
+    );
+    let rows = row(
+        &old.client,
+        "SELECT count(*) FROM qsessions.invalidation_state",
+        &[],
+    );
+    assert_eq!(rows.await.get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn the_worker_takes_a_change_of_the_channel_over() {
+    let server = server_with(&[("shared_preload_libraries", "qsessions")]).await;
+    let mut old = Heard::of(server.config("postgres")).await;
+    let mut new = Heard::on("other", server.config("postgres")).await;
+    old.announced().await;
+    move_to(&server, "other").await;
+    // Whichever of the two channels it takes for a few of them.
+    let first = loop {
+        let probe = Uuid::new_v4();
+        row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
+        if let Ok(first) = new.payloads.try_recv() {
+            break first;
+        }
+    };
+    assert_eq!(first, "*");
+    while old.payloads.recv().await.unwrap() != "*" {}
+    let session = begin(&old.client, "").await;
+    row(&old.client, "SELECT qsessions.logout($1)", &[&session.key]).await;
+    heard_until(&mut new, session.id).await;
+}
+
+/// A store that caches, and one that does not.
+async fn stores(server: &Server) -> (Store, Store) {
+    let config = server.config("postgres");
+    let pool = || {
+        Pool::builder(Manager::new(config.clone(), NoTls))
+            .max_size(2)
+            .build()
+            .unwrap()
+    };
+    let store = Store::builder(pool())
+        .cache(CacheConfig::default())
+        .listener(config.clone(), NoTls)
+        .build()
+        .unwrap();
+    store.ready().await.unwrap();
+    (store, Store::new(pool()))
+}
+
+async fn a_cache_follows(settings: &[(&str, &str)]) {
+    let server = server_with(settings).await;
+    let (store, other) = stores(&server).await;
+    for channel in ["other", "qsessions"] {
+        let session = other.create(NewSession::new()).await.unwrap();
+        let key: &Key = &session.key;
+        assert!(store.load(key).await.unwrap().is_some());
+        move_to(&server, channel).await;
+        let logout = server.connect("postgres").await.unwrap();
+        row(&logout, "SELECT qsessions.logout($1)", &[&key.expose()]).await;
+        store.catch_up().await;
+        assert!(store.load(key).await.unwrap().is_none());
+        // It comes back by itself, on the new channel.
+        store.ready().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_cache_hears_of_what_a_statement_from_before_the_change_does() {
+    let server = server_with(&[]).await;
+    let (_, other) = stores(&server).await;
+    let session = other.create(NewSession::new()).await.unwrap();
+    let late = Late::logs_out(&server, session.key.expose()).await;
+    move_to(&server, "other").await;
+    let (store, _) = stores(&server).await;
+    assert!(store.load(&session.key).await.unwrap().is_some());
+    late.commits().await;
+    store.catch_up().await;
+    assert!(store.load(&session.key).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_cache_follows_the_channel_without_preload() {
+    a_cache_follows(&[]).await;
+}
+
+#[tokio::test]
+async fn a_cache_follows_the_channel_with_preload() {
+    a_cache_follows(&[("shared_preload_libraries", "qsessions")]).await;
+}

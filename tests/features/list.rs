@@ -1,0 +1,268 @@
+//! Seeing sessions: a person's own, an administrator's pages, counts.
+
+use crate::common::{begin, failure, row};
+use qsessions_testkit::Database;
+use std::time::SystemTime;
+use uuid::Uuid;
+
+const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 \
+                      (KHTML, like Gecko) Version/17.1 Mobile/15E148 Safari/604.1";
+
+#[tokio::test]
+async fn a_user_sees_his_live_sessions_last_seen_first() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let old = begin(
+        &client,
+        &format!("user_id => 1, ip => '192.0.2.1', user_agent => '{IPHONE}'"),
+    )
+    .await;
+    let current = begin(&client, "user_id => 1").await;
+    let dead = begin(&client, "user_id => 1").await;
+    begin(&client, "user_id => 2").await;
+    begin(&client, "").await;
+    for (id, change) in [
+        (old.id, "last_seen_at = now() - interval '1 h'"),
+        (dead.id, "expires_at = now()"),
+    ] {
+        client
+            .execute(
+                &format!("UPDATE qsessions.session SET {change} WHERE id = $1"),
+                &[&id],
+            )
+            .await
+            .unwrap();
+    }
+    let rows = client
+        .query(
+            "SELECT * FROM qsessions.user_sessions(1, $1)",
+            &[&current.key],
+        )
+        .await
+        .unwrap();
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.get("id")).collect();
+    assert_eq!(ids, [current.id, old.id]);
+    assert!(rows[0].get::<_, bool>("is_current"));
+    assert!(!rows[1].get::<_, bool>("is_current"));
+    assert!(rows.iter().all(|row| row.get::<_, bool>("is_active")));
+    assert_eq!(rows[1].get::<_, String>("user_id"), "1");
+    assert_eq!(
+        rows[1].get::<_, String>("device"),
+        "iPhone / iOS 17.1 / Safari 17.1"
+    );
+    assert_eq!(rows[0].get::<_, Option<String>>("device"), None);
+    assert_eq!(rows[1].get::<_, Option<String>>("location"), None);
+
+    // Without a key, or with one that is none, no session is the current one.
+    for key in [None, Some("x"), Some("no session has this key")] {
+        let rows = client
+            .query("SELECT * FROM qsessions.user_sessions(1, $1)", &[&key])
+            .await
+            .unwrap();
+        assert!(rows.iter().all(|row| !row.get::<_, bool>("is_current")));
+    }
+    let nobody = client
+        .query("SELECT * FROM qsessions.user_sessions(NULL)", &[])
+        .await
+        .unwrap();
+    assert!(nobody.is_empty());
+}
+
+#[tokio::test]
+async fn an_administrator_pages_through_all_sessions_newest_first() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            "SELECT qsessions.create_session(user_id => n % 3 + 1) FROM generate_series(1, 250) n",
+        )
+        .await
+        .unwrap();
+    let (mut after, mut seen) = (None::<Uuid>, Vec::new());
+    loop {
+        let page = client
+            .query(
+                "SELECT id FROM qsessions.list_sessions(after => $1)",
+                &[&after],
+            )
+            .await
+            .unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 100);
+        after = Some(last.get(0));
+        seen.extend(page.iter().map(|row| row.get::<_, Uuid>(0)));
+    }
+    assert_eq!(seen.len(), 250);
+    seen.dedup();
+    assert_eq!(seen.len(), 250);
+
+    let count = async |arguments: &str| {
+        let statement = format!("SELECT count(*) FROM qsessions.list_sessions({arguments})");
+        row(&client, &statement, &[]).await.get::<_, i64>(0)
+    };
+    assert_eq!(count("user_id => 1, max_rows => NULL").await, 83);
+    assert_eq!(count("'1', max_rows => 10").await, 10);
+    for limit in ["0", "-1"] {
+        let statement = format!("SELECT qsessions.list_sessions(max_rows => {limit})");
+        let refused = failure(&client, &statement, &[]).await;
+        assert_eq!(refused.code, "22023");
+        assert!(refused.message.starts_with("max_rows: "), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn lists_are_filtered_by_state_and_network() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    for ip in ["192.0.2.1", "192.0.2.200", "198.51.100.1", "2001:db8::1"] {
+        begin(&client, &format!("ip => '{ip}'")).await;
+    }
+    begin(&client, "user_id => 1").await;
+    client
+        .batch_execute("UPDATE qsessions.session SET expires_at = now() WHERE ip = '192.0.2.200'")
+        .await
+        .unwrap();
+    for (arguments, expected) in [
+        ("", 5),
+        ("active => true", 4),
+        ("active => false", 1),
+        ("ip => '192.0.2.1'", 1),
+        ("ip => '192.0.2.0/24'", 2),
+        ("ip => '192.0.2.0/24', active => true", 1),
+        ("ip => '2001:db8::/32'", 1),
+        ("ip => '0.0.0.0/0'", 3),
+        ("1", 1),
+        ("2", 0),
+    ] {
+        let statement =
+            format!("SELECT is_active, is_current FROM qsessions.list_sessions({arguments})");
+        let rows = client.query(&statement, &[]).await.unwrap();
+        assert_eq!(rows.len(), expected, "{arguments}");
+        assert!(rows.iter().all(|row| !row.get::<_, bool>(1)));
+        if arguments == "active => false" {
+            assert!(!rows[0].get::<_, bool>(0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_found_by_its_id_dead_or_alive() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let session = begin(&client, "user_id => 1").await;
+    client
+        .batch_execute("UPDATE qsessions.session SET expires_at = now()")
+        .await
+        .unwrap();
+    let found = row(
+        &client,
+        "SELECT * FROM qsessions.get_session($1)",
+        &[&session.id],
+    )
+    .await;
+    assert_eq!(found.get::<_, String>("user_id"), "1");
+    for id in [Some(Uuid::nil()), None] {
+        let rows = client
+            .query("SELECT * FROM qsessions.get_session($1)", &[&id])
+            .await
+            .unwrap();
+        assert!(rows.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn stats_add_up() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let empty = row(&client, "SELECT * FROM qsessions.stats()", &[]).await;
+    assert_eq!(empty.get::<_, i64>("total"), 0);
+    assert_eq!(
+        empty.get::<_, Option<SystemTime>>("oldest_expired_at"),
+        None
+    );
+    for arguments in ["user_id => 1", "user_id => 1", "user_id => 2", "", ""] {
+        begin(&client, arguments).await;
+    }
+    let dead = begin(&client, "user_id => 3").await;
+    client
+        .execute(
+            "UPDATE qsessions.session SET expires_at = '2020-01-01 00:00Z' WHERE id = $1",
+            &[&dead.id],
+        )
+        .await
+        .unwrap();
+    let stats = row(&client, "SELECT * FROM qsessions.stats()", &[]).await;
+    for (column, expected) in [
+        ("total", 6),
+        ("active", 5),
+        ("expired", 1),
+        ("anonymous", 2),
+        ("authenticated", 4),
+        ("users", 3),
+    ] {
+        assert_eq!(stats.get::<_, i64>(column), expected, "{column}");
+    }
+    let oldest = stats.get::<_, SystemTime>("oldest_expired_at");
+    assert_eq!(
+        oldest
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+        1_577_836_800
+    );
+    assert!(stats.get::<_, i64>("table_bytes") > 0 && stats.get::<_, i64>("index_bytes") > 0);
+}
+
+#[tokio::test]
+async fn sessions_under_keys_brought_along_are_listed_in_the_order_of_their_beginning() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let mut begun = Vec::new();
+    for n in 0..20 {
+        // Their ids are hashes, and every third one is that of a native key.
+        let arguments = if n % 3 == 0 {
+            String::new()
+        } else {
+            format!("key => 'brought along {n}'")
+        };
+        begun.push(begin(&client, &arguments).await.id);
+    }
+    begun.reverse();
+    let page = "SELECT id FROM qsessions.list_sessions(after => $1, max_rows => 7)";
+    let (mut after, mut seen) = (None::<Uuid>, Vec::new());
+    loop {
+        let ids: Vec<Uuid> = client
+            .query(page, &[&after])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        let Some(last) = ids.last() else { break };
+        after = Some(*last);
+        seen.extend(ids);
+    }
+    assert_eq!(seen, begun);
+}
+
+#[tokio::test]
+async fn a_page_goes_on_after_a_session_that_has_ended() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let mut begun = Vec::new();
+    for _ in 0..5 {
+        begun.push(begin(&client, "").await.id);
+    }
+    row(&client, "SELECT qsessions.revoke_session($1)", &[&begun[2]]).await;
+    let page = "SELECT id FROM qsessions.list_sessions(after => $1)";
+    let rows = client.query(page, &[&begun[2]]).await.unwrap();
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    // None is left out; one that began within the same millisecond may come again.
+    assert!(ids.ends_with(&[begun[1], begun[0]]), "{ids:?}");
+
+    let brought = begin(&client, "key => 'brought along'").await;
+    row(&client, "SELECT qsessions.logout('brought along')", &[]).await;
+    let refused = failure(&client, page, &[&brought.id]).await;
+    assert_eq!(refused.code, "22023");
+    assert!(refused.message.starts_with("after: ") && !refused.hint.is_empty());
+}
