@@ -41,6 +41,11 @@ impl Installation {
         })
     }
 
+    /// The folder of PostgreSQL's programs.
+    pub(crate) fn bin(&self) -> &Path {
+        &self.bin
+    }
+
     /// A command that runs a program of PostgreSQL as the user of the servers.
     ///
     /// The environment consists of a path and a locale only, so that the variables of the developer do not affect
