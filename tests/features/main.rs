@@ -1,4 +1,4 @@
-//! What the contract promises, one file per promise, over the wire.
+//! Tests of the API over a connection, one file per feature.
 
 mod access;
 mod addresses;

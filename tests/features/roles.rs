@@ -1,4 +1,4 @@
-//! Roles for tests of who may do what.
+//! Roles for tests of privileges.
 
 use crate::common::row;
 use qsessions_testkit::Database;
@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 /// SQLSTATE insufficient_privilege.
 pub(crate) const DENIED: &str = "42501";
 
-/// What PUBLIC may run: functions that only compute.
+/// The functions that PUBLIC can execute; they only compute.
 pub(crate) const PURE: &[&str] = &[
     "address",
     "device",
@@ -19,7 +19,8 @@ pub(crate) const PURE: &[&str] = &[
     "user_agent_rules",
 ];
 
-/// A role that may log in and has been granted nothing. Roles are the cluster's, so each database's have its name.
+/// Creates a role that can log in and has no other privileges. Roles belong to the whole cluster, so their names
+/// contain that of the database.
 pub(crate) async fn new_role(database: &Database, admin: &Client, name: &str) -> String {
     let role = format!("{name}_{}", database.name());
     admin
@@ -29,7 +30,7 @@ pub(crate) async fn new_role(database: &Database, admin: &Client, name: &str) ->
     role
 }
 
-/// A database, its superuser, a role with `grant_access`, and a client that is that role.
+/// A database, a connection as superuser, a role with `grant_access`, and a connection as that role.
 pub(crate) async fn application() -> (Database, Client, String, Client) {
     let database = Database::new().await;
     let admin = database.connect().await;
@@ -54,8 +55,8 @@ pub(crate) async fn holds(client: &Client, condition: &str, key: &str) {
     assert_eq!(found, Some(true), "{condition}");
 }
 
-/// A call of each function that PUBLIC may not run, with arguments that are not null: a call of a strict function with
-/// a null is never made, so nobody asks whether it may be.
+/// A call of each function that PUBLIC cannot execute. The arguments are not null, because PostgreSQL does not check
+/// the privilege for a call of a strict function with a null argument.
 pub(crate) async fn refused_calls(admin: &Client) -> Vec<String> {
     let rows = admin
         .query(
