@@ -217,7 +217,7 @@ async fn changes_are_announced_and_nothing_else(mut heard: Heard) {
 
     let refused = failure(
         &heard.client,
-        "SELECT 1 FROM qsessions.session, (SELECT qsessions.announce()) AS a",
+        "SELECT 1 FROM qsessions.session, (SELECT qsessions._announce()) AS a",
         &[],
     )
     .await;

@@ -83,7 +83,11 @@ async fn texts_that_cannot_be_keys_are_invalid_key() {
             .unwrap_err();
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "QS003");
-        assert!(error.message().starts_with("key: "), "{}", error.message());
+        assert!(
+            error.message().starts_with("argument \"key\""),
+            "{}",
+            error.message()
+        );
         assert!(error.hint().is_some());
     }
     let id: Option<Uuid> = client

@@ -6,7 +6,13 @@ use pgrx::{Uuid, pg_sys};
 
 /// Announces an id as if its session had changed, when the transaction has committed and after
 /// everything that was committed before: so whoever hears it has heard all that came before it.
-#[pg_extern(schema = "qsessions", volatile, parallel_unsafe, strict)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    volatile,
+    parallel_unsafe,
+    strict
+)]
 fn invalidate(id: Uuid) {
     // SAFETY: raises an error on a standby, where nothing can be announced, and does nothing
     // elsewhere.

@@ -10,7 +10,7 @@ const TRIGGERS: &str = "
 SELECT pg_catalog.quote_ident(t.tgname), t.tgenabled::pg_catalog.text, t.tgtype::pg_catalog.int4
 FROM pg_catalog.pg_class AS c
      LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) c.oid
-         AND t.tgfoid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure('qsessions.announce()')
+         AND t.tgfoid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure('qsessions._announce()')
 WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('qsessions.session')
 ORDER BY t.tgname";
 
@@ -19,7 +19,7 @@ ORDER BY t.tgname";
     clippy::type_complexity,
     reason = "the columns of a table function are a tuple"
 )]
-#[pg_extern(schema = "qsessions", volatile, parallel_restricted)]
+#[pg_extern(create_or_replace, schema = "qsessions", volatile, parallel_restricted)]
 fn invalidation_status() -> TableIterator<
     'static,
     (
@@ -127,7 +127,7 @@ fn trigger_problems() -> spi::Result<Vec<String>> {
             problems.push(format!(
                 "no trigger on qsessions.session announces {in_words}: \
                  CREATE TRIGGER {name} AFTER {in_words} ON qsessions.session \
-                 FOR EACH {per} EXECUTE FUNCTION qsessions.announce(), \
+                 FOR EACH {per} EXECUTE FUNCTION qsessions._announce(), \
                  then ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER {name}"
             ));
         }

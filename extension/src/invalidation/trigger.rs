@@ -12,16 +12,6 @@ use std::ffi::CStr;
 const QUIET: [&CStr; 3] = [c"last_seen_at", EXPIRES_AT, c"expires_hour"];
 const EXPIRES_AT: &CStr = c"expires_at";
 
-extension_sql!(
-    r"
-CREATE FUNCTION qsessions.announce() RETURNS trigger
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'qsessions_announce';
-",
-    name = "announce",
-    requires = ["schema"]
-);
-
 /// PostgreSQL looks for this to learn how the function is called.
 #[doc(hidden)]
 #[allow(unreachable_pub, reason = "exported by its name")]
@@ -47,7 +37,7 @@ pub unsafe extern "C-unwind" fn qsessions_announce(
             ereport!(
                 ERROR,
                 PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-                "qsessions.announce() must be called as a trigger"
+                "qsessions._announce() must be called as a trigger"
             );
         }
         note(&*context.cast::<pg_sys::TriggerData>());
@@ -117,7 +107,7 @@ impl Row<'_> {
             attribute.atttypid == pg_sys::UUIDOID && name(attribute) == c"id"
         };
         let Some(column) = self.attributes.iter().position(is_id) else {
-            error!("qsessions.announce() is for a table with a column id of type uuid")
+            error!("qsessions._announce() is for a table with a column id of type uuid")
         };
         assert!(!self.nulls[column], "the id of a session is not null");
         // SAFETY: a uuid is 16 bytes, passed by reference.
