@@ -9,16 +9,30 @@
 -- Of the functions that PUBLIC may run, two do more than read or write the table as the caller. _lock_user_hash asks
 -- for a privilege to write to the table itself. _sync_user_key_type, the one function that is SECURITY DEFINER, has no
 -- argument and changes nothing while the table is as create_session_table and link_users leave it.
-REVOKE ALL ON FUNCTION
-    -- read files, and use memory for them
-    qsessions.location, qsessions.location_info, qsessions.country_code, qsessions.asn,
-    -- show where files are, and the state of the server
-    qsessions.geoip_databases, qsessions.geoip_reload, qsessions.invalidation_status,
-    -- use shared memory, and can start a background worker
-    qsessions.invalidate, qsessions._announce,
-    -- start a background worker, and change jobs in another database
-    qsessions.schedule_purge, qsessions.unschedule_purge, qsessions._schedule_purge, qsessions._unschedule_purge
-    FROM PUBLIC;
+DO $$
+DECLARE
+    guarded pg_catalog.regprocedure;
+BEGIN
+    FOREACH guarded IN ARRAY ARRAY[
+        -- read files, and keep parts of them in memory
+        'qsessions.location(inet, text)', 'qsessions.location_info(inet, text)', 'qsessions.country_code(inet)',
+        'qsessions.asn(inet)',
+        -- show the state of the server
+        'qsessions.geoip_databases()', 'qsessions.geoip_reload()', 'qsessions.invalidation_status()',
+        -- write to shared memory, and can start a background worker
+        'qsessions.invalidate(uuid)', 'qsessions._announce()',
+        -- start a background worker, and change jobs in another database
+        'qsessions.schedule_purge(text, integer)', 'qsessions.unschedule_purge()',
+        'qsessions._schedule_purge(text, integer, text)', 'qsessions._unschedule_purge()'
+    ]::pg_catalog.regprocedure[] LOOP
+        -- An upgrade must not touch a function that is guarded already: PostgreSQL would take the grants that it has by
+        -- then for a part of the extension, and pg_dump would leave them out.
+        IF pg_catalog.has_function_privilege('public', guarded, 'EXECUTE') THEN
+            EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', guarded);
+        END IF;
+    END LOOP;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION qsessions._check_access_change(role regrole) RETURNS void
 LANGUAGE plpgsql STABLE

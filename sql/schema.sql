@@ -1,5 +1,5 @@
--- What is made once: the schema, the row types and one table. CREATE OR REPLACE cannot make these, so an upgrade leaves
--- this chapter out and changes them by ALTER; see sql/upgrade/.
+-- The schema, the row types and one table. CREATE OR REPLACE cannot make these, so an upgrade leaves their CREATE
+-- statements out; see scripts/upgrade-scripts.
 
 -- Keys are hashed, and User-Agents are read, as UTF-8. In a database of another encoding, one odd header would break
 -- every page that lists it. CREATE EXTENSION refuses such a database.
@@ -150,5 +150,3 @@ COMMENT ON COLUMN qsessions.invalidation_state.channel IS
     'Channel of the last announcement; no row means the default channel';
 COMMENT ON COLUMN qsessions.invalidation_state.is_behind IS
     'Whether changes were committed that could not be announced, so that the next announcement begins with *';
-
--- An upgrade begins after this line.

@@ -191,10 +191,8 @@ BEGIN
         END;
     END IF;
     EXECUTE 'CREATE DOMAIN qsessions.user_key AS ' || qsessions._conversion_type(attribute);
-    -- No role needs USAGE to convert a value.
-    REVOKE USAGE ON DOMAIN qsessions.user_key FROM PUBLIC;
     COMMENT ON DOMAIN qsessions.user_key IS
-        'The type of column user_id of qsessions.session, to which the functions of qsessions convert user ids';
+        'The type of qsessions.session.user_id; the functions of qsessions convert user ids by it';
 END
 $$;
 
@@ -264,23 +262,7 @@ BEGIN
     -- ALWAYS, because changes that logical replication applies change sessions too.
     ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER session_announce_row;
     ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER session_announce_truncate;
-    PERFORM qsessions._comment_on_table();
 
-    IF users IS NOT NULL THEN
-        PERFORM qsessions._add_user_foreign_key(users, key_column);
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION qsessions.create_session_table(regclass, name) IS
-    'Creates the table qsessions.session, owned by the caller. With users, column user_id has the type of the primary key of that table, or of its column user_key, and a foreign key ON UPDATE CASCADE ON DELETE CASCADE';
-
--- A function of its own, so that an upgrade can renew the comments.
-CREATE OR REPLACE FUNCTION qsessions._comment_on_table() RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
     COMMENT ON TABLE qsessions.session IS 'Sessions of an application, made by qsessions.create_session_table';
     COMMENT ON COLUMN qsessions.session.id IS 'Public id, safe in a URL or a log';
     COMMENT ON COLUMN qsessions.session.digest IS 'SHA-256 of the key; the key itself is not kept';
@@ -300,10 +282,15 @@ BEGIN
     COMMENT ON COLUMN qsessions.session.deadline IS 'Latest possible expires_at';
     COMMENT ON COLUMN qsessions.session.version IS 'Increases by one with every change of data or user';
     COMMENT ON COLUMN qsessions.session.expires_hour IS 'Hour of expires_at, by which purges search';
+
+    IF users IS NOT NULL THEN
+        PERFORM qsessions._add_user_foreign_key(users, key_column);
+    END IF;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions._comment_on_table() IS 'Internal: comments on the session table and its columns';
+COMMENT ON FUNCTION qsessions.create_session_table(regclass, name) IS
+    'Creates the table qsessions.session, owned by the caller. With users, column user_id has the type of the primary key of that table, or of its column user_key, and a foreign key ON UPDATE CASCADE ON DELETE CASCADE';
 
 CREATE OR REPLACE FUNCTION qsessions._add_user_foreign_key(users regclass, key_column name) RETURNS void
 LANGUAGE plpgsql

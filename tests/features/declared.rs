@@ -85,7 +85,6 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_check_max_sessions",
     "_check_user_kept",
     "_collation_clause",
-    "_comment_on_table",
     "_conversion_type",
     "_data_fits",
     "_data_size",

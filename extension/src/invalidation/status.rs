@@ -9,8 +9,10 @@ use pgrx::{pg_sys, spi};
 const TRIGGERS: &str = "
 SELECT pg_catalog.quote_ident(t.tgname), t.tgenabled::pg_catalog.text, t.tgtype::pg_catalog.int4
 FROM pg_catalog.pg_class AS c
-     LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) c.oid
-         AND t.tgfoid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure('qsessions._announce()')
+     LEFT JOIN (pg_catalog.pg_trigger AS t
+                JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+                    AND p.prosrc OPERATOR(pg_catalog.=) 'qsessions_announce')
+         ON t.tgrelid OPERATOR(pg_catalog.=) c.oid
 WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('qsessions.session')
 ORDER BY t.tgname";
 
