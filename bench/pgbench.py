@@ -34,12 +34,16 @@ class Statement:
     name: str
     needs: str
     text: str
+    # Run once for each batch before its statements, and not counted.
+    prepare: str = ""
 
     def script(self):
         columns, source = _LOOKUPS[self.needs]
         numbers = range(1, BATCH + 1)
         columns = ", ".join(columns.format(number) for number in numbers)
         lines = ["\\set n random(0, :batches - 1)", f"SELECT {columns} FROM {source} WHERE n = :n \\gset"]
+        if self.prepare:
+            lines.append(self.prepare + ";")
         for number in numbers:
             lines.append(f"\\set user_{number} random(1, {USERS})")
             lines.append(self.text.replace("#", str(number)) + ";")

@@ -93,9 +93,7 @@ class Redis:
     """A redis-server with nothing on disk, on a loopback port of its own; started by `with` if there is one."""
 
     def __init__(self):
-        build = pathlib.Path(os.environ.get("QSESSIONS_BUILD") or _HERE.parent / ".build")
-        private = build / "redis" / "redis-server"
-        self.program = private if private.exists() else shutil.which("redis-server")
+        self.program = shutil.which("redis-server")
         self.url = None
 
     def settings(self):

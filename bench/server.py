@@ -53,11 +53,11 @@ class Failure(Exception):
 
 
 class Server:
-    """Started by `with`. More settings overrule those above."""
+    """Started by `with`. More settings overrule those above. Without a pg_config it is the private PostgreSQL."""
 
-    def __init__(self, more_settings=""):
+    def __init__(self, more_settings="", pg_config=None):
         self.settings = SETTINGS + more_settings
-        pg_config = _pg_config()
+        pg_config = pg_config or _pg_config()
         self.bin = pathlib.Path(_ask(pg_config, "--bindir"))
         self.version = _ask(pg_config, "--version")
         self.major = int(re.match(r"PostgreSQL (\d+)", self.version)[1])

@@ -76,6 +76,8 @@ impl Document {
         let mut paths = vec![
             root.join("README.md"),
             root.join("CHANGELOG.md"),
+            root.join("CONTRIBUTING.md"),
+            root.join("SECURITY.md"),
             root.join("client/README.md"),
         ];
         for entry in fs::read_dir(root.join("docs")).unwrap() {

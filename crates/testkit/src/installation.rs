@@ -41,6 +41,11 @@ impl Installation {
         })
     }
 
+    /// The folder of PostgreSQL's programs.
+    pub(crate) fn bin(&self) -> &Path {
+        &self.bin
+    }
+
     /// A PostgreSQL program, to be run as the user that servers run as.
     ///
     /// It gets no environment but a path and a locale: what is set on the machine of the one

@@ -1,9 +1,9 @@
 //! A real PgBouncer in front of a server.
 
-use crate::{Result, Server, StopMode, connect, process, server};
+use crate::{Installation, Result, Server, StopMode, connect, process, server};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_postgres::Config;
@@ -43,7 +43,7 @@ impl PgBouncer {
         let log = fs::File::create(folder.join("log"))?;
         let mut command = server
             .installation()
-            .run_as_server(Command::new(program()?));
+            .run_as_server(Command::new(program(server.installation())?));
         command
             .arg(&file)
             .stdin(Stdio::null())
@@ -93,9 +93,9 @@ impl Drop for PgBouncer {
     }
 }
 
-/// The real path: the server's user may not be allowed to walk through the repository to it.
-fn program() -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.build/bin/pgbouncer");
+/// The one beside PostgreSQL in Debian's layout: `sbin` where PostgreSQL is in `lib/postgresql/15/bin`.
+fn program(installation: &Installation) -> Result<PathBuf> {
+    let path = installation.bin().join("../../../../sbin/pgbouncer");
     path.canonicalize().map_err(|error| {
         format!(
             "no PgBouncer at {} ({error}); `make test` gets one",

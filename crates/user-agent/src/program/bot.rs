@@ -1,19 +1,18 @@
-//! Bots that no rule knows, by what bots do.
+//! Bots that no rule knows.
 
-use crate::Category;
-use crate::device::model_place;
-use crate::product::is_common;
-use crate::program::Found;
-use crate::rules::NO_BOT;
-use crate::text::{is_mozilla, version, words};
+use super::found::Found;
+use super::product::is_common;
+use crate::model;
+use crate::rules::NOT_BOTS;
+use crate::text::{is_mozilla, words};
 
 /// What bots call themselves.
 const KINDS: &[&str] = &[
     "bot", "spider", "crawler", "crawl", "scraper", "fetcher", "archiver",
 ];
 
-/// What may follow `compatible;` and is no bot.
-const NO_NAMES: &[&str] = &[
+/// Words that may follow `compatible;` and are no name of a bot.
+const NOT_NAMES: &[&str] = &[
     "MSIE",
     "IE",
     "Konqueror",
@@ -27,65 +26,42 @@ const NO_NAMES: &[&str] = &[
     "U;",
 ];
 
-/// A bot has `bot` or the like in its name, or gives the address of a page about itself or of a
-/// person, or is compatible with a browser without being one.
+/// A bot has `bot` or a similar word in its name, or gives the address of a page about itself or of
+/// a person, or calls itself compatible with a browser.
 ///
-/// `is_known` tells whether a rule has found a program: then only what is unmistakable counts.
+/// `is_known` tells whether a rule has found a program. Then only unmistakable signs count.
 pub(crate) fn bot(text: &str, is_known: bool) -> Option<Found<'_>> {
     let address = address(text, is_known);
     if let Some(word) = words(text).find(|word| is_bot(word))
         && (address.is_some() || !is_of_a_model(text, word))
     {
-        return Some(found(name_around(text, word)));
+        return Some(Found::bot(name_around(text, word)));
     }
     if !is_mozilla(text) {
         let before = &text[..address?];
         let product = words(before).find(|word| word.find('/') > Some(0));
         let name = product.unwrap_or_else(|| heading(before));
-        // An attack has addresses, too, and no name.
+        // The text of an attack may have an address too, but has no name.
         let is_name = name.starts_with(|first: char| first.is_alphanumeric());
-        return is_name.then(|| found(name));
+        return is_name.then(|| Found::bot(name));
     }
     if let Some(name) = compatible_name(text)
         && (address.is_some() || !is_known)
     {
-        return Some(found(name));
+        return Some(Found::bot(name));
     }
     let before = &text[..address?];
     let products = words(before).filter(|word| word.find('/') > Some(0));
     let product = products
         .filter(|word| !is_common(word.split('/').next().unwrap_or_default()))
         .last();
-    Some(found(product.unwrap_or_default()))
+    Some(Found::bot(product.unwrap_or_default()))
 }
 
-/// Whether a word of the text is a part of a model's name.
+/// Whether a word of the text belongs to the name of a model.
 fn is_of_a_model(text: &str, word: &str) -> bool {
     let start = word.as_ptr().addr() - text.as_ptr().addr();
-    !word.contains('/') && model_place(text).contains(&start)
-}
-
-/// From a word as `GPTBot/1.2`, or from nothing.
-fn found(word: &str) -> Found<'_> {
-    let (name, rest) = word.split_once('/').unwrap_or_else(|| numbered(word));
-    let name = name.trim();
-    let mut found = match name {
-        "" => Found::default(),
-        name => Found::new(name, version(rest)),
-    };
-    found.category = Some(Category::Bot);
-    found
-}
-
-/// `examplebot` and `0.5.0` of `examplebot0.5.0`.
-fn numbered(word: &str) -> (&str, &str) {
-    let name = word.trim_end_matches(|last: char| last.is_ascii_digit() || last == '.');
-    let number = &word[name.len()..];
-    if number.trim_matches('.').contains('.') {
-        (name, number)
-    } else {
-        (word, "")
-    }
+    !word.contains('/') && model::range(text).contains(&start)
 }
 
 /// Where the address of a page or a person begins.
@@ -121,18 +97,18 @@ fn compatible_name(text: &str) -> Option<&str> {
     let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.len() <= 60
         && name != "U"
-        && !NO_NAMES.iter().any(|other| name.starts_with(other));
+        && !NOT_NAMES.iter().any(|other| name.starts_with(other));
     is_name.then_some(name)
 }
 
-/// What a text begins with, up to brackets or the like.
+/// The beginning of a text, up to the first bracket or separator.
 fn heading(text: &str) -> &str {
     let end = text.find(['(', ';', ',', '[', '+']).unwrap_or(text.len());
     let name = text[..end].trim_matches([' ', '-', ':']);
     if name.len() <= 60 { name } else { "" }
 }
 
-/// The word, or where that is nothing but `Bot`, what stands before it as well.
+/// The word. If it is just `Bot`, the words before it belong to the name.
 fn name_around<'a>(text: &'a str, word: &'a str) -> &'a str {
     let name = word.split('/').next().unwrap_or_default();
     if !KINDS.iter().any(|kind| name.eq_ignore_ascii_case(kind)) {
@@ -156,18 +132,18 @@ fn is_bot(word: &str) -> bool {
     };
     let bytes = name.as_bytes();
     let found = bytes.iter().enumerate().any(|(start, byte)| {
-        // Few words get further than this.
+        // Most words end here.
         if !matches!(byte | 0x20, b'b' | b's' | b'c' | b'f' | b'a') {
             return false;
         }
         KINDS.iter().any(|kind| {
             let end = start + kind.len();
-            // 'bottle' is no bot, 'Slackbot-LinkExpanding' is.
+            // 'Slackbot-LinkExpanding' is a bot, 'bottle' is not.
             bytes
                 .get(start..end)
                 .is_some_and(|part| part.eq_ignore_ascii_case(kind.as_bytes()))
                 && !bytes.get(end).is_some_and(u8::is_ascii_lowercase)
         })
     });
-    found && !NO_BOT.iter().any(starts_with)
+    found && !NOT_BOTS.iter().any(starts_with)
 }

@@ -1,22 +1,22 @@
-//! What Apple's systems say of their versions, and what that means.
+//! What the versions mean that Apple's systems send.
 
 use std::borrow::Cow;
 
-use crate::Category;
+use crate::category::Category;
 use crate::rules::DARWIN;
 use crate::text::{find_word, major, version};
 
 type System<'a> = (Cow<'a, str>, Option<Cow<'a, str>>, Option<Category>);
 
-/// iOS or iPadOS; macOS as well, where a program's libraries give nothing but the kernel's version.
-pub(crate) fn mobile<'a>(text: &'a str, version: Option<Cow<'a, str>>) -> System<'a> {
+/// iOS or iPadOS; or macOS, if the string has only the version of the kernel.
+pub(super) fn mobile<'a>(text: &'a str, version: Option<Cow<'a, str>>) -> System<'a> {
     let is_pad = find_word(text, "iPad").is_some();
     if version.is_none() && find_word(text, "Darwin/").is_some() {
         return darwin(text);
     }
-    let version = thawed(text, version).or_else(|| behind(text, "FBSV/").map(dotted));
-    // The iPad's system has had a name of its own since version 13, and can pass itself off for a
-    // Mac's since then.
+    let version = unfrozen(text, version).or_else(|| behind(text, "FBSV/").map(dotted));
+    // Since version 13, the system of the iPad has a name of its own and can pass for that of a
+    // Mac.
     let is_new = match version.as_deref().and_then(major) {
         Some(major) => major >= 13,
         None => find_word(text, "iPadOS").is_some() || find_word(text, "Macintosh").is_some(),
@@ -30,9 +30,9 @@ pub(crate) fn mobile<'a>(text: &'a str, version: Option<Cow<'a, str>>) -> System
     (name.into(), version, Some(category))
 }
 
-/// Programs that ask Apple's libraries to fetch something gave the processor on a computer until
-/// 2020. Since then, nothing tells a computer from a phone, and there are many more phones. What
-/// gives the kernel's version of its own accord runs on computers.
+/// A program that fetches something with Apple's libraries sends the version of the kernel. Until
+/// 2020, a computer sent its processor too. Now nothing tells a computer from a phone, and there are
+/// many more phones. A program that sends this version without those libraries runs on a computer.
 fn darwin(text: &str) -> System<'_> {
     let is_mac = text.contains("(x86_64)")
         || text.contains("(i386)")
@@ -54,14 +54,14 @@ fn darwin(text: &str) -> System<'_> {
     }
 }
 
-/// Safari and the browsers on Chromium say `10_15_7` on every later macOS.
-pub(crate) fn is_frozen(text: &str, version: &str) -> bool {
+/// Safari and the browsers that are made of Chromium send `10_15_7` on every later macOS.
+pub(super) fn is_frozen(text: &str, version: &str) -> bool {
     version == "10.15.7" && text.contains("10_15_7")
 }
 
-/// From iOS 26 on, WebKit leaves the system's version at 18; the browser's own tells it, and some
-/// apps do.
-fn thawed<'a>(text: &'a str, given: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
+/// From iOS 26 on, WebKit sends 18 as the version of the system. The version of Safari tells the true
+/// one, and so do some apps.
+fn unfrozen<'a>(text: &'a str, given: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
     if given.as_deref().and_then(major) != Some(18) {
         return given;
     }
@@ -78,7 +78,7 @@ fn behind<'a>(text: &'a str, word: &'static str) -> Option<&'a str> {
 }
 
 /// Apple writes `10_13_6`.
-pub(crate) fn dotted(version: &str) -> Cow<'_, str> {
+pub(super) fn dotted(version: &str) -> Cow<'_, str> {
     if version.contains('_') {
         version.replace('_', ".").into()
     } else {
