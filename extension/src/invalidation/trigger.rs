@@ -1,4 +1,4 @@
-//! The trigger function `qsessions.announce()`: adds the rows that changed in a way that caches must
+//! The trigger function `qsessions._announce()`: adds the rows that changed in a way that caches must
 //! know of.
 //!
 //! The triggers on the session table name this function, and so do dumps of it: its name stays.
