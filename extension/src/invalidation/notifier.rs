@@ -6,7 +6,7 @@
 
 use super::notify::{self, queue};
 use super::ring::{self, Reservation};
-use crate::signals;
+use crate::workers;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -61,8 +61,8 @@ fn start() -> bool {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
-    signals::prepare_worker();
-    signals::hear_of_settings();
+    workers::prepare();
+    workers::handle_reload();
     let database = database.value() as u32;
     let Some(pause) = ring::notifier_starts(database) else {
         // PostgreSQL does not start a worker again that ends by itself.
@@ -82,7 +82,7 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
         return;
     }
     loop {
-        signals::take_over_settings();
+        workers::reload_configuration();
         match send_backlog() {
             Sent::Nothing => {}
             Sent::Everything => gather(),
@@ -117,7 +117,7 @@ fn wait_for_room() {
         // Does not wait for the latch, which every commit sets.
         sleep(0, CHECK_FOR_ROOM);
         pgrx::check_for_interrupts!();
-        signals::take_over_settings();
+        workers::reload_configuration();
     }
     ereport!(
         PgLogLevel::LOG,
