@@ -1,15 +1,19 @@
-//! The configuration parameters `qsessions.*`, their defaults, and the SQL functions that read them.
+//! The configuration parameters `qsessions.*`, their defaults, and the SQL functions that read
+//! them.
 //!
-//! SQL reads them through functions rather than by `current_setting`: a call of a function loads this
-//! library, which defines the parameters, in a backend that has not loaded it yet.
+//! SQL reads them through functions rather than by `current_setting`: a call of a function loads
+//! this library, which defines the parameters, in a backend that has not loaded it yet.
+
+mod checks;
 
 use crate::values::RawJsonb;
+use checks::{check_channel, check_interval_or_zero, check_positive_interval, parse_interval};
 use pgrx::datum::Interval;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pgrx::{PgTryBuilder, pg_sys};
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 type Text = GucSetting<Option<CString>>;
@@ -31,12 +35,16 @@ pub(crate) const DEFAULT_CHANNEL: &str = "qsessions";
 /// A jsonb cannot be larger than 256 MB, whatever the parameter says.
 const MAX_JSONB_BYTES: i32 = 256 * 1024 * 1024;
 
-/// A thousand years: the present time plus or minus an interval must be a valid timestamp.
-const MAX_INTERVAL_MICROS: i128 = 1000 * 366 * 24 * 3600 * 1_000_000;
-
 /// Defines the parameters.
 pub(crate) fn define() {
-    // SAFETY: the hooks below are guarded against panics and keep to PostgreSQL's contract for hooks.
+    define_sessions();
+    define_invalidation();
+    define_geoip();
+    reserve_prefix();
+}
+
+fn define_sessions() {
+    // SAFETY: the hooks are guarded against panics, and follow PostgreSQL's rules for check hooks.
     unsafe {
         GucRegistry::define_string_guc_with_hooks(
             c"qsessions.default_ttl",
@@ -57,18 +65,6 @@ pub(crate) fn define() {
             GucContext::Userset,
             GucFlags::default(),
             Some(check_interval_or_zero),
-            None,
-            None,
-        );
-        GucRegistry::define_string_guc_with_hooks(
-            c"qsessions.invalidation_channel",
-            c"Sets the channel on which caches are notified of changed sessions.",
-            c"A name of 1 to 63 bytes.",
-            &INVALIDATION_CHANNEL,
-            // One channel for the whole server: writers and listeners must use the same.
-            GucContext::Sighup,
-            GucFlags::default(),
-            Some(check_channel),
             None,
             None,
         );
@@ -93,6 +89,24 @@ pub(crate) fn define() {
         GucContext::Userset,
         GucFlags::UNIT_BYTE,
     );
+}
+
+fn define_invalidation() {
+    // SAFETY: as above.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"qsessions.invalidation_channel",
+            c"Sets the channel on which caches are notified of changed sessions.",
+            c"A name of 1 to 63 bytes.",
+            &INVALIDATION_CHANNEL,
+            // One channel for the whole server: writers and listeners must use the same.
+            GucContext::Sighup,
+            GucFlags::default(),
+            Some(check_channel),
+            None,
+            None,
+        );
+    }
     GucRegistry::define_float_guc(
         c"qsessions.notify_queue_limit",
         c"Sets the share of the server's NOTIFY queue beyond which notifications of changed sessions wait.",
@@ -103,8 +117,6 @@ pub(crate) fn define() {
         GucContext::Sighup,
         GucFlags::default(),
     );
-    define_geoip();
-    reserve_prefix();
 }
 
 fn define_geoip() {
@@ -155,8 +167,8 @@ fn reserve_prefix() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"qsessions".as_ptr()) };
 }
 
-/// Calls `use_it` with the path of the GeoIP databases, or with an empty one. The path is not copied:
-/// every look-up needs it.
+/// Calls `use_it` with the path of the GeoIP databases, or with an empty one. The path is not
+/// copied: every look-up needs it.
 pub(crate) fn with_geoip_path<T>(use_it: impl FnOnce(&CStr) -> T) -> T {
     with_text(&GEOIP_PATH, use_it)
 }
@@ -177,8 +189,8 @@ pub(crate) fn with_locale<T>(use_it: impl FnOnce(&str) -> T) -> T {
 }
 
 fn with_text<T>(parameter: &Text, use_it: impl FnOnce(&CStr) -> T) -> T {
-    // SAFETY: null, or a C string that PostgreSQL keeps until the parameter is changed. Only a statement
-    // changes it, and the callers run none in `use_it`.
+    // SAFETY: null, or a C string that PostgreSQL keeps until the parameter is changed. Only a
+    // statement changes it, and the callers run none in `use_it`.
     unsafe {
         let text = *parameter.as_ptr();
         if text.is_null() {
@@ -277,8 +289,8 @@ fn data_fits(data: RawJsonb) -> bool {
     data.size() <= MAX_DATA_BYTES.get() as usize
 }
 
-/// The last value of a parameter and the interval that it was parsed to: parameters change less often
-/// than sessions are resumed.
+/// The last value of a parameter and the interval that it was parsed to: parameters change less
+/// often than sessions are resumed.
 struct ParsedInterval(RefCell<Option<(CString, Interval)>>);
 
 impl ParsedInterval {
@@ -298,97 +310,4 @@ impl ParsedInterval {
         *self.0.borrow_mut() = Some((text.to_owned(), interval));
         interval
     }
-}
-
-/// Raises PostgreSQL's own error if the text is not an interval.
-fn parse_interval(text: &CStr) -> Interval {
-    // SAFETY: interval_in takes a cstring, a type OID that it ignores, and a typmod.
-    let interval = unsafe {
-        pgrx::direct_function_call::<Interval>(
-            pg_sys::interval_in,
-            &[
-                Some(pg_sys::Datum::from(text.as_ptr())),
-                Some(pg_sys::Datum::from(pg_sys::InvalidOid)),
-                Some(pg_sys::Datum::from(-1_i32)),
-            ],
-        )
-    };
-    interval.expect("interval_in never returns null")
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn check_positive_interval(
-    new_value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    _source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL passes a pointer to the new value.
-    unsafe {
-        check_interval(
-            *new_value,
-            1,
-            c"The value must be an interval longer than zero, such as '14 days', and at most 1000 years.",
-        )
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn check_interval_or_zero(
-    new_value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    _source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL passes a pointer to the new value.
-    unsafe {
-        check_interval(
-            *new_value,
-            0,
-            c"The value must be an interval of zero or longer, such as '60 s', and at most 1000 years.",
-        )
-    }
-}
-
-/// # Safety
-///
-/// `text` is null or a C string.
-unsafe fn check_interval(text: *const c_char, min_micros: i128, detail: &'static CStr) -> bool {
-    let valid = !text.is_null() && {
-        // SAFETY: see the function's contract.
-        let text = unsafe { CStr::from_ptr(text) }.to_owned();
-        let allowed = min_micros..=MAX_INTERVAL_MICROS;
-        PgTryBuilder::new(move || allowed.contains(&parse_interval(&text).as_micros()))
-            .catch_others(|_| false)
-            .execute()
-    };
-    if !valid {
-        reject(detail);
-    }
-    valid
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn check_channel(
-    new_value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    _source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL passes a pointer to the new value, which is null or a C string.
-    let length = unsafe {
-        if (*new_value).is_null() {
-            0
-        } else {
-            CStr::from_ptr(*new_value).count_bytes()
-        }
-    };
-    let valid = (1..pg_sys::NAMEDATALEN as usize).contains(&length);
-    if !valid {
-        reject(c"The value must be a name of 1 to 63 bytes.");
-    }
-    valid
-}
-
-fn reject(detail: &'static CStr) {
-    // SAFETY: the copy is in PostgreSQL's own memory, and PostgreSQL reads it right after the hook. The
-    // process has one thread.
-    unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::pstrdup(detail.as_ptr()) };
 }

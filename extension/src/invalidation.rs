@@ -5,10 +5,10 @@
 //!
 //! - With `shared_preload_libraries = 'qsessions'` the ids go to a [`ring`] in shared memory, and a
 //!   background worker, the [`notifier`], sends few NOTIFYs for many of them. NOTIFY takes a lock
-//!   that the whole cluster shares, and holds it while the commit is flushed. With the ring, writers
-//!   never wait for that lock.
-//! - Without the ring, or while no notifier runs, the transaction itself does the NOTIFY. That is as
-//!   safe, but such transactions commit one at a time.
+//!   that the whole cluster shares, and holds it while the commit is flushed. With the ring,
+//!   writers never wait for that lock.
+//! - Without the ring, or while no notifier runs, the transaction itself does the NOTIFY. That is
+//!   as safe, but such transactions commit one at a time.
 //!
 //! [`notify`] shows why no change is lost when the server's NOTIFY queue is full or the channel
 //! changes, and [`ring`] why none is lost when a notifier fails or cannot be started.

@@ -1,9 +1,9 @@
 //! The background workers of the extension, and how they handle signals.
 //!
-//! | name in `pg_stat_activity` | source | started by | what it does |
-//! | --- | --- | --- | --- |
-//! | `qsessions notifier` | `invalidation/notifier.rs` | the first commit that changes a session | sends the ids of changed sessions by NOTIFY, one worker for each database |
-//! | `qsessions worker` | `worker.rs` | `schedule_purge` and `unschedule_purge` | calls pg_cron in its own database |
+//! | in `pg_stat_activity` | source | what it does |
+//! | --- | --- | --- |
+//! | `qsessions notifier` | `invalidation/notifier.rs` | sends the ids of changed sessions |
+//! | `qsessions worker` | `worker.rs` | calls pg_cron in another database |
 
 use pgrx::pg_sys;
 

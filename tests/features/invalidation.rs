@@ -1,4 +1,5 @@
-//! Invalidation: listeners are notified of each change after its commit, and of nothing else, with the ring and without.
+//! Invalidation: listeners are notified of each change after its commit, and of nothing else, with
+//! the ring and without.
 
 mod channel;
 mod problems;

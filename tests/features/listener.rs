@@ -49,8 +49,8 @@ impl Listener {
         }
     }
 
-    /// The ids that were received since the last call. Notifications keep the order of the commits, so
-    /// after that of a sentinel there is nothing more to wait for.
+    /// The ids that were received since the last call. Notifications keep the order of the commits,
+    /// so after that of a sentinel there is nothing more to wait for.
     pub(crate) async fn notified(&mut self) -> BTreeSet<String> {
         let sentinel = begin(&self.client, "").await;
         let end = sentinel.id.to_string();

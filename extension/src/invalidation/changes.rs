@@ -1,4 +1,5 @@
-//! Ids of changed sessions, and the payloads of notifications: as many ids as fit, separated by commas.
+//! Ids of changed sessions, and the payloads of notifications: as many ids as fit, separated by
+//! commas.
 
 /// An id of a session.
 pub(super) type Id = [u8; 16];

@@ -15,7 +15,8 @@ use pgrx::{Uuid, pg_sys};
     strict
 )]
 fn invalidate(id: Uuid) {
-    // SAFETY: raises an error on a standby, where NOTIFY is not possible, and does nothing elsewhere.
+    // SAFETY: raises an error on a standby, where NOTIFY is not possible, and does nothing
+    // elsewhere.
     unsafe { pg_sys::PreventCommandDuringRecovery(c"qsessions.invalidate()".as_ptr()) };
     if queue::is_full() {
         // A client that sends a probe should learn why it does not come back. If the queue fills up

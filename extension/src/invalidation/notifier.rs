@@ -1,8 +1,8 @@
-//! The notifier: the background worker that sends the ids in the ring, one for each database in which
-//! sessions change.
+//! The notifier: the background worker that sends the ids in the ring, one for each database in
+//! which sessions change.
 //!
-//! The first commit that needs it starts it, and it ends after a few seconds without work. So it does
-//! not block DROP DATABASE, which waits for five seconds before it gives up.
+//! The first commit that needs it starts it, and it ends after a few seconds without work. So it
+//! does not block DROP DATABASE, which waits for five seconds before it gives up.
 
 use super::notify::{self, queue};
 use super::ring::{self, Reservation};
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 /// How long the notifier waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(3);
-/// How long the notifier waits for more ids after it has sent some. Each NOTIFY wakes every listener
-/// and the WAL writer. With many writers, a NOTIFY for every few commits would cost them a tenth of the
-/// processor time.
+/// How long the notifier waits for more ids after it has sent some. Each NOTIFY wakes every
+/// listener and the WAL writer. With many writers, a NOTIFY for every few commits would cost them a
+/// tenth of the processor time.
 const GATHER: Duration = Duration::from_millis(5);
 /// How long after a failure PostgreSQL starts the notifier again.
 const RESTART: Duration = Duration::from_secs(1);
@@ -39,8 +39,8 @@ pub(super) fn reserve() -> bool {
 
 /// Tells the notifier that the ring has a backlog.
 pub(super) fn wake(latch: *mut pg_sys::Latch) {
-    // SAFETY: the latch is one of PostgreSQL's shared ones, which are never freed. If another process
-    // owns it by now, that process wakes for nothing.
+    // SAFETY: the latch is one of PostgreSQL's shared ones, which are never freed. If another
+    // process owns it by now, that process wakes for nothing.
     unsafe { pg_sys::SetLatch(latch) };
 }
 
@@ -97,7 +97,8 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
     }
 }
 
-/// Connects even if the database allows no new connections: existing ones may still change sessions.
+/// Connects even if the database allows no new connections: existing ones may still change
+/// sessions.
 fn connect(database: u32) {
     // SAFETY: this is a background worker that is not connected yet.
     unsafe {
@@ -126,8 +127,8 @@ fn wait_for_room() {
     );
 }
 
-/// Waits for more ids. A process that sets the latch meanwhile sends no signal, and the next wait ends
-/// at once.
+/// Waits for more ids. A process that sets the latch meanwhile sends no signal, and the next wait
+/// ends at once.
 fn gather() {
     sleep(0, GATHER);
 }

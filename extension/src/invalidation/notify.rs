@@ -8,11 +8,12 @@
 //! In either case, changes of sessions must not fail, and no cache may serve an old copy as a
 //! current one.
 //!
-//! So there is a [record], the table `qsessions.invalidation_state`, of at most one row: the channel
-//! that this database used last (without a row, the default one), and whether listeners are behind,
-//! that is, changes have been committed since and not been sent. It is read and written under
-//! PostgreSQL's own lock of the queue. Each transaction that does NOTIFY takes that lock shortly
-//! before its commit and holds it until after. Here the lock is taken a moment earlier. Under it:
+//! So there is a [record], the table `qsessions.invalidation_state`, of at most one row: the
+//! channel that this database used last (without a row, the default one), and whether listeners are
+//! behind, that is, changes have been committed since and not been sent. It is read and written
+//! under PostgreSQL's own lock of the queue. Each transaction that does NOTIFY takes that lock
+//! shortly before its commit and holds it until after. Here the lock is taken a moment earlier.
+//! Under it:
 //!
 //! - A transaction for which the queue has room sends on the channel of its own setting. If the
 //!   record says that listeners are behind, `*` goes first. If the record names another channel,
@@ -20,23 +21,24 @@
 //! - A transaction for which the queue has no room sends nothing, and the record says from then on
 //!   that listeners are behind.
 //!
-//! **A listener that receives an id on a channel has received on it, before that and since its LISTEN,
-//! for each change that was committed earlier, either the id of the session or `*`.** Only one
-//! transaction at a time is between taking the lock and the end of its commit. So these transactions
-//! have an order, the queue keeps that order, and each transaction reads the record that the one
-//! before it has left. If a transaction is rolled back, so are its changes, its notifications and its
-//! record. Take a change whose id was not sent on this channel. Either it was not sent at all. Then the
-//! record said so from that transaction on until one sent `*`, and no id was sent between the two. Or
-//! it was sent on another channel. Then the next transaction that sends an id on this channel finds
-//! the other one in the record, and sends `*` on both first. A probe is an id like any other, so a
-//! listener receives the `*` for a lost notification before any later probe.
+//! **A listener that receives an id on a channel has received on it, before that and since its
+//! LISTEN, for each change that was committed earlier, either the id of the session or `*`.** Only
+//! one transaction at a time is between taking the lock and the end of its commit. So these
+//! transactions have an order, the queue keeps that order, and each transaction reads the record
+//! that the one before it has left. If a transaction is rolled back, so are its changes, its
+//! notifications and its record. Take a change whose id was not sent on this channel. Either it was
+//! not sent at all. Then the record said so from that transaction on until one sent `*`, and no id
+//! was sent between the two. Or it was sent on another channel. Then the next transaction that
+//! sends an id on this channel finds the other one in the record, and sends `*` on both first. A
+//! probe is an id like any other, so a listener receives the `*` for a lost notification before any
+//! later probe.
 //!
 //! The room in the queue is read under the same lock: no other transaction can add to the queue
 //! between that and the NOTIFY.
 //!
 //! The table is unlogged. A crash empties it, but a crash also ends all connections, and a listener
-//! that loses its connection drops all that it holds. The same is true of a standby that is promoted,
-//! where the table begins empty.
+//! that loses its connection drops all that it holds. The same is true of a standby that is
+//! promoted, where the table begins empty.
 //!
 //! The lock is also held while the callbacks of other extensions run. If a transaction changes
 //! sessions here and, through postgres_fdw, in another database of the same server, then the remote
@@ -52,9 +54,9 @@ use pgrx::prelude::*;
 use pgrx::{direct_function_call, pg_sys};
 use record::Record;
 
-/// Sends these changes, in this order, when the current transaction commits. The transaction must be
-/// about to commit: it holds the lock of the queue from here on. False if the queue has no room; then
-/// nothing is sent.
+/// Sends these changes, in this order, when the current transaction commits. The transaction must
+/// be about to commit: it holds the lock of the queue from here on. False if the queue has no room;
+/// then nothing is sent.
 pub(super) fn send(changes: &[&Changes]) -> bool {
     let payloads = payloads(changes);
     send_payloads(payloads, &Record::read())

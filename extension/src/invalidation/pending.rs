@@ -19,8 +19,8 @@ thread_local! {
     static DELIVERY: RefCell<Delivery> = const { RefCell::new(Delivery::None) };
 }
 
-/// Ids in the order of the changes. Nested transactions end in the opposite order of their beginning,
-/// so a rollback always removes the end of the list.
+/// Ids in the order of the changes. Nested transactions end in the opposite order of their
+/// beginning, so a rollback always removes the end of the list.
 #[derive(Debug)]
 struct Pending {
     ids: Vec<Id>,
@@ -234,8 +234,8 @@ unsafe extern "C-unwind" fn savepoint_ends(
     });
 }
 
-/// Refuses as PostgreSQL does after NOTIFY: another process may commit a prepared transaction, after a
-/// restart, and would not know the ids.
+/// Refuses as PostgreSQL does after NOTIFY: another process may commit a prepared transaction,
+/// after a restart, and would not know the ids.
 fn refuse_to_prepare() {
     ErrorReport::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,

@@ -1,7 +1,7 @@
 //! A ring in shared memory that holds the ids of changed sessions between a commit and the NOTIFY.
 //!
-//! Writers never wait for readers: they overwrite the oldest entry. Each database has a slot, and one
-//! reader: its notifier. A reader knows when writers have overrun it, and sends `*` then.
+//! Writers never wait for readers: they overwrite the oldest entry. Each database has a slot, and
+//! one reader: its notifier. A reader knows when writers have overrun it, and sends `*` then.
 //!
 //! # Everything that is pushed is sent
 //!
@@ -10,31 +10,31 @@
 //! | state | `latch` | `is_registered` | what a commit does |
 //! | --- | --- | --- | --- |
 //! | none | 0 | false | registers a notifier, at most once a second, and does the NOTIFY itself |
-//! | registered | 0 | true | does the NOTIFY itself; after two minutes in vain registers another notifier |
+//! | registered | 0 | true | does the NOTIFY itself; after two minutes, registers another one |
 //! | running | its latch | true | reserves a push, and pushes |
 //!
-//! A commit relies on a notifier only while it is *running*: PostgreSQL has started the process, which
-//! is connected to the database and has entered its latch under the lock. A commit does not rely on a
-//! notifier that is being registered or is starting: there may be no free worker, or the start may
-//! fail. So every entry of the ring was pushed by a transaction that had [reserved](reserve) the push
-//! while a notifier was running. From that reservation on, until the entry is sent, PostgreSQL has a
-//! worker for this database on its list, and starts it again each time it ends by an error or a signal.
-//! PostgreSQL removes a worker from the list only when it ends by itself. A notifier does so in these
-//! cases:
+//! A commit relies on a notifier only while it is *running*: PostgreSQL has started the process,
+//! which is connected to the database and has entered its latch under the lock. A commit does not
+//! rely on a notifier that is being registered or is starting: there may be no free worker, or the
+//! start may fail. So every entry of the ring was pushed by a transaction that had
+//! [reserved](reserve) the push while a notifier was running. From that reservation on, until the
+//! entry is sent, PostgreSQL has a worker for this database on its list, and starts it again each
+//! time it ends by an error or a signal. PostgreSQL removes a worker from the list only when it
+//! ends by itself. A notifier does so in these cases:
 //!
-//! - It [releases the slot](release_slot). It does so under the lock, and only if the backlog is empty
-//!   and no transaction is in flight.
-//! - It finds, as it starts, that another one is [running](notifier_starts), which is on the list as
-//!   well.
-//! - It finds no slot of its database. A slot is taken from a database only [by
-//!   another](memory::Ring::acquire_slot), and only if no worker is registered for it, its backlog is
+//! - It [releases the slot](release_slot). It does so under the lock, and only if the backlog is
 //!   empty and no transaction is in flight.
+//! - It finds, as it starts, that another one is [running](notifier_starts), which is on the list
+//!   as well.
+//! - It finds no slot of its database. A slot is taken from a database only [by
+//!   another](memory::Ring::acquire_slot), and only if no worker is registered for it, its backlog
+//!   is empty and no transaction is in flight.
 //! - Its database is gone, and so are all that listened there.
 //!
 //! A notifier that starts reads the backlog before it sleeps. If it fails to send it, it ends by an
-//! error, and is started again. Meanwhile the slot is in the state *registered*, and each commit that
-//! does the NOTIFY itself sends the backlog too. If the server crashes, all listeners have lost their
-//! connections.
+//! error, and is started again. Meanwhile the slot is in the state *registered*, and each commit
+//! that does the NOTIFY itself sends the backlog too. If the server crashes, all listeners have
+//! lost their connections.
 
 mod memory;
 
@@ -141,9 +141,9 @@ pub(super) fn push(changes: &Changes) -> Option<*mut pg_sys::Latch> {
     slot.latch()
 }
 
-/// The backlog of this database. It stays in the ring until [`advance`] is called, so that nothing is
-/// lost with a transaction that fails to send it. If two transactions send the same ids, that does no
-/// harm.
+/// The backlog of this database. It stays in the ring until [`advance`] is called, so that nothing
+/// is lost with a transaction that fails to send it. If two transactions send the same ids, that
+/// does no harm.
 pub(super) fn backlog() -> Backlog {
     let mut backlog = RING.share().backlog(current_database());
     // Not under the lock: writers wait for it.
@@ -185,8 +185,8 @@ pub(super) fn registration_failed() {
 }
 
 /// Records that a notifier starts, which is not connected to its database yet. Returns how long it
-/// must wait before it connects, or `None` if it must end: another one is running, or the database has
-/// no slot or is gone. The slot of a database that is gone is released.
+/// must wait before it connects, or `None` if it must end: another one is running, or the database
+/// has no slot or is gone. The slot of a database that is gone is released.
 pub(super) fn notifier_starts(database: u32) -> Option<Duration> {
     let tablespace = {
         let mut ring = RING.exclusive();
@@ -230,8 +230,8 @@ fn has_folder(database: u32, tablespace: u32) -> bool {
         .unwrap_or(true)
 }
 
-/// Records that the notifier of this database is running. False if another one is running already, or
-/// there is no slot any more.
+/// Records that the notifier of this database is running. False if another one is running already,
+/// or there is no slot any more.
 pub(super) fn notifier_runs(latch: *mut pg_sys::Latch, process: i32) -> bool {
     let mut ring = RING.exclusive();
     let Some(slot) = ring.slot_mut(current_database()) else {
@@ -246,7 +246,8 @@ pub(super) fn notifier_runs(latch: *mut pg_sys::Latch, process: i32) -> bool {
     true
 }
 
-/// Records that the notifier of this database has ended and will be started again. Its backlog stays.
+/// Records that the notifier of this database has ended and will be started again. Its backlog
+/// stays.
 pub(super) fn notifier_failed() {
     let since = now();
     // SAFETY: a variable of this process.

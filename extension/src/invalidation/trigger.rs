@@ -1,5 +1,5 @@
-//! The trigger function `qsessions._announce()`: adds the rows that changed in a way that caches must
-//! know of.
+//! The trigger function `qsessions._announce()`: adds the rows that changed in a way that caches
+//! must know of.
 //!
 //! The triggers on the session table name this function, and so do dumps of it: its name stays.
 
@@ -9,9 +9,9 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::CStr;
 
-/// The columns that a visit changes. A cache computes the expiry from its copy, and reads the session
-/// again once the copy has expired. So a change of these columns alone invalidates no copy, unless the
-/// session now expires earlier.
+/// The columns that a visit changes. A cache computes the expiry from its copy, and reads the
+/// session again once the copy has expired. So a change of these columns alone invalidates no copy,
+/// unless the session now expires earlier.
 const VISIT_COLUMNS: [&CStr; 3] = [c"last_seen_at", EXPIRES_AT, c"expires_hour"];
 const EXPIRES_AT: &CStr = c"expires_at";
 
@@ -120,8 +120,8 @@ impl Row<'_> {
         unsafe { *self.values[column].cast_mut_ptr::<Id>() }
     }
 
-    /// Whether caches must drop their copies of the old row. A value that is stored in another form, such
-    /// as compressed, counts as another value: an extra notification does no harm.
+    /// Whether caches must drop their copies of the old row. A value that is stored in another
+    /// form, such as compressed, counts as another value: an extra notification does no harm.
     fn invalidates(&self, old: &Self) -> bool {
         (0..self.values.len()).any(|column| {
             let name = name(&self.attributes[column]);

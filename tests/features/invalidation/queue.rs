@@ -1,6 +1,8 @@
-//! A full NOTIFY queue: sessions can still be changed, and listeners receive `*` for the changes once there is room.
+//! A full NOTIFY queue: sessions can still be changed, and listeners receive `*` for the changes
+//! once there is room.
 //!
-//! The queue holds 8 GB. The limit of the servers here is as low as the amount that one test can put there.
+//! The queue holds 8 GB. The limit of the servers here is as low as the amount that one test can
+//! put there.
 
 use super::ring::notifier;
 use super::{Listener, everything, ids, problem, received_until, server_with, status};

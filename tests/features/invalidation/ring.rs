@@ -1,5 +1,5 @@
-//! The ring when the notifier is killed, when writers overrun it, when the server crashes or is promoted, and with several
-//! databases.
+//! The ring when the notifier is killed, when writers overrun it, when the server crashes or is
+//! promoted, and with several databases.
 
 use super::{everything, ids, prepare, server_with_ring, status};
 use crate::common::{begin, row};
@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 use qsessions_testkit::{Server, StopMode};
 use uuid::Uuid;
 
-/// The process of the notifier. Sends until there is one, as an idle database has none. Its backlog is empty, so it holds no
-/// lock.
+/// The process of the notifier. Sends until there is one, as an idle database has none. Its backlog
+/// is empty, so it holds no lock.
 pub(super) async fn notifier(listener: &mut Listener) -> Pid {
     loop {
         listener.notified().await;

@@ -1,5 +1,5 @@
-//! Notifiers that cannot be started, or that end at the wrong moment: listeners are still notified of every commit, and no
-//! later commit is needed.
+//! Notifiers that cannot be started, or that end at the wrong moment: listeners are still notified
+//! of every commit, and no later commit is needed.
 
 use super::ring::notifier;
 use super::{Listener, ids, prepare, problem, server_with, server_with_ring, status};

@@ -1,4 +1,5 @@
-//! The record of the last channel and of whether listeners are behind, `qsessions.invalidation_state`.
+//! The record of the last channel and of whether listeners are behind,
+//! `qsessions.invalidation_state`.
 
 use super::queue;
 use crate::gucs;
@@ -10,8 +11,8 @@ use std::ffi::{CStr, CString};
 /// without SQL: the caller has no privileges on the table, and no trigger or policy that its owner
 /// may add must run.
 pub(super) struct Record {
-    /// Null if there is no such table: the library is newer than the objects of the extension, or the
-    /// extension was dropped.
+    /// Null if there is no such table: the library is newer than the objects of the extension, or
+    /// the extension was dropped.
     table: pg_sys::Relation,
     rows: Vec<Row>,
 }
@@ -25,8 +26,8 @@ struct Row {
 impl Record {
     /// Takes the lock of the queue and reads the rows.
     pub(super) fn read() -> Self {
-        // The lock of the table comes first: a transaction that drops the table may take that of the
-        // queue afterwards.
+        // The lock of the table comes first: a transaction that drops the table may take that of
+        // the queue afterwards.
         let table = open();
         queue::lock();
         // SAFETY: null, or an open table of the right columns.
@@ -80,8 +81,8 @@ impl Record {
 
     fn delete(&self, row: &Row) {
         let mut tid = row.tid;
-        // SAFETY: an open table and one of its rows. If another transaction is deleting the row by hand
-        // at this moment, it is not waited for: an extra `*` does no harm.
+        // SAFETY: an open table and one of its rows. If another transaction is deleting the row by
+        // hand at this moment, it is not waited for: an extra `*` does no harm.
         unsafe {
             let mut failure = std::mem::zeroed();
             pg_sys::heap_delete(
@@ -130,8 +131,8 @@ const COLUMNS: usize = 2;
 
 /// The table, or null if there is none with the right columns.
 fn open() -> pg_sys::Relation {
-    // SAFETY: looks up names. The table is locked before it is read, and closed again if it has other
-    // columns.
+    // SAFETY: looks up names. The table is locked before it is read, and closed again if it has
+    // other columns.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"qsessions".as_ptr(), true);
         let id = pg_sys::get_relname_relid(c"invalidation_state".as_ptr(), schema);
@@ -161,8 +162,9 @@ fn open() -> pg_sys::Relation {
 /// The table is open, and its columns are those of `qsessions.invalidation_state`.
 unsafe fn rows(table: pg_sys::Relation) -> Vec<Row> {
     let mut rows = Vec::new();
-    // SAFETY: see the contract. The snapshot shows the rows that are committed at this moment. It takes
-    // no part in the checks of serializable transactions, which must not fail each other here.
+    // SAFETY: see the contract. The snapshot shows the rows that are committed at this moment. It
+    // takes no part in the checks of serializable transactions, which must not fail each other
+    // here.
     unsafe {
         let scan = pg_sys::systable_beginscan(
             table,

@@ -7,8 +7,8 @@ use pgrx::shmem::PGRXSharedMemory;
 /// Entries of the ring: at 20 bytes each, 640 kB.
 pub(in crate::invalidation) const SIZE: usize = 32_768;
 
-/// Databases that can have a notifier at the same time. Transactions of other databases do the NOTIFY
-/// themselves.
+/// Databases that can have a notifier at the same time. Transactions of other databases do the
+/// NOTIFY themselves.
 const DATABASES: usize = 64;
 
 /// Stands for all sessions. No session has this id.
