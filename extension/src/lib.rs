@@ -8,11 +8,10 @@
 //! | [`keys`] | session keys, ids and digests |
 //! | [`user_agents`] | what a User-Agent tells |
 //! | [`addresses`] | one form for each address |
-//! | [`locks`] | locks that only those can take who may run these functions |
+//! | [`locks`] | locks of users |
 //! | [`geoip`] | where an address is |
-//! | [`signals`] | how background workers hear that they are to end |
-//! | [`pg_cron`] | the jobs that purge this database |
-//! | [`worker`] | the way into another database of the cluster |
+//! | [`signals`] | signals to background workers |
+//! | [`pg_cron`] | the jobs of pg_cron that purge this database, and the background worker that changes them in another database |
 //! | [`values`] | arguments and results in PostgreSQL's own form |
 //!
 //! Errors with SQLSTATEs of our own are raised in SQL: pgrx passes on only the codes that PostgreSQL defines.
@@ -30,7 +29,6 @@ mod sql;
 mod tests;
 mod user_agents;
 mod values;
-mod worker;
 
 pgrx::pg_module_magic!(name, version);
 

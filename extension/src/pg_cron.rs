@@ -1,36 +1,38 @@
 //! The jobs of pg_cron that purge this database.
 //!
-//! pg_cron lives in one database, which may belong to anybody. Whoever may create objects there can
-//! have made a schema `cron` of his own, with functions that run whatever he likes as the superuser
-//! who calls them. So nothing there is touched before `pg_depend` has said that it is pg_cron's own,
-//! in the same transaction, and every argument is given in exactly the type that it is declared with.
+//! pg_cron lives in one database of the cluster, which may belong to any role. A role that may create
+//! objects there can have created a schema `cron` with functions of its own, which would run with the
+//! rights of the superuser that calls. So before anything there is used, `pg_depend` has to say, in
+//! the same transaction, that it is a member of the extension pg_cron. Each argument has exactly the
+//! type that the function of pg_cron declares, so that no other function of the name is preferred.
 
-use crate::worker;
+mod worker;
+
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 use std::ffi::CStr;
 
-/// With what each name of a job of ours begins.
+/// The beginning of the name of each job.
 const NAME: &str = "qsessions purge of ";
 
-/// What is to be done with the jobs of a database.
-pub(crate) struct Task {
-    /// The database that they purge.
-    pub(crate) database: pg_sys::Oid,
+/// A change of the jobs of a database.
+struct Task {
+    /// The database that the jobs purge.
+    database: pg_sys::Oid,
     /// Its name, by which pg_cron knows it.
-    pub(crate) database_name: String,
-    /// The job that is to be there afterwards.
-    pub(crate) job: Option<Job>,
+    database_name: String,
+    /// The job that there is afterwards.
+    job: Option<Job>,
 }
 
 /// A job that purges.
-pub(crate) struct Job {
-    pub(crate) schedule: String,
-    pub(crate) batch_size: i32,
-    /// As whom it runs.
-    pub(crate) username: String,
+struct Job {
+    schedule: String,
+    batch_size: i32,
+    /// The role that the job runs as.
+    username: String,
 }
 
 impl Task {
@@ -43,19 +45,19 @@ impl Task {
         }
     }
 
-    /// With what the name of the job begins. The OID outlives a change of the database's name.
+    /// The beginning of the name of the job. The OID stays when the database is renamed.
     fn name_by_oid(&self) -> String {
         format!("{NAME}database {}: ", self.database.to_u32())
     }
 
-    /// The database's name at the end is for the reader, and may be cut: pg_cron 1.4 keeps 63 bytes.
+    /// The name of the database at the end is for people, and may be cut: pg_cron 1.4 keeps 63 bytes.
     fn job_name(&self) -> String {
         let mut name = self.name_by_oid() + &self.database_name;
         name.truncate(name.floor_char_boundary(pg_sys::NAMEDATALEN as usize - 1));
         name
     }
 
-    /// Does it, wherever pg_cron lives.
+    /// Carries the task out in the database of pg_cron.
     fn carry_out(&self) -> i64 {
         let home = home();
         if home == this_database() {
@@ -66,7 +68,7 @@ impl Task {
     }
 }
 
-/// Has pg_cron purge this database, in place of any job that did so before. The job's id.
+/// Makes the job that purges this database, in place of any there was, and returns its id.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -85,7 +87,7 @@ fn schedule_purge(schedule: &str, batch_size: i32, username: &str) -> i64 {
     Task::here(Some(job)).carry_out()
 }
 
-/// Removes the jobs that purge this database. How many there were.
+/// Removes the jobs that purge this database, and returns their number.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -100,7 +102,8 @@ fn unschedule_purge() -> i64 {
 
 /// The database that pg_cron lives in.
 fn home() -> pg_sys::Oid {
-    // SAFETY: the value is read before anything could change it; a database that is not there is an error.
+    // SAFETY: the value is read before anything can change it. If there is no such database, an error
+    // is raised.
     unsafe {
         let name = c"cron.database_name".as_ptr();
         let home = pg_sys::GetConfigOptionByName(name, std::ptr::null_mut(), false);
@@ -109,12 +112,12 @@ fn home() -> pg_sys::Oid {
 }
 
 fn this_database() -> pg_sys::Oid {
-    // SAFETY: a variable that PostgreSQL sets once, as this process connects.
+    // SAFETY: PostgreSQL sets this variable once, when the process connects.
     unsafe { pg_sys::MyDatabaseId }
 }
 
-pub(crate) fn database_name(database: pg_sys::Oid) -> String {
-    // SAFETY: null where there is none of this OID, else a string of its own, which is copied.
+fn database_name(database: pg_sys::Oid) -> String {
+    // SAFETY: the result is null, or a string that is copied here.
     unsafe {
         let name = pg_sys::get_database_name(database);
         match name.is_null() {
@@ -124,8 +127,9 @@ pub(crate) fn database_name(database: pg_sys::Oid) -> String {
     }
 }
 
-/// Carries out a task in pg_cron's own database, in the current transaction, under a pinned search_path.
-pub(crate) fn run(task: &Task) -> i64 {
+/// Carries out a task in the database of pg_cron, where this process is connected. The `search_path`
+/// is pinned by then.
+fn run(task: &Task) -> i64 {
     let result = Spi::connect_mut(|client| {
         check_members(client)?;
         let removed = remove_jobs(client, task)?;
@@ -137,8 +141,8 @@ pub(crate) fn run(task: &Task) -> i64 {
     result.unwrap_or_else(|failed: pgrx::spi::Error| error!("{failed}"))
 }
 
-/// What is called and read of pg_cron: `what`, whether it is there, and whether it is pg_cron's own. The types of
-/// arguments are bigint (20), text (25) and boolean (16).
+/// What is used of pg_cron, whether it is there, and whether it is a member of the extension. The
+/// types of arguments are bigint (20), text (25) and boolean (16).
 const MEMBERS: &str = "
     SELECT w.what, o.oid IS NOT NULL,
            EXISTS (SELECT FROM pg_catalog.pg_depend AS d
@@ -174,14 +178,14 @@ fn check_members(client: &mut SpiClient<'_>) -> Result<(), pgrx::spi::Error> {
         let (message, detail, hint) = if is_there {
             (
                 format!("{what} in database \"{database}\" does not belong to extension pg_cron"),
-                "It was not used: its owner could have it do anything with the rights of the caller.".to_owned(),
+                "It was not used, because its owner could run any code in it with the rights of the caller.".to_owned(),
                 "Have a superuser drop schema \"cron\" in that database, and run CREATE EXTENSION pg_cron there.",
             )
         } else {
             (
-                format!("extension pg_cron 1.4 or later is not there in database \"{database}\""),
+                format!("extension pg_cron 1.4 or later does not exist in database \"{database}\""),
                 format!("There is no {what}."),
-                "Run CREATE EXTENSION pg_cron in that database, or ALTER EXTENSION pg_cron UPDATE where it is older.",
+                "Run CREATE EXTENSION pg_cron in that database, or ALTER EXTENSION pg_cron UPDATE if it is older.",
             )
         };
         ErrorReport::new(
@@ -196,11 +200,13 @@ fn check_members(client: &mut SpiClient<'_>) -> Result<(), pgrx::spi::Error> {
     Ok(())
 }
 
-/// The jobs that purge the database, and whether pg_cron will replace one by that of the name, user and database that are given.
+/// The jobs that purge the database, and for each whether pg_cron replaces it by the new job, which
+/// has the given name, user and database.
 ///
-/// A job may still have a name of an older form, or the OID that the database had before its cluster was
-/// restored: then it is known by the database that it runs in. After a change of the database's name,
-/// it is known by the OID. But a job that runs in another database that exists is that one's, whatever OID it has in its name.
+/// A job belongs to the database that it runs in: its name may be of an older form, or have the OID
+/// that the database had before the cluster was restored. If the database was renamed, the job
+/// belongs to it by the OID in its name. But a job that runs in another database that exists belongs
+/// to that one, whatever OID is in its name.
 const JOBS: &str = "
     SELECT j.jobid, j.active AND j.jobname::text = $3 AND j.username = $4 AND j.database = $1
     FROM cron.job AS j
@@ -210,7 +216,7 @@ const JOBS: &str = "
               AND NOT EXISTS (SELECT FROM pg_catalog.pg_database AS d WHERE d.datname::text = j.database))
     ORDER BY j.jobid";
 
-/// Removes the jobs of the database but for the one that is to be replaced, which so keeps its id.
+/// Removes the jobs of the database except the one that pg_cron replaces, which keeps its id.
 fn remove_jobs(client: &mut SpiClient<'_>, task: &Task) -> Result<i64, pgrx::spi::Error> {
     let username = task.job.as_ref().map(|job| job.username.as_str());
     let arguments = [
@@ -231,7 +237,8 @@ fn remove_jobs(client: &mut SpiClient<'_>, task: &Task) -> Result<i64, pgrx::spi
     Ok(removed)
 }
 
-/// Of the same name and user, pg_cron replaces the schedule and the command only.
+/// The database of a job with the same name and user that runs in another one: pg_cron would replace
+/// its schedule and command, but not its database.
 const NAMESAKE: &str = "
     SELECT j.database FROM cron.job AS j
     WHERE j.jobname::text = $1 AND j.username = $2 AND j.database <> $3";
@@ -248,14 +255,14 @@ fn create_job(client: &mut SpiClient<'_>, task: &Task, job: &Job) -> Result<i64,
         let other = namesake.first().get_one::<String>()?.unwrap_or_default();
         ErrorReport::new(
             PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
-            format!("job \"{name}\" purges database \"{other}\""),
+            format!("job \"{name}\" of pg_cron already exists for database \"{other}\""),
             function_name!(),
         )
-        .set_hint("Call qsessions.schedule_purge() in that database first, which gives its job a name of its own.")
+        .set_hint("Call qsessions.schedule_purge() in that database first, which renames its job.")
         .report(PgLogLevel::ERROR);
     }
-    // Only a superuser may name the user, even himself.
-    // SAFETY: the name of a role that this process runs as.
+    // Only a superuser may name the user, even if it is the current one.
+    // SAFETY: the current role exists, so the name is a string.
     let current = unsafe { CStr::from_ptr(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
     let username = (current.to_string_lossy() != job.username).then_some(job.username.as_str());
     let arguments = [

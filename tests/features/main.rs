@@ -26,6 +26,7 @@ mod keys;
 mod languages;
 mod list;
 mod login;
+mod messages;
 mod mmdb;
 mod purge;
 mod purge_schedule;

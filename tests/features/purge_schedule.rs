@@ -482,7 +482,7 @@ async fn a_purge_is_scheduled_where_pg_cron_lives_once_it_is_there() {
             assert!(
                 refused
                     .message
-                    .contains("not there in database \"postgres\""),
+                    .contains("does not exist in database \"postgres\""),
                 "{}",
                 refused.message
             );
