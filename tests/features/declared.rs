@@ -79,7 +79,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "invalidation_channel() -> text",
     "load_for_cache(key text) -> SETOF qsessions.cacheable_session",
     "invalidation_status() -> TABLE(mode text, channel text, ring_size integer, backlog bigint, \
-     announced bigint, overflows bigint, announcer_pid integer, problem text)",
+     announced bigint, overflows bigint, notifier_pid integer, problem text)",
     // Access
     "grant_access(role regrole) -> void",
     "revoke_access(role regrole) -> void",

@@ -1,7 +1,7 @@
 //! Types of users' keys: a function finds the user's sessions or refuses the id, and never finds another user's.
 
 use crate::common::{alive, begin, failure, row, texts};
-use crate::heard::Heard;
+use crate::listener::Listener;
 use crate::roles::new_role;
 use qsessions_testkit::{Database, Users};
 use tokio_postgres::Client;
@@ -193,7 +193,7 @@ async fn sessions_follow_a_changed_user_key() {
         .await
         .unwrap();
     let session = begin(&client, "user_id => 'old@example.com'").await;
-    let mut heard = Heard::of(database.config()).await;
+    let mut listener = Listener::new(database.config()).await;
     client
         .batch_execute("UPDATE members SET email = 'new@example.com'")
         .await
@@ -201,7 +201,7 @@ async fn sessions_follow_a_changed_user_key() {
     assert!(alive(&client, &session.key).await);
     assert_eq!(users_of_sessions(&client).await, ["new@example.com"]);
     // A cache must receive a notification of the session's new user_id.
-    assert!(heard.announced().await.contains(&session.id.to_string()));
+    assert!(listener.notified().await.contains(&session.id.to_string()));
 }
 
 #[tokio::test]
