@@ -15,14 +15,26 @@ use qsessions_geoip::{Database, Directory, Problem};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `City, Country`, else `Country`, else null.
-#[pg_extern(schema = "qsessions", stable, parallel_safe, cost = 100)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    stable,
+    parallel_safe,
+    cost = 100
+)]
 fn location(ip: Option<Address>, locale: default!(Option<&str>, "NULL")) -> Option<String> {
     let ip = ip?.0;
     open::look_up(|directory| with_language(locale, |locale| directory.location(ip, locale)))
 }
 
 /// What Django's GeoIP2 says of an address, as jsonb, and whose network it is in where a database knows that.
-#[pg_extern(schema = "qsessions", stable, parallel_safe, cost = 400)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    stable,
+    parallel_safe,
+    cost = 400
+)]
 fn location_info(ip: Option<Address>, locale: default!(Option<&str>, "NULL")) -> Option<RawJsonb> {
     let ip = ip?.0;
     let json = open::look_up(|directory| {
@@ -40,14 +52,26 @@ fn location_info(ip: Option<Address>, locale: default!(Option<&str>, "NULL")) ->
 }
 
 /// ISO 3166-1 alpha-2 code of the country of an address.
-#[pg_extern(schema = "qsessions", stable, parallel_safe, cost = 100)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    stable,
+    parallel_safe,
+    cost = 100
+)]
 fn country_code(ip: Option<Address>) -> Option<String> {
     let ip = ip?.0;
     open::look_up(|directory| Ok(directory.country_code(ip)?.map(str::to_owned)))
 }
 
 /// The autonomous system that an address is in.
-#[pg_extern(schema = "qsessions", stable, parallel_safe, cost = 150)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    stable,
+    parallel_safe,
+    cost = 150
+)]
 fn asn(
     ip: Option<Address>,
     fcinfo: pg_sys::FunctionCallInfo,
@@ -84,7 +108,7 @@ fn asn(
     clippy::type_complexity,
     reason = "the columns of a table function are a tuple"
 )]
-#[pg_extern(schema = "qsessions", volatile, parallel_restricted)]
+#[pg_extern(create_or_replace, schema = "qsessions", volatile, parallel_restricted)]
 fn geoip_databases() -> TableIterator<
     'static,
     (
@@ -108,7 +132,7 @@ fn geoip_databases() -> TableIterator<
     clippy::type_complexity,
     reason = "the columns of a table function are a tuple"
 )]
-#[pg_extern(schema = "qsessions", volatile, parallel_restricted)]
+#[pg_extern(create_or_replace, schema = "qsessions", volatile, parallel_restricted)]
 fn geoip_reload() -> TableIterator<
     'static,
     (

@@ -190,7 +190,7 @@ fn with_text<T>(parameter: &Text, use_it: impl FnOnce(&CStr) -> T) -> T {
 }
 
 /// The channel on which caches are notified of changed sessions.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(create_or_replace, schema = "qsessions", stable, parallel_safe)]
 pub(crate) fn invalidation_channel() -> String {
     INVALIDATION_CHANNEL.get().map_or_else(
         || DEFAULT_CHANNEL.to_owned(),
@@ -204,39 +204,75 @@ pub(crate) fn notify_queue_limit() -> f64 {
 }
 
 /// `qsessions.default_ttl` as an interval.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_default_ttl",
+    stable,
+    parallel_safe
+)]
 fn default_ttl() -> Interval {
     thread_local!(static PARSED: ParsedInterval = const { ParsedInterval::new() });
     PARSED.with(|parsed| parsed.get(&DEFAULT_TTL))
 }
 
 /// `qsessions.touch_interval` as an interval.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_touch_interval",
+    stable,
+    parallel_safe
+)]
 fn touch_interval() -> Interval {
     thread_local!(static PARSED: ParsedInterval = const { ParsedInterval::new() });
     PARSED.with(|parsed| parsed.get(&TOUCH_INTERVAL))
 }
 
 /// `qsessions.user_agent_max_length`, in characters.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_user_agent_max_length",
+    stable,
+    parallel_safe
+)]
 fn user_agent_max_length() -> i32 {
     USER_AGENT_MAX_LENGTH.get()
 }
 
 /// `qsessions.max_data_bytes`.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_max_data_bytes",
+    stable,
+    parallel_safe
+)]
 fn max_data_bytes() -> i32 {
     MAX_DATA_BYTES.get()
 }
 
 /// The bytes of session data, as jsonb before compression.
-#[pg_extern(schema = "qsessions", immutable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_data_size",
+    immutable,
+    parallel_safe
+)]
 fn data_size(data: RawJsonb) -> i64 {
     data.size() as i64
 }
 
 /// Whether session data is within `qsessions.max_data_bytes`.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_data_fits",
+    stable,
+    parallel_safe
+)]
 fn data_fits(data: RawJsonb) -> bool {
     data.size() <= MAX_DATA_BYTES.get() as usize
 }

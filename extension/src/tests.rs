@@ -17,7 +17,7 @@ mod tests {
     fn keys_of_one_backend_sort_by_their_making() {
         let ids: Vec<Uuid> = Spi::connect(|client| {
             client
-                .select("SELECT qsessions.find_session_id(qsessions.generate_key()) FROM generate_series(1, 1000)", None, &[])
+                .select("SELECT qsessions._find_session_id(qsessions.generate_key()) FROM generate_series(1, 1000)", None, &[])
                 .unwrap()
                 .map(|row| row.get::<Uuid>(1).unwrap().unwrap())
                 .collect()
@@ -31,8 +31,8 @@ mod tests {
     #[pg_test]
     fn a_key_for_an_id_embeds_it() {
         assert!(truth(
-            "SELECT bool_and(qsessions.find_session_id(qsessions.generate_key_for(id)) = id)
-             FROM (SELECT qsessions.find_session_id('some foreign key ' || n) AS id FROM generate_series(1, 100) AS n) AS ids"
+            "SELECT bool_and(qsessions._find_session_id(qsessions._generate_key_for(id)) = id)
+             FROM (SELECT qsessions._find_session_id('some foreign key ' || n) AS id FROM generate_series(1, 100) AS n) AS ids"
         ));
     }
 
@@ -41,7 +41,7 @@ mod tests {
         for text in ["''", "'1234567'", "repeat('x', 513)", "NULL"] {
             assert!(
                 truth(&format!(
-                    "SELECT qsessions.find_session_id({text}) IS NULL AND qsessions.key_digest({text}) IS NULL"
+                    "SELECT qsessions._find_session_id({text}) IS NULL AND qsessions._key_digest({text}) IS NULL"
                 )),
                 "{text}"
             );
@@ -52,7 +52,7 @@ mod tests {
     fn digests_are_postgresqls_own_sha256() {
         for text in ["'a foreign key'", "'ключ 😀 key'", "repeat('é', 512)"] {
             assert!(truth(&format!(
-                "SELECT qsessions.key_digest({text}) = sha256(convert_to({text}, 'UTF8'))"
+                "SELECT qsessions._key_digest({text}) = sha256(convert_to({text}, 'UTF8'))"
             )));
         }
     }
@@ -60,8 +60,8 @@ mod tests {
     #[pg_test]
     fn settings_are_read_anew_when_they_change() {
         for (setting, function) in [
-            ("default_ttl", "default_ttl"),
-            ("touch_interval", "touch_interval"),
+            ("default_ttl", "_default_ttl"),
+            ("touch_interval", "_touch_interval"),
         ] {
             for value in ["1 hour", "90 s", "1 mon 2 days 03:04:05", "1 hour"] {
                 Spi::run(&format!("SET qsessions.{setting} = '{value}'")).unwrap();
@@ -73,7 +73,7 @@ mod tests {
         Spi::run("SET qsessions.user_agent_max_length = 7; SET qsessions.max_data_bytes = '3kB'")
             .unwrap();
         assert!(truth(
-            "SELECT qsessions.user_agent_max_length() = 7 AND qsessions.max_data_bytes() = 3072"
+            "SELECT qsessions._user_agent_max_length() = 7 AND qsessions._max_data_bytes() = 3072"
         ));
     }
 
@@ -81,12 +81,12 @@ mod tests {
     fn the_size_of_data_is_that_before_compression() {
         Spi::run("CREATE TABLE kept AS SELECT to_jsonb(repeat('x', 100000)) AS data").unwrap();
         assert!(truth(
-            "SELECT pg_column_size(data) < 10000 AND qsessions.data_size(data) = 100012 FROM kept"
+            "SELECT pg_column_size(data) < 10000 AND qsessions._data_size(data) = 100012 FROM kept"
         ));
         Spi::run("SET qsessions.max_data_bytes = 100011").unwrap();
-        assert!(truth("SELECT NOT qsessions.data_fits(data) FROM kept"));
+        assert!(truth("SELECT NOT qsessions._data_fits(data) FROM kept"));
         Spi::run("SET qsessions.max_data_bytes = 100012").unwrap();
-        assert!(truth("SELECT qsessions.data_fits(data) FROM kept"));
+        assert!(truth("SELECT qsessions._data_fits(data) FROM kept"));
     }
 
     #[pg_test]
@@ -115,8 +115,8 @@ mod tests {
     #[pg_test]
     fn reads_take_no_transaction_id() {
         Spi::connect(|client| {
-            let query = "SELECT qsessions.find_session_id('12345678'), qsessions.key_digest('12345678'),
-                         qsessions.default_ttl(), qsessions.device('curl/8.5.0'), qsessions.location('::1'),
+            let query = "SELECT qsessions._find_session_id('12345678'), qsessions._key_digest('12345678'),
+                         qsessions._default_ttl(), qsessions.device('curl/8.5.0'), qsessions.location('::1'),
                          pg_current_xact_id_if_assigned() IS NULL";
             let row = client.select(query, Some(1), &[]).unwrap().first();
             assert_eq!(row.get::<bool>(6).unwrap(), Some(true));

@@ -37,7 +37,7 @@ async fn invalid_keys_find_no_session_and_are_an_error_in_changes() {
             let refused = failure(&client, &format!("SELECT qsessions.{call}"), &[&key]).await;
             assert_eq!(refused.code, "QS003", "{call}");
             assert!(
-                refused.message.starts_with("key: ") && !refused.hint.is_empty(),
+                refused.message.starts_with("argument \"key\"") && !refused.hint.is_empty(),
                 "{refused:?}"
             );
         }
@@ -60,8 +60,8 @@ async fn nulls_are_defaults_where_that_is_safe_and_errors_elsewhere() {
     assert_eq!(found.get::<_, serde_json::Value>(0), json!({}));
     assert_eq!(found.get::<_, Option<String>>(1), None);
     for (call, names) in [
-        ("save_session($1, NULL)", "data: "),
-        ("login($1, NULL)", "user_id: "),
+        ("save_session($1, NULL)", "argument \"data\""),
+        ("login($1, NULL)", "argument \"user_id\""),
     ] {
         let refused = failure(
             &client,

@@ -27,7 +27,7 @@ async fn the_test_kit_finds_the_names_of_arguments_and_variables() {
         "new_key text",
         "batch text",
         "batch_size integer",
-        "touch_interval interval",
+        "is_locked boolean",
         "max_sessions integer",
         "created qsessions.new_session",
         "was_alive boolean",

@@ -454,7 +454,7 @@ async fn a_role_that_can_only_connect_cannot_delay_a_revocation() {
     let hash = "hash_record_extended(ROW(bigint '7'), 0)";
     for lock in [
         format!("SELECT qsessions._lock_user_hash('qsessions.session'::regclass, {hash}, true)"),
-        "SELECT qsessions.lock_user('7', true)".to_owned(),
+        "SELECT qsessions.login(NULL, 7, max_sessions => 1)".to_owned(),
         "SELECT FROM qsessions.session FOR UPDATE".to_owned(),
     ] {
         assert_eq!(failure(&attacker, &lock, &[]).await.code, "42501", "{lock}");

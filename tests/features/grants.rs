@@ -75,7 +75,7 @@ async fn who_may_not_grant_access_is_told_who_may() {
     for call in &calls {
         assert_eq!(failure(&client, call, &[]).await.code, DENIED);
     }
-    // Even one who may run the function, and owns the table, can't hand out functions that are not his.
+    // Nor may the owner of the table grant functions that belong to another role.
     admin
         .batch_execute(&format!(
             "GRANT EXECUTE ON ALL ROUTINES IN SCHEMA qsessions TO {manager};
@@ -93,7 +93,7 @@ async fn who_may_not_grant_access_is_told_who_may() {
         );
         assert_eq!(
             refused.hint,
-            "Let postgres call this, who owns the extension."
+            "Have role postgres call the function, which owns the extension."
         );
     }
 }
@@ -150,6 +150,44 @@ async fn the_session_table_can_belong_to_a_role_that_is_no_superuser() {
     grant(&admin, &app).await;
     begin(&database.connect_as(&app).await, "ip => '192.0.2.1'").await;
     assert_eq!(sessions(&client).await, 2);
+}
+
+/// The way that the documentation recommends: such an owner needs no right to create anything in the
+/// schema of the extension.
+#[tokio::test]
+async fn the_session_table_can_be_handed_over() {
+    let database = Database::with(Users::Unlinked).await;
+    let admin = database.connect().await;
+    let owner = new_role(&database, &admin, "owner").await;
+    admin
+        .batch_execute(&format!(
+            "GRANT CREATE ON SCHEMA public TO {owner}; ALTER TABLE qsessions.session OWNER TO {owner}"
+        ))
+        .await
+        .unwrap();
+    let client = database.connect_as(&owner).await;
+    client
+        .batch_execute(
+            "CREATE TABLE users (id uuid PRIMARY KEY DEFAULT gen_random_uuid());
+             INSERT INTO users DEFAULT VALUES;
+             SELECT qsessions.link_users('users');
+             SELECT qsessions.login(NULL, id, max_sessions => 1) FROM users",
+        )
+        .await
+        .unwrap();
+    add_expired(&client, 2).await;
+    client
+        .batch_execute("SELECT qsessions.purge_expired(1)")
+        .await
+        .unwrap();
+    client
+        .batch_execute("CALL qsessions.purge()")
+        .await
+        .unwrap();
+    assert_eq!(sessions(&client).await, 1);
+    let types = "SELECT format('%s %s', typbasetype::regtype, typowner::regrole)
+                 FROM pg_type WHERE oid = 'qsessions.user_key'::regtype";
+    assert_eq!(texts(&client, types).await, ["uuid postgres"]);
 }
 
 #[tokio::test]

@@ -219,7 +219,7 @@ async fn listeners_are_notified_of_changes_and_of_nothing_else(mut listener: Lis
 
     let refused = failure(
         &listener.client,
-        "SELECT 1 FROM qsessions.session, (SELECT qsessions.announce()) AS a",
+        "SELECT 1 FROM qsessions.session, (SELECT qsessions._announce()) AS a",
         &[],
     )
     .await;

@@ -83,7 +83,11 @@ async fn session_id_raises_invalid_key_for_texts_that_cannot_be_keys() {
             .unwrap_err();
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "QS003");
-        assert!(error.message().starts_with("key: "), "{}", error.message());
+        assert!(
+            error.message().starts_with("argument \"key\""),
+            "{}",
+            error.message()
+        );
         assert!(error.hint().is_some());
     }
     let id: Option<Uuid> = client

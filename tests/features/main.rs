@@ -35,5 +35,6 @@ mod secrecy;
 mod sessions;
 mod standby;
 mod table;
+mod upgrade;
 mod user_agents;
 mod user_keys;

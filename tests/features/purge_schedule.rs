@@ -108,7 +108,7 @@ async fn schedules_that_are_none_are_refused() {
     let refused = failure(&client, "SELECT qsessions.schedule_purge(NULL)", &[]).await;
     assert_eq!(refused.code, "22004");
     assert!(
-        refused.message.starts_with("schedule: "),
+        refused.message.starts_with("argument \"schedule\""),
         "{}",
         refused.message
     );

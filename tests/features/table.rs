@@ -381,7 +381,7 @@ async fn keys_by_which_sessions_could_not_be_found_are_refused() {
         let refused = failure(&client, &statement, &[]).await;
         assert_eq!(refused.code, "0A000", "{table}");
         assert!(
-            refused.message.starts_with("user_key: ") && !refused.hint.is_empty(),
+            refused.message.starts_with("argument \"user_key\"") && !refused.hint.is_empty(),
             "{refused:?}"
         );
     }

@@ -125,7 +125,7 @@ async fn a_user_id_whose_trailing_blanks_would_be_dropped_is_refused() {
     ] {
         let refused = failure(&client, &format!("SELECT qsessions.{call}"), &[]).await;
         assert_eq!(refused.code, "22001", "{call}");
-        assert!(refused.message.starts_with("user_id: ") && !refused.hint.is_empty());
+        assert!(refused.message.starts_with("argument \"user_id\"") && !refused.hint.is_empty());
     }
     // link_users refuses such ids too.
     let database = Database::with(Users::Unlinked).await;

@@ -7,7 +7,13 @@ use pgrx::{Uuid, pg_sys};
 
 /// Sends an id as if its session had changed, when the transaction commits. A listener receives it
 /// after everything that was committed before.
-#[pg_extern(schema = "qsessions", volatile, parallel_unsafe, strict)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    volatile,
+    parallel_unsafe,
+    strict
+)]
 fn invalidate(id: Uuid) {
     // SAFETY: raises an error on a standby, where NOTIFY is not possible, and does nothing elsewhere.
     unsafe { pg_sys::PreventCommandDuringRecovery(c"qsessions.invalidate()".as_ptr()) };

@@ -10,8 +10,10 @@ use pgrx::{pg_sys, spi};
 const TRIGGERS: &str = "
 SELECT pg_catalog.quote_ident(t.tgname), t.tgenabled::pg_catalog.text, t.tgtype::pg_catalog.int4
 FROM pg_catalog.pg_class AS c
-     LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) c.oid
-         AND t.tgfoid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure('qsessions.announce()')
+     LEFT JOIN (pg_catalog.pg_trigger AS t
+                JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+                    AND p.prosrc OPERATOR(pg_catalog.=) 'qsessions_announce')
+         ON t.tgrelid OPERATOR(pg_catalog.=) c.oid
 WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('qsessions.session')
 ORDER BY t.tgname";
 
@@ -20,7 +22,7 @@ ORDER BY t.tgname";
     clippy::type_complexity,
     reason = "the columns of a table function are a tuple"
 )]
-#[pg_extern(schema = "qsessions", volatile, parallel_restricted)]
+#[pg_extern(create_or_replace, schema = "qsessions", volatile, parallel_restricted)]
 fn invalidation_status() -> TableIterator<
     'static,
     (
@@ -129,7 +131,7 @@ fn trigger_problems() -> spi::Result<Vec<String>> {
             problems.push(format!(
                 "there is no trigger on qsessions.session for {name_of_event}: \
                  CREATE TRIGGER {name} AFTER {name_of_event} ON qsessions.session \
-                 FOR EACH {per} EXECUTE FUNCTION qsessions.announce(), \
+                 FOR EACH {per} EXECUTE FUNCTION qsessions._announce(), \
                  then ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER {name}"
             ));
         }

@@ -1,4 +1,4 @@
-//! The trigger function `qsessions.announce()`: adds the rows that changed in a way that caches must
+//! The trigger function `qsessions._announce()`: adds the rows that changed in a way that caches must
 //! know of.
 //!
 //! The triggers on the session table name this function, and so do dumps of it: its name stays.
@@ -14,16 +14,6 @@ use std::ffi::CStr;
 /// session now expires earlier.
 const VISIT_COLUMNS: [&CStr; 3] = [c"last_seen_at", EXPIRES_AT, c"expires_hour"];
 const EXPIRES_AT: &CStr = c"expires_at";
-
-extension_sql!(
-    r"
-CREATE FUNCTION qsessions.announce() RETURNS trigger
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'qsessions_announce';
-",
-    name = "announce",
-    requires = ["schema"]
-);
 
 /// PostgreSQL looks for this symbol to learn the calling convention of the function.
 #[doc(hidden)]
@@ -49,7 +39,7 @@ pub unsafe extern "C-unwind" fn qsessions_announce(
             ereport!(
                 ERROR,
                 PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-                "qsessions.announce() must be called as a trigger"
+                "qsessions._announce() must be called as a trigger"
             );
         }
         add_changes(&*context.cast::<pg_sys::TriggerData>());
@@ -122,7 +112,7 @@ impl Row<'_> {
             ereport!(
                 ERROR,
                 PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-                "qsessions.announce() must be called for a table with a column id of type uuid"
+                "qsessions._announce() must be called for a table with a column id of type uuid"
             );
         };
         assert!(!self.nulls[column], "the id of a session is not null");
