@@ -103,33 +103,34 @@ pub(crate) fn define() {
         GucContext::Sighup,
         GucFlags::default(),
     );
-    define_places();
+    define_geoip();
     reserve_prefix();
 }
 
-fn define_places() {
+fn define_geoip() {
     GucRegistry::define_string_guc(
         c"qsessions.geoip_path",
         c"A directory with .mmdb files, or one such file.",
-        c"Empty: places are not looked up.",
+        c"If it is empty, locations are not looked up.",
         &GEOIP_PATH,
         GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"qsessions.geoip_check_interval",
-        c"How long a connection goes on without asking whether the files at qsessions.geoip_path have changed.",
-        c"0 asks at every look-up.",
+        c"How often the background worker looks whether the files at qsessions.geoip_path have changed.",
+        c"Without the worker, how often a connection looks whether geoip_reload() was called in another one.",
         &GEOIP_CHECK_INTERVAL,
-        0,
+        10,
         24 * 3600 * 1000,
-        GucContext::Userset,
+        // One for the whole server: the worker has no database or role whose settings could apply.
+        GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
         c"qsessions.geoip_max_bytes",
-        c"The largest file that is taken for a GeoIP database.",
-        c"Each file is copied to the data directory, so this bounds what the copies take there.",
+        c"The largest file that is imported as a GeoIP database.",
+        c"Each file is copied to the data directory, so this limits the room that the copies take there.",
         &GEOIP_MAX_BYTES,
         1,
         i32::MAX,
@@ -138,8 +139,8 @@ fn define_places() {
     );
     GucRegistry::define_string_guc(
         c"qsessions.locale",
-        c"The language of place names.",
-        c"Where a database doesn't have it, English.",
+        c"The language of the names of locations.",
+        c"Where a database does not have it, names are English.",
         &LOCALE,
         GucContext::Userset,
         GucFlags::default(),
@@ -155,23 +156,23 @@ fn reserve_prefix() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"qsessions".as_ptr()) };
 }
 
-/// Calls `use_it` with the path of the GeoIP databases, which is empty where it is not set. Nothing is copied: look-ups by the
-/// hundred thousand ask for it.
+/// Calls `use_it` with the path of the GeoIP databases, which is empty where it is not set. Nothing
+/// is copied: look-ups by the hundred thousand ask for it.
 pub(crate) fn with_geoip_path<T>(use_it: impl FnOnce(&CStr) -> T) -> T {
     with_text(&GEOIP_PATH, use_it)
 }
 
-/// How long a backend goes on without asking whether the GeoIP databases have changed.
+/// How often to look whether GeoIP databases have changed.
 pub(crate) fn geoip_check_interval() -> Duration {
     Duration::from_millis(GEOIP_CHECK_INTERVAL.get().unsigned_abs().into())
 }
 
-/// The largest file that is taken for a GeoIP database.
+/// The largest file that is imported as a GeoIP database.
 pub(crate) fn geoip_max_bytes() -> u64 {
     GEOIP_MAX_BYTES.get().unsigned_abs().into()
 }
 
-/// Calls `use_it` with the language of place names.
+/// Calls `use_it` with the language of the names of locations.
 pub(crate) fn with_locale<T>(use_it: impl FnOnce(&str) -> T) -> T {
     with_text(&LOCALE, |locale| use_it(locale.to_str().unwrap_or("en")))
 }
