@@ -60,7 +60,7 @@ fn large() -> Vec<u8> {
     }
     let networks: Vec<_> = (0..130)
         .map(|number| {
-            let filling = format!("{number} ").repeat(260_000);
+            let filling = format!("{number} ").repeat(500_000);
             let mut record = mmdb::nested_city("Large");
             record["filling"] = json!(&filling[..1_000_000]);
             (format!("1.0.{number}.0/24"), record)
@@ -90,14 +90,17 @@ async fn location_answers_under_a_short_timeout_while_a_large_file_is_imported()
     let limit = "SET statement_timeout = '100ms'";
     client.batch_execute(limit).await.unwrap();
     let worker = busy_worker(&ground, &large).await;
+    let half = half_of(&ground, worker);
     let mut answers = 0;
-    while half_of(&ground, worker).exists() {
-        assert_eq!(location(&client, KNOWN).await.as_deref(), Some(OLD));
+    while half.exists() {
+        let mut found = vec![location(&client, KNOWN).await];
         if answers % 100 == 0 {
             let fresh = ground.client().await;
             fresh.batch_execute(limit).await.unwrap();
-            assert_eq!(location(&fresh, KNOWN).await.as_deref(), Some(OLD));
+            found.push(location(&fresh, KNOWN).await);
         }
+        let is_old = |found: &Option<String>| found.as_deref() == Some(OLD);
+        assert!(found.iter().all(is_old) || !half.exists(), "{found:?}");
         answers += 1;
         tokio::task::yield_now().await;
     }
@@ -310,6 +313,10 @@ async fn more_paths_than_there_is_room_for_are_a_warning_and_make_room_again() {
     let ground = Ground::on(mmdb::worker().setting("qsessions.geoip_check_interval", "1d")).await;
     let listening = Listening::to(&ground.server.config("postgres")).await;
     let client = &listening.client;
+    client
+        .batch_execute("SET client_min_messages = warning")
+        .await
+        .unwrap();
     for number in 0..=PATHS {
         let file = ground.files.join(format!("{number}.mmdb"));
         fs::write(&file, mmdb::city(&format!("City{number}"))).unwrap();
