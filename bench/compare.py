@@ -3,7 +3,7 @@
 import math
 from statistics import median
 
-from life import CREATE, LOAD, RESUME, SAVE
+from functions import CREATE, LOAD, RESUME, SAVE
 from pgbench import CLIENTS, WARM_UP_SECONDS, Run, Statement, take_turns, threads
 from server import Failure, Server
 from table import BATCH, make_living
@@ -77,7 +77,7 @@ def _in_turns(servers, rows, statement, rounds, seconds, options):
 
 def _report(name, speeds):
     if not all(all(round) for round in speeds):
-        raise Failure(f"{name} did not get anything done in some turns: make them longer with BENCH_SECONDS")
+        raise Failure(f"{name} did nothing in some turns: make them longer with BENCH_SECONDS")
     ratios = sorted(after / before for before, after in speeds)
     low, high = bounds(ratios)
     middle = median(ratios)

@@ -136,7 +136,7 @@ CREATE TYPE qsessions.asn_info AS (
 COMMENT ON TYPE qsessions.asn_info IS
     'An autonomous system: number is 64496 for AS64496, organization operates it';
 
--- The transactions that announce changes in this database leave here what the next one needs to know;
+-- Transactions that send notifications in this database leave here what the next one needs to know;
 -- extension/src/invalidation/notify.rs reads and writes the table without SQL. It is unlogged, so that no publication
 -- FOR ALL TABLES copies it to another server.
 CREATE UNLOGGED TABLE qsessions.invalidation_state (
@@ -145,8 +145,8 @@ CREATE UNLOGGED TABLE qsessions.invalidation_state (
 );
 
 COMMENT ON TABLE qsessions.invalidation_state IS
-    'Internal: at most one row, which says where changes were last announced and whether changes wait to be announced';
+    'Internal: at most one row, with the channel of the last notification, and whether listeners are behind';
 COMMENT ON COLUMN qsessions.invalidation_state.channel IS
-    'Channel of the last announcement; no row means the default channel';
+    'Channel of the last notification; without a row, the default channel';
 COMMENT ON COLUMN qsessions.invalidation_state.is_behind IS
-    'Whether changes were committed that could not be announced, so that the next announcement begins with *';
+    'Whether changes were committed that could not be sent, so that the next transaction sends * first';

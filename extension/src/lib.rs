@@ -3,15 +3,15 @@
 //! | module | subject |
 //! | --- | --- |
 //! | [`sql`] | the SQL of the extension, from the folder `sql/` |
-//! | [`gucs`] | `qsessions.*` parameters |
-//! | [`invalidation`] | announcing changed sessions |
+//! | [`gucs`] | the parameters `qsessions.*` and their defaults |
+//! | [`invalidation`] | notifying caches of changed sessions |
 //! | [`keys`] | session keys, ids and digests |
-//! | [`user_agents`] | what a User-Agent tells |
+//! | [`user_agents`] | the parts of a User-Agent |
 //! | [`addresses`] | one form for each address |
 //! | [`locks`] | locks of users |
-//! | [`geoip`] | where an address is |
-//! | [`signals`] | signals to background workers |
-//! | [`pg_cron`] | the jobs of pg_cron that purge this database, and the background worker that changes them in another database |
+//! | [`geoip`] | the location of an address |
+//! | [`workers`] | the background workers, and their signals |
+//! | [`pg_cron`] | the jobs of pg_cron that purge this database |
 //! | [`values`] | arguments and results in PostgreSQL's own form |
 //!
 //! Errors with SQLSTATEs of our own are raised in SQL: pgrx passes on only the codes that PostgreSQL defines.
@@ -23,12 +23,12 @@ mod invalidation;
 mod keys;
 mod locks;
 mod pg_cron;
-mod signals;
 mod sql;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod user_agents;
 mod values;
+mod workers;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -38,6 +38,7 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     gucs::define();
     invalidation::init();
+    geoip::init();
 }
 
 /// `cargo pgrx test` looks for this module by name.

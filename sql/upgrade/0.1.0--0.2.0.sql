@@ -26,6 +26,8 @@ $$;
 
 -- These have other arguments or results now, or are gone.
 DROP FUNCTION qsessions.application_functions();
+DROP FUNCTION qsessions.invalidation_status();
+DROP FUNCTION qsessions.invalidation_status();
 DROP FUNCTION qsessions.lock_user(text, boolean);
 DROP FUNCTION qsessions.lock_user_logins(text, integer);
 DROP FUNCTION qsessions.purge_batch(integer, timestamptz, uuid);
@@ -63,7 +65,7 @@ BEGIN
           AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
           AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'qsessions'
           AND p.proname OPERATOR(pg_catalog.<>) ALL ('{location, location_info, country_code, asn, geoip_databases,
-              geoip_reload, invalidation_status, invalidate, _announce, schedule_purge, unschedule_purge,
+              geoip_reload, invalidate, _announce, schedule_purge, unschedule_purge,
               _schedule_purge, _unschedule_purge}'::pg_catalog.name[])
     LOOP
         FOR grantee IN

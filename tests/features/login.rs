@@ -1,4 +1,4 @@
-//! Login: a new key always, the right session kept, and no more sessions than a user may have.
+//! Login: always a new key, the right session is kept, and max_sessions holds.
 
 use crate::common::{alive, begin, begun, data, failure, row};
 use qsessions_testkit::Database;
@@ -38,7 +38,7 @@ async fn login_keeps_an_anonymous_session_under_a_new_key() {
             .is_some()
     );
 
-    // The same user again: the session goes on, under another key; data is replaced where given.
+    // A login of the same user continues the session with another key, and replaces data that is passed.
     let again = begun(
         &row(
             &client,

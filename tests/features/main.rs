@@ -1,4 +1,4 @@
-//! What the contract promises, one file per promise, over the wire.
+//! Tests of the API over a connection, one file per feature.
 
 mod access;
 mod addresses;
@@ -17,14 +17,15 @@ mod geoip;
 mod geoip_bad_files;
 mod geoip_changes;
 mod geoip_copies;
+mod geoip_worker;
 mod grants;
 mod gucs;
-mod heard;
 mod inlining;
 mod invalidation;
 mod keys;
 mod languages;
 mod list;
+mod listener;
 mod login;
 mod messages;
 mod mmdb;

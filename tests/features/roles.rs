@@ -1,4 +1,4 @@
-//! Roles for tests of who may do what.
+//! Roles for tests of privileges.
 
 use crate::common::row;
 use qsessions_testkit::Database;
@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 /// SQLSTATE insufficient_privilege.
 pub(crate) const DENIED: &str = "42501";
 
-/// Functions of the contract that a role without any privilege can use: they only compute.
+/// Functions that only compute. Every role can call them.
 pub(crate) const PURE: &[&str] = &[
     "address",
     "device",
@@ -36,7 +36,8 @@ pub(crate) const BEYOND_THE_TABLE: &[&str] = &[
     "unschedule_purge",
 ];
 
-/// A role that may log in and has been granted nothing. Roles are the cluster's, so each database's have its name.
+/// Creates a role that can log in and has no other privileges. Roles belong to the whole cluster, so their names
+/// contain that of the database.
 pub(crate) async fn new_role(database: &Database, admin: &Client, name: &str) -> String {
     let role = format!("{name}_{}", database.name());
     admin
@@ -46,7 +47,7 @@ pub(crate) async fn new_role(database: &Database, admin: &Client, name: &str) ->
     role
 }
 
-/// A database, its superuser, a role with `grant_access`, and a client that is that role.
+/// A database, a connection as superuser, a role with `grant_access`, and a connection as that role.
 pub(crate) async fn application() -> (Database, Client, String, Client) {
     let database = Database::new().await;
     let admin = database.connect().await;

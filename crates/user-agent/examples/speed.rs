@@ -1,7 +1,8 @@
 //! Times this crate against woothee alone on the same strings, in turns in one process.
 //!
-//! `cargo run --release --example speed -- [LIST.tsv]`: the strings are the first column of the list.
-//! Prints the microseconds for one string, and the median, least and greatest ratio of the rounds.
+//! `cargo run --release --example speed -- [LIST.tsv]`: the strings are the first column of the
+//! list. Prints the microseconds for one string, and the median, least and greatest ratio of the
+//! rounds.
 
 use std::error::Error;
 use std::hint::black_box;

@@ -1,18 +1,18 @@
 //! What a User-Agent string says about the browser, the system and the device behind it.
 //!
-//! [`parse`] returns the parts, [`device_line`] one line that a person can read. Both take any text,
-//! read no more than its first [`MAX_LENGTH`] bytes, and never fail. A part that the string does not
-//! tell is `None`.
+//! [`parse`] returns the parts, [`device_line`] one line that a person can read. Both take any
+//! text, read no more than its first [`MAX_LENGTH`] bytes, and never fail. A part that the string
+//! does not tell is `None`.
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`rules`] | the tables that `build.rs` makes of `rules/user-agents.rules` |
-//! | [`text`] | words, comments and versions in a string |
-//! | [`scan`] | the pass that finds the rules that match |
-//! | [`program`] | browsers, apps, bots and tools |
-//! | [`system`] | operating systems |
-//! | [`device`], [`model`] | devices, and models of Android devices |
-//! | [`fallback`] | what woothee knows and the rules do not |
+//! | `rules` | the tables that `build.rs` makes of `rules/user-agents.rules` |
+//! | `text` | words, comments and versions in a string |
+//! | `scan` | the pass that finds the rules that match |
+//! | `program` | browsers, apps, bots and tools |
+//! | `system` | operating systems |
+//! | `device`, `model` | devices, and models of Android devices |
+//! | `fallback` | what woothee knows and the rules do not |
 #![forbid(unsafe_code)]
 
 mod bucket;

@@ -5,7 +5,7 @@
 //! [`pg_cron`](super). It commits on its own, so a rollback of the caller does not undo the change.
 
 use super::{Job, Task};
-use crate::signals;
+use crate::workers;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
@@ -181,7 +181,7 @@ fn fail(sqlstate: PgSqlErrorCode, message: &str, detail: &str, hint: &str) -> ! 
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
-    signals::prepare_worker();
+    workers::prepare();
     // SAFETY: the caller keeps the segment until this worker has ended, and reads it only then.
     // dsm_attach needs a resource owner, and there is none before the first transaction.
     let shared = unsafe {

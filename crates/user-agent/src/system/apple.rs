@@ -31,8 +31,9 @@ pub(super) fn mobile<'a>(text: &'a str, version: Option<Cow<'a, str>>) -> System
 }
 
 /// A program that fetches something with Apple's libraries sends the version of the kernel. Until
-/// 2020, a computer sent its processor too. Now nothing tells a computer from a phone, and there are
-/// many more phones. A program that sends this version without those libraries runs on a computer.
+/// 2020, a computer sent its processor too. Now nothing tells a computer from a phone, and there
+/// are many more phones. A program that sends this version without those libraries runs on a
+/// computer.
 fn darwin(text: &str) -> System<'_> {
     let is_mac = text.contains("(x86_64)")
         || text.contains("(i386)")
@@ -59,8 +60,8 @@ pub(super) fn is_frozen(text: &str, version: &str) -> bool {
     version == "10.15.7" && text.contains("10_15_7")
 }
 
-/// From iOS 26 on, WebKit sends 18 as the version of the system. The version of Safari tells the true
-/// one, and so do some apps.
+/// From iOS 26 on, WebKit sends 18 as the version of the system. The version of Safari tells the
+/// true one, and so do some apps.
 fn unfrozen<'a>(text: &'a str, given: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
     if given.as_deref().and_then(major) != Some(18) {
         return given;

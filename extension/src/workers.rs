@@ -1,12 +1,18 @@
-//! How background workers hear that they are to end.
+//! The background workers of the extension, and how they handle signals.
+//!
+//! | in `pg_stat_activity` | source | what it does |
+//! | --- | --- | --- |
+//! | `qsessions notifier` | `invalidation/notifier.rs` | sends the ids of changed sessions |
+//! | `qsessions geoip` | `geoip/worker.rs` | imports GeoIP databases |
+//! | `qsessions worker` | `worker.rs` | calls pg_cron in another database |
 
 use pgrx::pg_sys;
 
-/// Lets signals through, and SIGTERM end the worker at its next safe point.
+/// Unblocks signals, and lets SIGTERM end the worker at its next interrupt check.
 ///
-/// pgrx's handler would only take a note, and a shutdown of the server wait for the statement that
-/// runs.
-pub(crate) fn prepare_worker() {
+/// The handler of pgrx only sets a flag of its own, and a shutdown of the server would wait for the
+/// current statement.
+pub(crate) fn prepare() {
     // SAFETY: the handler only sets flags and a latch, as PostgreSQL's own does.
     unsafe {
         libc::signal(
@@ -18,7 +24,7 @@ pub(crate) fn prepare_worker() {
 }
 
 extern "C-unwind" fn on_terminate(_signal: i32) {
-    // SAFETY: plain flags of this process, and a latch that may be set from a handler.
+    // SAFETY: plain flags of this process, and a latch that a handler may set.
     unsafe {
         pg_sys::InterruptPending = 1;
         pg_sys::ProcDiePending = 1;
@@ -26,16 +32,15 @@ extern "C-unwind" fn on_terminate(_signal: i32) {
     }
 }
 
-/// Has SIGHUP, by which the server tells that settings may have changed, wake the worker. It then
-/// has to [take over settings](take_over_settings).
-pub(crate) fn hear_of_settings() {
+/// Lets SIGHUP wake the worker, which must then call [`reload_configuration`].
+pub(crate) fn handle_reload() {
     // SAFETY: the handler only sets a flag and a latch, as PostgreSQL's own does.
     unsafe { libc::signal(libc::SIGHUP, on_reload as *const () as libc::sighandler_t) };
 }
 
-/// Reads the configuration where it may have changed. Not within a transaction.
-pub(crate) fn take_over_settings() {
-    // SAFETY: a flag of this process, and what PostgreSQL's own processes do about it.
+/// Reads the configuration files, if SIGHUP has arrived. Must not be called within a transaction.
+pub(crate) fn reload_configuration() {
+    // SAFETY: a flag of this process, handled as PostgreSQL's own processes do.
     unsafe {
         if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {
             (&raw mut pg_sys::ConfigReloadPending).write_volatile(0);

@@ -1,4 +1,4 @@
-"""The functions of a session's life against the bare statements that they stand for."""
+"""The functions that applications call most, against bare statements of the same effect."""
 
 from statistics import median
 
@@ -25,7 +25,7 @@ INSERT = Statement(
 CREATE = Statement(
     "create_session", "new id", "SELECT * FROM qsessions.create_session(:user_#, :data, :ip, :user_agent)")
 
-# A function, what it is compared with, and the ratio of their speeds that is wanted.
+# A function, the bare statement, and the least ratio of their speeds.
 COMPARISONS = [(LOAD, SELECT, 0.9), (RESUME, SELECT, 0.5), (SAVE, UPDATE, 0.75), (CREATE, INSERT, 0.7)]
 
 _HEAD = ("function", "against", "function/s", "bare/s", "ratio", "lowest", "highest", "wanted", "")
@@ -33,7 +33,7 @@ _LINE = "{:<15} {:<12} {:>10} {:>8} {:>6} {:>7} {:>8} {:>7}  {}"
 
 
 def measure(server, rows, rounds, seconds, say):
-    """The lines of the report, and whether every ratio is as wanted."""
+    """The lines of the report, and whether every ratio is high enough."""
     lines, all_good = [_LINE.format(*_HEAD).rstrip()], True
     for function, bare, wanted in COMPARISONS:
         say(f"{function.name} against {bare.name}")

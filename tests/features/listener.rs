@@ -1,4 +1,4 @@
-//! Listening to announcements, for the tests of invalidation.
+//! A listener to the notifications of changed sessions, for the tests of invalidation.
 
 use crate::common::{Begun, begin, row};
 use futures_util::{StreamExt, stream};
@@ -7,35 +7,35 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
-/// A database whose changes are listened to.
-pub(crate) struct Heard {
+/// A connection that has executed LISTEN, and a client of the same database.
+pub(crate) struct Listener {
     pub(crate) config: Config,
     pub(crate) client: Client,
-    _listener: Client,
+    _connection: Client,
     pub(crate) payloads: UnboundedReceiver<String>,
-    /// Sessions whose only use is to be announced last.
+    /// Sessions that mark the end of a set of notifications.
     sentinels: BTreeSet<String>,
 }
 
-impl Heard {
-    pub(crate) async fn of(config: Config) -> Self {
+impl Listener {
+    /// Listens on the default channel.
+    pub(crate) async fn new(config: Config) -> Self {
         Self::on("qsessions", config).await
     }
 
-    /// Listens on this channel.
     pub(crate) async fn on(channel: &str, config: Config) -> Self {
-        let (listener, mut connection) = config.connect(NoTls).await.unwrap();
+        let (listening, mut connection) = config.connect(NoTls).await.unwrap();
         let (sender, payloads) = unbounded_channel();
         tokio::spawn(async move {
             let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
             while let Some(Ok(message)) = messages.next().await {
                 if let AsyncMessage::Notification(notification) = message {
-                    // A test that has ended does not listen any more.
+                    // A test that has ended does not receive any more.
                     let _ = sender.send(notification.payload().to_owned());
                 }
             }
         });
-        listener
+        listening
             .batch_execute(&format!("LISTEN {channel}"))
             .await
             .unwrap();
@@ -43,20 +43,20 @@ impl Heard {
         Self {
             config,
             client,
-            _listener: listener,
+            _connection: listening,
             payloads,
             sentinels: BTreeSet::new(),
         }
     }
 
-    /// What has been announced since the last call. Announcements keep the order of the commits, so that
-    /// after the one of a sentinel there is nothing more to wait for.
-    pub(crate) async fn announced(&mut self) -> BTreeSet<String> {
+    /// The ids that were received since the last call. Notifications keep the order of the commits,
+    /// so after that of a sentinel there is nothing more to wait for.
+    pub(crate) async fn notified(&mut self) -> BTreeSet<String> {
         let sentinel = begin(&self.client, "").await;
         let end = sentinel.id.to_string();
         self.sentinels.insert(end.clone());
         self.touch(&sentinel).await;
-        let mut announced = BTreeSet::new();
+        let mut notified = BTreeSet::new();
         loop {
             let payload = self
                 .payloads
@@ -65,17 +65,17 @@ impl Heard {
                 .expect("the listener is connected");
             assert!(payload.len() < 8000);
             if payload == "*" {
-                // The sentinel may have been a part of everything, and is not named then.
+                // It may stand for the sentinel too, whose id then does not follow.
                 self.touch(&sentinel).await;
             }
-            announced.extend(payload.split(',').map(str::to_owned));
-            if announced.contains(&end) {
-                return announced.difference(&self.sentinels).cloned().collect();
+            notified.extend(payload.split(',').map(str::to_owned));
+            if notified.contains(&end) {
+                return notified.difference(&self.sentinels).cloned().collect();
             }
         }
     }
 
-    /// Changes a session in a way that is announced.
+    /// Changes a session in a way that caches must know of.
     pub(crate) async fn touch(&self, session: &Begun) {
         row(
             &self.client,

@@ -1,20 +1,21 @@
-//! Ids as the text of notifications: separated by commas, as many as fit into one.
+//! Ids of changed sessions, and the payloads of notifications: as many ids as fit, separated by
+//! commas.
 
 /// An id of a session.
 pub(super) type Id = [u8; 16];
 
-/// What says: drop everything.
+/// The payload for "drop everything".
 pub(super) const EVERYTHING: &str = "*";
 
-/// A NOTIFY carries less than 8,000 bytes; an id takes 36 and a comma.
+/// The payload of a NOTIFY has less than 8,000 bytes. An id takes 36 and a comma.
 const IDS_PER_NOTIFY: usize = 200;
 
-/// What there is to announce.
+/// The changed sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Changes {
-    /// These sessions. No id is in it twice.
+    /// These sessions. Each id is there once.
     Some(Vec<Id>),
-    /// Any session.
+    /// All sessions.
     All,
 }
 
@@ -23,7 +24,7 @@ impl Changes {
         matches!(self, Self::Some(ids) if ids.is_empty())
     }
 
-    /// The texts to send, each short enough for one NOTIFY.
+    /// The payloads, each short enough for one NOTIFY.
     pub(super) fn payloads(&self) -> Vec<String> {
         match self {
             Self::All => vec![EVERYTHING.to_owned()],
