@@ -2,9 +2,9 @@
 //!
 //! A backend cannot leave its database, so a background worker changes the jobs: with the role and
 //! the rights of the caller, and without a password. It runs no statement but those of
-//! [`pg_cron`](super). It commits on its own, so a rollback of the caller does not undo the change.
+//! [`jobs`]. It commits on its own, so a rollback of the caller does not undo the change.
 
-use super::{Job, Task};
+use super::jobs::{self, Job, Task};
 use crate::workers;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
@@ -143,7 +143,7 @@ pub(super) fn run_in_database(home: pg_sys::Oid, task: &Task) -> i64 {
         pg_sys::dsm_detach(segment);
         answer
     };
-    let name = super::database_name(home);
+    let name = jobs::database_name(home);
     match state {
         SUCCEEDED => result,
         FAILED => {
@@ -220,5 +220,5 @@ fn run(task: &Task) -> i64 {
     if let Err(failed) = Spi::run("SET LOCAL search_path = pg_catalog, pg_temp") {
         error!("{failed}");
     }
-    super::run(task)
+    jobs::run(task)
 }
