@@ -40,6 +40,7 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     gucs::define();
     invalidation::init();
+    geoip::init();
 }
 
 /// `cargo pgrx test` looks for this module by name.

@@ -17,6 +17,7 @@ mod geoip;
 mod geoip_bad_files;
 mod geoip_changes;
 mod geoip_copies;
+mod geoip_worker;
 mod grants;
 mod gucs;
 mod inlining;
