@@ -3,6 +3,7 @@
 //! | in `pg_stat_activity` | source | what it does |
 //! | --- | --- | --- |
 //! | `qsessions notifier` | `invalidation/notifier.rs` | sends the ids of changed sessions |
+//! | `qsessions geoip` | `geoip/worker.rs` | imports GeoIP databases |
 //! | `qsessions worker` | `worker.rs` | calls pg_cron in another database |
 
 use pgrx::pg_sys;

@@ -6,7 +6,7 @@
 
 use super::open::{self, NOT_USED};
 use super::shared::{self, Watched};
-use crate::{gucs, signals};
+use crate::{gucs, workers};
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -36,8 +36,8 @@ pub(super) fn register() {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_geoip_main(_argument: pg_sys::Datum) {
-    signals::prepare_worker();
-    signals::hear_of_settings();
+    workers::prepare();
+    workers::handle_reload();
     // SAFETY: variables of this process, set by now.
     let latch = unsafe {
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
@@ -46,7 +46,7 @@ pub extern "C-unwind" fn qsessions_geoip_main(_argument: pg_sys::Datum) {
     shared::set_worker(latch);
     let mut failed = HashMap::new();
     while !is_terminating() {
-        signals::take_over_settings();
+        workers::reload_configuration();
         let path = gucs::with_geoip_path(open::path_of);
         shared::watch(&path, gucs::geoip_max_bytes());
         for watched in shared::watched() {
