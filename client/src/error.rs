@@ -73,7 +73,8 @@ pub enum Error {
 
     /// The cache does not hear of changes, and will not until the setup is changed.
     ///
-    /// Sessions come from the database meanwhile. Only `CachedStore::ready` returns this error.
+    /// Sessions come from the database meanwhile. Only
+    /// [`CachedStore::ready`](crate::CachedStore::ready) returns this error.
     #[error("the cache cannot listen: {message}")]
     Listener {
         /// The reason, and what to do about it.

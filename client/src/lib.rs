@@ -52,7 +52,7 @@
 //!
 //! # Cache
 //!
-//! With the feature `cache`, a `CachedStore` keeps sessions in memory and drops what any process
+//! With the feature `cache`, a [`CachedStore`] keeps sessions in memory and drops what any process
 //! changes. A load never returns a state that had been replaced or ended, by a confirmed commit, more
 //! than `max_staleness` before the load was called. If the cache cannot guarantee that, the database
 //! answers.
@@ -67,7 +67,7 @@
 //!
 //! All are enabled by default.
 //!
-//! - `cache`: `CachedStore`.
+//! - `cache`: [`CachedStore`].
 //! - `metrics`: counters of the cache, for the recorder of the crate `metrics`.
 //! - `tracing`: events when the cache begins and stops to answer.
 

@@ -23,7 +23,7 @@ pub struct Resume<'a, E> {
 impl<E: Executor> Store<E> {
     /// The live session of a key, or `None`. It only reads, and works on a standby.
     ///
-    /// A `CachedStore` usually answers from memory.
+    /// A [`CachedStore`](crate::CachedStore) usually answers from memory.
     ///
     /// ```
     /// # async fn example(store: qsessions::Store, key: qsessions::Key) -> Result<(), qsessions::Error> {

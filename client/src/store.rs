@@ -13,8 +13,8 @@ use crate::key::Key;
 ///
 /// A `Store` is a handle: make it once, clone it cheaply, and share it among tasks. Each call takes
 /// a connection from the pool and gives it back. [`on`](Self::on) makes calls on a connection or a
-/// transaction of yours instead. A `CachedStore` (with the feature `cache`) also keeps sessions in
-/// memory.
+/// transaction of yours instead. A [`CachedStore`](crate::CachedStore) (feature `cache`) also keeps
+/// sessions in memory.
 ///
 /// Calls that have optional arguments return a builder, and are sent when that is awaited:
 ///
@@ -66,8 +66,9 @@ impl<E: Executor> Store<E> {
     /// The same sessions by way of a connection or a transaction, so that a session changes together
     /// with your own tables, or not at all.
     ///
-    /// These calls read what the transaction sees, and ask no cache. The cache of a `CachedStore`
-    /// knows their changes soon after the commit; `catch_up` waits for that.
+    /// These calls read what the transaction sees, and ask no cache. The cache of a
+    /// [`CachedStore`](crate::CachedStore) knows their changes soon after the commit; its `catch_up`
+    /// waits for that.
     ///
     /// ```
     /// use qsessions::{Store, deadpool_postgres::Pool};
