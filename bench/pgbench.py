@@ -12,11 +12,11 @@ from server import SUPERUSER, Failure
 from table import BATCH, DATA, IP, USER_AGENT, USERS
 
 CLIENTS = 8
-# The first seconds of a connection go to filling its caches and planning, which a pool does once a day.
+# In its first seconds, a connection fills its caches and plans. With a pool, that happens seldom.
 WARM_UP_SECONDS = 2
 
-# What a transaction fetches first, by what its statement needs. The id of a session to come begins with
-# the present instant, as that of a native key does.
+# The columns that a transaction fetches first, by the need of its statement. A new id begins with the present time, as
+# that of a native key does.
 _LOOKUPS = {
     "key": ("key_{0}", "bench.key"),
     "id": ("id_{0}", "bench.id"),
@@ -29,17 +29,21 @@ DIGEST = "\\x" + 32 * "2a"
 
 @dataclass(frozen=True)
 class Statement:
-    """What is run, # standing for the number of a session in its batch."""
+    """A statement; # stands for the number of a session in its batch."""
 
     name: str
     needs: str
     text: str
+    # Run once for each batch before its statements, and not counted.
+    prepare: str = ""
 
     def script(self):
         columns, source = _LOOKUPS[self.needs]
         numbers = range(1, BATCH + 1)
         columns = ", ".join(columns.format(number) for number in numbers)
         lines = ["\\set n random(0, :batches - 1)", f"SELECT {columns} FROM {source} WHERE n = :n \\gset"]
+        if self.prepare:
+            lines.append(self.prepare + ";")
         for number in numbers:
             lines.append(f"\\set user_{number} random(1, {USERS})")
             lines.append(self.text.replace("#", str(number)) + ";")
@@ -47,12 +51,12 @@ class Statement:
 
 
 def threads(clients=CLIENTS):
-    """As many as there are processors to run them."""
+    """One for each processor."""
     return min(clients, os.cpu_count() or 1)
 
 
 class Run:
-    """A pgbench that runs a statement for some seconds, in which it can be held."""
+    """A pgbench that runs a statement for some seconds, and can be stopped meanwhile."""
 
     def __init__(self, server, rows, statement, seconds, options="", clients=CLIENTS):
         self.folder = server.make_folder(statement.name.replace(" ", "-"))
@@ -91,15 +95,15 @@ class Run:
 
 
 def in_turns(server, rows, statements, rounds, seconds):
-    """Runs two statements against each other: each has its own pgbench, and one of them is held while the other goes on.
-    Gives their speeds in each round."""
+    """Compares two statements: each has its own pgbench, and one of them is stopped while the other runs. Returns their
+    speeds in each round."""
     total = WARM_UP_SECONDS + rounds * 2 * seconds
     runs = [Run(server, rows, statement, math.ceil(total)) for statement in statements]
     return take_turns(runs, rounds, seconds)
 
 
 def take_turns(runs, rounds, seconds, before=lambda run: None):
-    """Lets one of these runs go on at a time, so many seconds each after a call of `before`. Gives their speeds in each
+    """Lets one of these runs go on at a time, for so many seconds after a call of `before`. Returns their speeds in each
     round."""
     try:
         time.sleep(WARM_UP_SECONDS)
@@ -113,7 +117,7 @@ def take_turns(runs, rounds, seconds, before=lambda run: None):
 
 
 def _round(runs, number, seconds, before):
-    """When each of them ran. Who came last in one round comes first in the next."""
+    """When each of them ran. The last one in a round is the first in the next."""
     times = [None for _ in runs]
     for current in range(len(runs)) if number % 2 == 0 else reversed(range(len(runs))):
         for other in runs:
@@ -131,7 +135,7 @@ CONNECTED = 50
 
 
 def connect_times(server, database, statements, rounds=15):
-    """Milliseconds for connecting, running a statement and leaving, of each statement in turn, as often as there are rounds."""
+    """Milliseconds for a connection that runs one statement, for each statement in turn, in each round."""
     scripts = []
     for number, statement in enumerate(statements):
         folder = server.make_folder(f"connect-{number}")
@@ -146,5 +150,5 @@ def _connect_time(server, database, script):
         f"host={server.folder} user={SUPERUSER} dbname={database}")
     speed = re.search(r"tps = ([0-9.]+) \(including reconnection times\)", printed)
     if not speed:
-        raise Failure("pgbench does not say how fast it was: " + printed)
+        raise Failure("the output of pgbench has no speed: " + printed)
     return 1000 / float(speed[1])

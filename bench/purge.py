@@ -12,7 +12,7 @@ DELETE = "DELETE FROM qsessions.session WHERE expires_at <= now()"
 
 
 def measure(server, rows, say):
-    """Each run finds a copy of one and the same table; the lines of the report, and whether all rows went."""
+    """Each run gets a copy of the same table; the lines of the report, and whether all expired rows were deleted."""
     make_expired(server, rows)
     times = {PURGE: [], DELETE: []}
     for number in range(ROUNDS):

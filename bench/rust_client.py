@@ -1,4 +1,4 @@
-"""The Rust client, measured by the program in the folder client."""
+"""The Rust client. The program in the folder client measures it."""
 
 import os
 import pathlib
@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 import time
 
-from announce import WRITERS
-from life import SAVE
+from notify import WRITERS
+from functions import SAVE
 from pgbench import Run
 from server import DURABLE, SUPERUSER, Failure, Server, end_with_parent
 from table import DATA, IP, USER_AGENT, USERS, make_living
@@ -24,7 +24,7 @@ _PROGRAM = _HERE.parent / "target" / "bench" / "release" / "qsessions-bench"
 
 
 def measure(server, rows, rounds, seconds, say):
-    """The lines of the report, and whether everything is as fast as wanted."""
+    """The lines of the report, and whether all limits are met."""
     if not _PROGRAM.exists():
         raise Failure(f"no {_PROGRAM}; `make bench` builds it")
     settings = {"BENCH_ROUNDS": rounds, "BENCH_SECONDS": seconds, "BENCH_REVOKES": max(REVOKES * rounds // 40, 50)}
@@ -38,7 +38,7 @@ def measure(server, rows, rounds, seconds, say):
 
 
 def _run(part, server, settings):
-    """What the program prints, and whether that is as wanted."""
+    """The output of the program, and whether all limits are met."""
     done = subprocess.run(
         [_PROGRAM, part], env=_environment(server, settings), capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
@@ -56,7 +56,7 @@ def _environment(server, settings):
 
 
 def _durable(rows, settings, say):
-    """What depends on how long a commit takes, on a durable server, as in life."""
+    """The measurements that depend on the time of a commit, on a durable server."""
     with Server(DURABLE) as server:
         say(f"filling a durable server's table with {rows:,} sessions")
         make_living(server, rows)
@@ -67,15 +67,15 @@ def _durable(rows, settings, say):
 
 
 def _revoke(server, rows, settings, say):
-    """How soon a revocation is seen elsewhere while others save."""
+    """How soon another process sees a revocation while writers save."""
     say(f"revocations while {WRITERS} writers save")
     writers = Run(server, rows, SAVE, WRITING_SECONDS, clients=WRITERS)
     try:
-        # All of them connected, and the announcer there.
+        # Until all of them are connected and the notifier runs.
         time.sleep(2)
         before, begin = _saves(server), time.monotonic()
         lines, good = _run("revoke", server, settings)
-        # What a session counts goes to the view once in a second or so.
+        # A backend adds its counts to the view about once a second.
         speed = (_saves(server) - before) / (time.monotonic() - begin)
         if writers.process.poll() is not None:
             raise Failure("the writers ended early: " + (writers.folder / "output").read_text(errors="replace"))
@@ -90,12 +90,10 @@ def _saves(server):
 
 
 class Redis:
-    """A redis-server with nothing on disk, on a loopback port of its own; started by `with` if there is one."""
+    """A redis-server without files, on a free loopback port; started by `with` if the program is there."""
 
     def __init__(self):
-        build = pathlib.Path(os.environ.get("QSESSIONS_BUILD") or _HERE.parent / ".build")
-        private = build / "redis" / "redis-server"
-        self.program = private if private.exists() else shutil.which("redis-server")
+        self.program = shutil.which("redis-server")
         self.url = None
 
     def settings(self):

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for one measurement: in a folder of its own, reached by a Unix socket in it, gone at the end."""
+"""A PostgreSQL server for one measurement, in a temporary folder with its Unix socket."""
 
 import ctypes
 import os
@@ -16,9 +16,9 @@ PATIENCE = 60
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
-# What the functions cost is processor time. Waiting for a disk would hide it: both sides of a ratio
-# wait equally long. Checkpoints and autovacuum come when they like, so they are off. The library is
-# loaded at the start, as docs/invalidation.md advises where many write.
+# The cost of the functions is processor time. Waiting for a disk would hide it: both sides of a ratio wait equally long.
+# Checkpoints and autovacuum run at any time, so they are off. The library is preloaded, as docs/invalidation.md advises
+# for many writers.
 SETTINGS = """
 shared_preload_libraries = 'qsessions'
 listen_addresses = ''
@@ -36,8 +36,8 @@ qsessions.touch_interval = '1 day'
 """
 
 
-# For what depends on how long a commit takes. A page is still not written to the WAL as a whole after a checkpoint: that
-# makes commits dearer, the more the nearer the checkpoint is, and so what is measured look cheaper.
+# For measurements that depend on the time of a commit. full_page_writes stays off: it makes commits more expensive shortly
+# after a checkpoint, and the measured cost would look smaller.
 DURABLE = """
 fsync = on
 synchronous_commit = on
@@ -49,22 +49,22 @@ shared_preload_libraries = ''
 
 
 class Failure(Exception):
-    """What a person is told in one line."""
+    """An error that is reported in one line."""
 
 
 class Server:
-    """Started by `with`. More settings overrule those above."""
+    """Started by `with`. More settings overrule those above. Without a pg_config it is the private PostgreSQL."""
 
-    def __init__(self, more_settings=""):
+    def __init__(self, more_settings="", pg_config=None):
         self.settings = SETTINGS + more_settings
-        pg_config = _pg_config()
+        pg_config = pg_config or _pg_config()
         self.bin = pathlib.Path(_ask(pg_config, "--bindir"))
         self.version = _ask(pg_config, "--version")
         self.major = int(re.match(r"PostgreSQL (\d+)", self.version)[1])
         self.run_as = _server_user()
 
     def __enter__(self):
-        # The path of a socket may have 107 bytes at most, and the server's user must reach it: so /tmp.
+        # The path of a socket may have at most 107 bytes, and the user of the server must reach it: hence /tmp.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="qsessions-bench-", dir="/tmp"))
         self.process = None
         try:
@@ -114,14 +114,14 @@ class Server:
         return folder
 
     def start(self, program, *arguments, output, end_by=signal.SIGKILL):
-        """Starts a program of PostgreSQL, which gets a signal should this process be killed."""
+        """Starts a program of PostgreSQL, which gets a signal if this process is killed."""
         with open(output, "wb") as file:
             return subprocess.Popen(
                 [self.bin / program, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                 preexec_fn=lambda: end_with_parent(end_by), **self._identity())
 
     def run(self, program, *arguments, text=""):
-        """Runs a program of PostgreSQL on a text; returns what it printed and what it said."""
+        """Runs a program of PostgreSQL on a text; returns its output and its error output."""
         done = subprocess.run(
             [self.bin / program, *map(str, arguments)],
             input=text, capture_output=True, text=True, check=False, **self._identity())
@@ -130,7 +130,7 @@ class Server:
         return done.stdout, done.stderr
 
     def sql(self, statements, database="bench"):
-        """Runs statements, each in a transaction of its own; returns what they answer."""
+        """Runs statements, each in a transaction of its own; returns their output."""
         answer, _ = self.run(
             "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U", SUPERUSER,
             "-d", database, text=statements)
@@ -147,14 +147,14 @@ class Server:
 
 
 def end_with_parent(end_by=signal.SIGKILL):
-    """Has the kernel send the calling process a signal should its parent be killed."""
+    """Makes the kernel send the calling process a signal if its parent is killed."""
     _LIBC.prctl(PR_SET_PDEATHSIG, end_by)
 
 
 def _pg_config():
     default = "../.build/pg{0}/lib/postgresql/{0}/bin/pg_config".format(os.environ.get("PG_MAJOR", "15"))
     path = os.environ.get("QSESSIONS_PG_CONFIG") or pathlib.Path(__file__).parent / default
-    # The real path: the server's user may not be allowed to walk through the repository to it.
+    # The real path: the user of the server may not be allowed to enter the repository.
     path = pathlib.Path(path).resolve()
     if not path.exists():
         raise Failure(f"no PostgreSQL at {path}; `make bench` makes one")
@@ -173,5 +173,5 @@ def _server_user():
     try:
         return pwd.getpwnam(name)
     except KeyError:
-        raise Failure(f"there is no user {name!r} to run PostgreSQL as; root can't") from None
+        raise Failure(f"there is no user {name!r} to run PostgreSQL as; root cannot") from None
 

@@ -1,7 +1,7 @@
 """A session table with many rows, and the keys by which pgbench finds them."""
 
-# pgbench computes with numbers only and can't make a key or an id of one. So each of its
-# transactions begins by fetching this many of them at once; that costs the same on both sides, and little.
+# pgbench computes only with numbers, and cannot turn one into a key or an id. So each of its transactions begins by
+# fetching this many of them at once. This costs little, and the same on both sides.
 BATCH = 20
 
 USERS = 100_000
@@ -11,7 +11,7 @@ USER_AGENT = ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHT
 DATA = ('{"cart": [{"sku": "B-1042", "count": 2}, {"sku": "K-77", "count": 1}], "theme": "dark", "csrf": '
         '"7yZq1m0vT3kP5sXw9bNc2dRf", "messages": [], "locale": "en-GB", "last_page": "/orders/2026/11"}')
 
-# Native keys, so the ids are in the order of time, as in life.
+# Native keys, so that the ids are in the order of time, as in production.
 _FILL = """
 CREATE EXTENSION qsessions;
 CREATE SCHEMA bench;
@@ -19,7 +19,7 @@ CREATE TABLE bench.users (id bigint PRIMARY KEY);
 INSERT INTO bench.users SELECT n FROM generate_series(1, {users}) AS n;
 SELECT qsessions.create_session_table('bench.users');
 CREATE UNLOGGED TABLE bench.made AS SELECT qsessions.generate_key() AS key FROM generate_series(1, {rows});
--- The foreign key holds, so that it need not be looked at a million times.
+-- The foreign key is satisfied, and is not checked a million times.
 SET session_replication_role = replica;
 INSERT INTO qsessions.session
     (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout)
@@ -30,8 +30,8 @@ FROM (SELECT m.key, interval '1 day' + random() * interval '13 days' AS span, ra
 RESET session_replication_role;
 """
 
-# What a statement needs to know of a session, in rows of one batch each, the sessions in no order; "tail"
-# is the second half of an id, for sessions to come. Rows are below 2 kB, or they would be kept out of line.
+# The values that statements need, in rows of one batch each, with the sessions in random order. "tail" is the second half
+# of an id, for new sessions. Rows are below 2 kB, so that they are not moved to a TOAST table.
 _BATCHES = """
 CREATE TABLE bench.{kind} (n bigint PRIMARY KEY, {columns});
 INSERT INTO bench.{kind}
@@ -57,7 +57,7 @@ def make_living(server, rows):
 
 
 def make_expired(server, rows):
-    """Database expired: sessions that have expired, and a tenth as many that live, between them."""
+    """Database expired: expired sessions, and a tenth as many live ones between them."""
     server.sql("CREATE DATABASE expired", "postgres")
     server.sql(_fill(rows * 11 // 10, "now() + CASE WHEN random() < 10.0 / 11 THEN -r.span ELSE r.span END", "NULL")
                + _END, "expired")

@@ -1,14 +1,14 @@
-"""Whether a recorded visit stays HOT, that is, writes no index."""
+"""The share of recorded visits that are HOT updates, that is, write no index."""
 
-from life import RESUME
+from functions import RESUME
 from pgbench import WARM_UP_SECONDS, Run
 
-# A sliding session writes one index when expires_hour changes, which is once an hour.
+# Once an hour, expires_hour of a sliding session changes, and one index is written.
 WANTED = 0.95
 
 
 def measure(server, rows):
-    """Records visits of random sessions; the lines of the report, and whether it is as wanted."""
+    """Records visits of random sessions; the lines of the report, and whether enough of them stay HOT."""
     before = _updates(server)
     Run(server, rows, RESUME, WARM_UP_SECONDS + 5, options="-c qsessions.touch_interval=0").wait()
     updates, hot = (after - earlier for after, earlier in zip(_updates(server), before))

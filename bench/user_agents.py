@@ -1,4 +1,4 @@
-"""What parsing User-Agents costs: beside woothee alone, and the first time in a fresh backend."""
+"""The cost of parsing User-Agents: against woothee alone, and for the first time in a fresh backend."""
 
 import pathlib
 import re
@@ -15,8 +15,8 @@ FIRST_MS = 2
 PRIVATE_MB = 3
 DIFFERENT = 1000
 
-# The instants are taken on both sides of the call, in the same row. The column keeps the planner from calling the
-# function itself, the LIMIT keeps the condition behind the call, and the condition keeps the call.
+# The clock is read before and after the call, in the same row. With a constant, the planner would call the function. The
+# LIMIT makes the condition run after the call, and without the condition the call would be removed.
 _FIRST = """
 SELECT extract(epoch FROM after - before) * 1000
 FROM (SELECT clock_timestamp() AS before, (qsessions.parse_user_agent(agent)).category AS category,
@@ -32,7 +32,7 @@ _ALL = "SELECT count({0}) FROM agents;"
 
 
 def measure(server):
-    """The lines of the report, and whether everything is as wanted."""
+    """The lines of the report, and whether all limits are met."""
     if not _SPEED.exists():
         raise Failure(f"no {_SPEED}; `make bench` builds it")
     done = subprocess.run([_SPEED], capture_output=True, text=True, check=True)
@@ -59,9 +59,9 @@ def _fill(server):
 
 
 def _fresh(server, calls):
-    """Milliseconds of the first call, and kilobytes that were private before and after a thousand, in one backend.
+    """Milliseconds of the first call, and kilobytes of private memory before and after a thousand calls, in one backend.
 
-    Everything but the calls runs once before, so that it isn't counted."""
+    The rest of each statement runs once before, so that it is not counted."""
     first, second = calls.split(", ")
     bare = _FIRST.replace("(qsessions.parse_user_agent(agent)).category", "length(agent)::text")
     answers = server.sql(

@@ -1,95 +1,105 @@
--- The functions that an application role may run. They run with its own rights, so it also gets those on the table, but
--- none to change what never changes (id, created_at), to empty the table at a stroke or to alter it.
-CREATE FUNCTION qsessions.application_functions() RETURNS SETOF regprocedure
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
+-- Who may do what. This chapter comes last, when every function is there.
+--
+-- Functions run with the rights of the role that calls them, so privileges on the table decide: what a function does to
+-- the table, its caller could do without it. EXECUTE guards only what goes beyond the table. PUBLIC keeps EXECUTE on
+-- all other functions, and a role without privileges on the table gets 42501 from each that is not pure. So there is
+-- nothing to grant again after an upgrade, dumps do not depend on which functions a version has, and a function that is
+-- forgotten here is not a way around the table.
+--
+-- Of the functions that PUBLIC may run, two do more than read or write the table as the caller. _lock_user_hash asks
+-- for a privilege to write to the table itself. _sync_user_key_type, the one function that is SECURITY DEFINER, has no
+-- argument and changes nothing while the table is as create_session_table and link_users leave it.
+DO $$
+DECLARE
+    guarded pg_catalog.regprocedure;
 BEGIN
-    RETURN QUERY
-        SELECT p.oid::regprocedure FROM pg_proc AS p
-        WHERE p.pronamespace = 'qsessions'::regnamespace AND p.proname IN (
-            'create_session', 'load_session', 'resume_session', 'session_exists', 'save_session', 'patch_session',
-            'set_expiry', 'login', 'rotate_key', 'logout', 'revoke_session', 'revoke_user_sessions',
-            'load_for_cache', 'invalidate', 'invalidation_channel',
-            'purge_expired', 'purge', 'purge_batch', '_delete_deletable',
-            'user_sessions', 'list_sessions', 'get_session', 'stats',
-            'location', 'location_info', 'country_code', 'asn',
-            'expiry', 'check_interval', 'raise_not_found', 'raise_not_saved', 'raise_null', 'raise_data_too_large',
-            'lock_user_logins', 'lock_user', '_lock_user_hash', '_check_user_kept',
-            '_slide', '_host', '_network', '_id_time', 'address',
-            'data_size', 'data_fits', 'max_data_bytes',
-            'generate_key_for', 'find_session_id', 'key_digest',
-            'default_ttl', 'touch_interval', 'user_agent_max_length');
+    FOREACH guarded IN ARRAY ARRAY[
+        -- read files, and keep parts of them in memory
+        'qsessions.location(inet, text)', 'qsessions.location_info(inet, text)', 'qsessions.country_code(inet)',
+        'qsessions.asn(inet)',
+        -- show the state of the server
+        'qsessions.geoip_databases()', 'qsessions.geoip_reload()', 'qsessions.invalidation_status()',
+        -- write to shared memory, and can start a background worker
+        'qsessions.invalidate(uuid)', 'qsessions._announce()',
+        -- start a background worker, and change jobs in another database
+        'qsessions.schedule_purge(text, integer)', 'qsessions.unschedule_purge()',
+        'qsessions._schedule_purge(text, integer, text)', 'qsessions._unschedule_purge()'
+    ]::pg_catalog.regprocedure[] LOOP
+        -- An upgrade must not touch a function that is guarded already: PostgreSQL would take the grants that it has by
+        -- then for a part of the extension, and pg_dump would leave them out.
+        IF pg_catalog.has_function_privilege('public', guarded, 'EXECUTE') THEN
+            EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', guarded);
+        END IF;
+    END LOOP;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.application_functions() IS 'Internal: what grant_access lets a role run';
-
-CREATE FUNCTION qsessions.check_access_change(role regrole) RETURNS void
+CREATE OR REPLACE FUNCTION qsessions._check_access_change(role regrole) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    function_owner regrole;
+    extension_owner regrole;
 BEGIN
+    SELECT e.extowner::regrole INTO extension_owner FROM pg_extension AS e WHERE e.extname = 'qsessions';
+    IF NOT pg_has_role(extension_owner, 'USAGE') THEN
+        RAISE EXCEPTION 'permission denied to change access to qsessions'
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('Have role %s call the function, which owns the extension.', extension_owner);
+    END IF;
     IF role IS NULL OR NOT EXISTS (SELECT FROM pg_roles WHERE oid = role) THEN
-        RAISE EXCEPTION 'role: must name a role'
+        RAISE EXCEPTION 'argument "role" must name a role'
             USING ERRCODE = 'undefined_object', HINT = 'Create the role first, then pass its name.';
     END IF;
     IF to_regclass('qsessions.session') IS NULL THEN
         RAISE EXCEPTION 'table "qsessions.session" does not exist'
             USING ERRCODE = 'undefined_table', HINT = 'Call qsessions.create_session_table(users) first.';
     END IF;
-    SELECT proowner::regrole INTO function_owner FROM pg_proc
-    WHERE oid = 'qsessions.application_functions()'::regprocedure;
-    IF NOT pg_has_role(function_owner, 'USAGE') THEN
-        RAISE EXCEPTION 'permission denied to change who may use the functions of qsessions'
-            USING ERRCODE = 'insufficient_privilege', HINT = format('Let %s call this, who owns the extension.', function_owner);
-    END IF;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.check_access_change(regrole) IS
-    'Internal: refuses where grant_access or revoke_access could do only a part of their work';
+COMMENT ON FUNCTION qsessions._check_access_change(regrole) IS
+    'Internal: raises an error if grant_access or revoke_access could not do all of its work';
 
-CREATE FUNCTION qsessions.grant_access(role regrole) RETURNS void
+CREATE OR REPLACE FUNCTION qsessions._application_functions() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 'qsessions.location, qsessions.location_info, qsessions.country_code, qsessions.asn, qsessions.invalidate';
+
+COMMENT ON FUNCTION qsessions._application_functions() IS
+    'Internal: the functions that an application needs and PUBLIC may not execute';
+
+-- A role gets no right to change what never changes (id, created_at), to truncate the table or to alter it.
+CREATE OR REPLACE FUNCTION qsessions.grant_access(role regrole) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    function regprocedure;
 BEGIN
-    PERFORM qsessions.check_access_change(role);
-    FOR function IN SELECT * FROM qsessions.application_functions() LOOP
-        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', function, role);
-    END LOOP;
+    PERFORM qsessions._check_access_change(role);
     EXECUTE format(
         'GRANT SELECT, INSERT, DELETE, UPDATE (digest, user_id, data, ip, user_agent, authenticated_at, updated_at,
              last_seen_at, expires_at, idle_timeout, deadline, version)
          ON qsessions.session TO %s', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', qsessions._application_functions(), role);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.grant_access(regrole) IS
-    'Gives an application role what the life of sessions and their pages need, no more';
+    'Grants the role of an application the privileges that it needs to use, show and purge sessions, and no others';
 
-CREATE FUNCTION qsessions.revoke_access(role regrole) RETURNS void
+CREATE OR REPLACE FUNCTION qsessions.revoke_access(role regrole) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    function regprocedure;
 BEGIN
-    PERFORM qsessions.check_access_change(role);
+    PERFORM qsessions._check_access_change(role);
     IF role = (SELECT c.relowner FROM pg_class AS c WHERE c.oid = 'qsessions.session'::regclass) THEN
-        RAISE EXCEPTION 'role: "%" owns the session table', role
+        RAISE EXCEPTION 'argument "role": role % owns the session table', role
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the table to another owner first.';
     END IF;
-    FOR function IN SELECT * FROM qsessions.application_functions() LOOP
-        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM %s', function, role);
-    END LOOP;
     EXECUTE format('REVOKE ALL ON qsessions.session FROM %s', role);
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', qsessions._application_functions(), role);
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.revoke_access(regrole) IS 'Takes back what grant_access gave';
+COMMENT ON FUNCTION qsessions.revoke_access(regrole) IS
+    'Revokes what grant_access has granted, and any other privilege of the role on the session table';

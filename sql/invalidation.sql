@@ -1,13 +1,15 @@
--- What the announcements of this database need to know of each other;
--- extension/src/invalidation/notify.rs reads and writes it, below SQL. Unlogged, so that no
--- publication FOR ALL TABLES carries it elsewhere.
-CREATE UNLOGGED TABLE qsessions.invalidation_state (
-    channel   name    NOT NULL,
-    is_behind boolean NOT NULL
-);
+-- Notifications of changed sessions. The functions are in extension/src/invalidation/.
 
-COMMENT ON TABLE qsessions.invalidation_state IS
-    'Internal: the channel of the last announcement where it is not the default one, and whether changes could not be announced since';
-COMMENT ON COLUMN qsessions.invalidation_state.channel IS 'Channel of the last announcement';
-COMMENT ON COLUMN qsessions.invalidation_state.is_behind IS
-    'Whether changes were committed that could not be announced, so that the next announcement begins with *';
+-- The name of the symbol stays as it is: triggers of restored and upgraded databases refer to it.
+CREATE OR REPLACE FUNCTION qsessions._announce() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'qsessions_announce';
+
+COMMENT ON FUNCTION qsessions._announce() IS
+    'Internal: trigger function that sends the ids of changed sessions on qsessions.invalidation_channel when the transaction commits';
+COMMENT ON FUNCTION qsessions.invalidate(uuid) IS
+    'Sends an id as if its session had changed, so that caches drop it. A cache that receives it has received all changes that were committed before';
+COMMENT ON FUNCTION qsessions.invalidation_channel() IS
+    'Returns the channel to LISTEN on: the parameter qsessions.invalidation_channel';
+COMMENT ON FUNCTION qsessions.invalidation_status() IS
+    'Returns how caches are notified of changes (mode ring or notify), and the problem, if there is one, with what to do. In mode ring also its size, the numbers of ids that wait in it and that were sent, how often it was overrun, and the process that sends them';

@@ -1,61 +1,58 @@
--- load_session is for the planner to inline: LANGUAGE sql, STABLE, no SET, not STRICT, not SECURITY DEFINER. Its body is
--- then read under the caller's search_path, hence the qualified operators.
-CREATE FUNCTION qsessions.load_session(key text) RETURNS SETOF qsessions.session_data
+-- The planner inlines load_session into the query that calls it, so that a load costs what its index scan costs. For
+-- that it must be LANGUAGE sql and STABLE, and must have no SET clause, STRICT or SECURITY DEFINER. Its body is parsed
+-- under the search_path of the caller, so every name and operator has its schema. It cannot have a standard body
+-- (BEGIN ATOMIC), whose names are resolved at once: the table is made after the extension.
+CREATE OR REPLACE FUNCTION qsessions.load_session(key text) RETURNS SETOF qsessions.session_data
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 AS $$
     SELECT s.id, s.user_id::pg_catalog.text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
            s.updated_at, s.last_seen_at, s.expires_at, s.version
     FROM qsessions.session AS s
-    WHERE s.id OPERATOR(pg_catalog.=) qsessions.find_session_id(load_session.key)
-      AND s.digest OPERATOR(pg_catalog.=) qsessions.key_digest(load_session.key)
+    WHERE s.id OPERATOR(pg_catalog.=) qsessions._find_session_id(load_session.key)
+      AND s.digest OPERATOR(pg_catalog.=) qsessions._key_digest(load_session.key)
       AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.now()
 $$;
 
 COMMENT ON FUNCTION qsessions.load_session(text) IS
-    'The live session of a key, or no row. Read-only: runs on a standby';
+    'Returns the live session of a key, or no row. Writes nothing, so it also runs on a standby';
 
-CREATE FUNCTION qsessions.session_exists(key text) RETURNS boolean
+CREATE OR REPLACE FUNCTION qsessions.session_exists(key text) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 BEGIN
     RETURN EXISTS (
-        SELECT FROM qsessions.session AS s
-        WHERE s.id = qsessions.find_session_id(key) AND s.digest = qsessions.key_digest(key) AND s.expires_at > now());
+        SELECT FROM qsessions.session AS s WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at));
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.session_exists(text) IS 'Whether a key has a live session';
+COMMENT ON FUNCTION qsessions.session_exists(text) IS 'Returns whether a key belongs to a live session';
 
-CREATE FUNCTION qsessions.resume_session(key text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION qsessions.resume_session(key text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL)
 RETURNS SETOF qsessions.session_data
 LANGUAGE plpgsql ROWS 1
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    touch_interval interval := qsessions.touch_interval();
     seen_ip inet := qsessions._host(ip);
-    seen_agent text := left(user_agent, qsessions.user_agent_max_length());
+    seen_agent text := qsessions._kept_user_agent(user_agent);
 BEGIN
-    -- An idle timeout shorter than the touch interval would run out under an active user.
     RETURN QUERY
         SELECT s.id, s.user_id::text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
                s.updated_at, s.last_seen_at, s.expires_at, s.version
         FROM qsessions.session AS s
-        WHERE s.id = qsessions.find_session_id(key)
-          AND s.digest = qsessions.key_digest(key)
-          AND s.expires_at > now()
-          AND s.last_seen_at > now() - least(touch_interval, s.idle_timeout / 4)
+        WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
+          AND qsessions._visit_due_at(s.last_seen_at, s.idle_timeout) > now()
           AND (seen_ip IS NULL OR s.ip IS NOT DISTINCT FROM seen_ip)
           AND (seen_agent IS NULL OR s.user_agent IS NOT DISTINCT FROM seen_agent);
     IF FOUND OR NOT qsessions.session_exists(key) THEN
         RETURN;
     END IF;
 
+    -- This is also so on a standby.
     IF current_setting('transaction_read_only')::boolean THEN
-        -- On a standby as well.
         RETURN QUERY SELECT l.* FROM qsessions.load_session(key) AS l;
         RETURN;
     END IF;
@@ -66,13 +63,11 @@ BEGIN
             user_agent = coalesce(seen_agent, s.user_agent),
             last_seen_at = greatest(s.last_seen_at, now()),
             expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline)
-        WHERE s.id = qsessions.find_session_id(key)
-          AND s.digest = qsessions.key_digest(key)
-          AND s.expires_at > now()
+        WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
         RETURNING s.id, s.user_id::text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
                   s.updated_at, s.last_seen_at, s.expires_at, s.version;
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.resume_session(text, inet, text) IS
-    'The live session of a key, and its visit recorded: written only when ip or user_agent changed or qsessions.touch_interval has passed, and never in a read-only transaction';
+    'Returns the live session of a key, or no row, and records the visit. It writes only if ip or user_agent has changed or qsessions.touch_interval has passed, and never in a read-only transaction';

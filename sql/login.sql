@@ -1,45 +1,55 @@
-CREATE FUNCTION qsessions.login(
-    key text, user_id text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL, data jsonb DEFAULT NULL,
-    max_sessions integer DEFAULT NULL, ttl interval DEFAULT NULL, idle_timeout interval DEFAULT NULL,
-    max_age interval DEFAULT NULL)
+-- Login, rotation of keys, and logout.
+--
+-- Whatever creates a session of a user takes a shared lock of the user, and whatever counts or ends all sessions of a
+-- user takes it exclusively. The lock comes before any lock of a row, or two transactions could wait for each other.
+-- Its hash is that of the value as the column has it, not of its text: 1.0 and 1.00 are one user. Each function takes
+-- the lock by itself, since a call of a function in PL/pgSQL costs more than the lock. extension/src/locks.rs says
+-- which roles may take it.
+
+CREATE OR REPLACE FUNCTION qsessions.login(
+    key text, user_id anycompatiblenonarray, ip inet DEFAULT NULL, user_agent text DEFAULT NULL,
+    data jsonb DEFAULT NULL, max_sessions integer DEFAULT NULL, ttl interval DEFAULT NULL,
+    idle_timeout interval DEFAULT NULL, max_age interval DEFAULT NULL)
 RETURNS qsessions.new_session
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
+    user_text text := user_id;
+    is_locked boolean;
     previous record;
     new_key text;
     created qsessions.new_session;
 BEGIN
-    IF user_id IS NULL THEN
-        PERFORM qsessions.raise_null('user_id');
+    IF user_text IS NULL THEN
+        PERFORM qsessions._raise_null('user_id');
     END IF;
-    IF NOT qsessions.data_fits(data) THEN
-        PERFORM qsessions.raise_data_too_large(data);
+    IF NOT qsessions._data_fits(data) THEN
+        PERFORM qsessions._raise_data_too_large(data);
     END IF;
-    -- Before any row: revoke_user_sessions locks the user first as well, and then his rows.
-    IF max_sessions IS NULL THEN
-        PERFORM qsessions.lock_user(user_id, is_exclusive => false);
-    ELSE
-        PERFORM qsessions.lock_user_logins(user_id, max_sessions);
+    IF max_sessions IS NOT NULL THEN
+        PERFORM qsessions._check_max_sessions(max_sessions);
     END IF;
+    -- Logins that count the sessions of one user go one at a time: the statements after this one see what the login
+    -- before has committed.
+    is_locked := qsessions._lock_user_hash(
+        'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0),
+        max_sessions IS NOT NULL);
 
-    SELECT s.id, s.user_id IS NULL OR s.user_id = user_id::qsessions.user_key AS keeps INTO previous
+    SELECT s.id, s.user_id IS NULL OR s.user_id = user_text::qsessions.user_key AS keeps INTO previous
     FROM qsessions.session AS s
-    WHERE s.id = qsessions.find_session_id(key)
-      AND s.digest = qsessions.key_digest(key)
-      AND s.expires_at > now()
+    WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
     FOR UPDATE;
 
     IF previous.keeps THEN
-        new_key := qsessions.generate_key_for(previous.id);
+        new_key := qsessions._generate_key_for(previous.id);
         UPDATE qsessions.session AS s SET
-            digest = qsessions.key_digest(new_key),
-            user_id = user_id::qsessions.user_key,
+            digest = qsessions._key_digest(new_key),
+            user_id = user_text::qsessions.user_key,
             data = coalesce(data, s.data),
             ip = coalesce(qsessions._host(ip), s.ip),
-            user_agent = coalesce(left(user_agent, qsessions.user_agent_max_length()), s.user_agent),
+            user_agent = coalesce(qsessions._kept_user_agent(user_agent), s.user_agent),
             authenticated_at = greatest(s.authenticated_at, now()),
             updated_at = greatest(s.updated_at, now()),
             last_seen_at = greatest(s.last_seen_at, now()),
@@ -47,23 +57,22 @@ BEGIN
             version = s.version + 1
         WHERE s.id = previous.id
         RETURNING new_key, s.id, s.expires_at INTO created;
-        IF right(user_id, 1) = ' ' THEN
-            PERFORM qsessions._check_user_kept(created.id, user_id);
+        IF right(user_text, 1) = ' ' THEN
+            PERFORM qsessions._check_user_kept(created.id, user_text);
         END IF;
         IF ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
             SELECT new_key, created.id, qsessions.set_expiry(new_key, ttl, idle_timeout, max_age) INTO created;
         END IF;
     ELSE
         DELETE FROM qsessions.session AS s WHERE s.id = previous.id;
-        created := qsessions.create_session(
-            user_id, data, ip, user_agent, ttl, idle_timeout, max_age);
+        created := qsessions.create_session(user_text, data, ip, user_agent, ttl, idle_timeout, max_age, NULL);
     END IF;
 
     IF max_sessions IS NOT NULL THEN
         DELETE FROM qsessions.session AS s
         WHERE s.id IN (
             SELECT o.id FROM qsessions.session AS o
-            WHERE o.user_id = user_id::qsessions.user_key AND o.id <> created.id AND o.expires_at > now()
+            WHERE o.user_id = user_text::qsessions.user_key AND o.id <> created.id AND o.expires_at > now()
             ORDER BY o.last_seen_at DESC, o.id DESC
             OFFSET max_sessions - 1);
     END IF;
@@ -71,67 +80,68 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.login(text, text, inet, text, jsonb, integer, interval, interval, interval) IS
-    'Makes a session the user''s, always under a new key. An anonymous session keeps id and data, another user''s is ended and a new one begun; beyond max_sessions the user''s longest-unseen ones are revoked. ttl, idle_timeout and max_age as in create_session; without them a session that goes on keeps its expiry';
+COMMENT ON FUNCTION qsessions.login(text, anycompatiblenonarray, inet, text, jsonb, integer, interval, interval, interval) IS
+    'Makes a session that of a user, always with a new key. An anonymous session keeps its id, data and expiry; the session of another user ends and a new one begins, as with a key that is null or has no session. With max_sessions, the sessions of the user beyond that number that were unseen longest end. ttl, idle_timeout and max_age are those of create_session';
 
-CREATE FUNCTION qsessions.login(
-    key text, user_id anynonarray, ip inet DEFAULT NULL, user_agent text DEFAULT NULL, data jsonb DEFAULT NULL,
-    max_sessions integer DEFAULT NULL, ttl interval DEFAULT NULL, idle_timeout interval DEFAULT NULL,
-    max_age interval DEFAULT NULL)
-RETURNS qsessions.new_session
-LANGUAGE plpgsql
+COMMENT ON FUNCTION qsessions._lock_user_hash(oid, bigint, boolean) IS
+    'Internal: locks a user until the transaction ends, for a role that may write to the session table';
+
+CREATE OR REPLACE FUNCTION qsessions._check_max_sessions(max_sessions integer) RETURNS void
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-BEGIN
-    RETURN qsessions.login(key, user_id::text, ip, user_agent, data, max_sessions, ttl, idle_timeout, max_age);
-END
-$$;
-
-COMMENT ON FUNCTION qsessions.login(text, anynonarray, inet, text, jsonb, integer, interval, interval, interval) IS
-    'The same for a user_id of type bigint, integer, uuid and others';
-
--- Logins of one user that count the user's sessions go one at a time; the statements after this one then see
--- what the login before has committed. It comes before any row lock, or two logins could wait for each other.
-CREATE FUNCTION qsessions.lock_user_logins(user_id text, max_sessions integer) RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
 BEGIN
     IF max_sessions < 1 THEN
-        RAISE EXCEPTION 'max_sessions: must be at least 1, is %', max_sessions
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'The session that logs in counts; leave it out for no limit.';
+        RAISE EXCEPTION 'argument "max_sessions" must be at least 1, but is %', max_sessions
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'The session that logs in counts too. Leave max_sessions out for no limit.';
     END IF;
     IF current_setting('transaction_isolation') = 'repeatable read' THEN
-        RAISE EXCEPTION 'max_sessions: can''t be exact in a REPEATABLE READ transaction'
+        RAISE EXCEPTION 'argument "max_sessions" cannot be used in a REPEATABLE READ transaction'
             USING ERRCODE = 'feature_not_supported',
-                  DETAIL = 'Its snapshot doesn''t show sessions that began meanwhile.',
+                  DETAIL = 'The snapshot of such a transaction does not show sessions that have begun since.',
                   HINT = 'Log in in a READ COMMITTED transaction (the default) or a SERIALIZABLE one.';
     END IF;
-    PERFORM qsessions.lock_user(user_id, is_exclusive => true);
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.lock_user_logins(text, integer) IS
-    'Internal: makes logins with max_sessions of one user wait for each other';
+COMMENT ON FUNCTION qsessions._check_max_sessions(integer) IS
+    'Internal: raises an error where a limit of sessions cannot be kept exactly';
 
--- What counts or ends all sessions of a user takes this exclusively, and what begins one takes it shared.
--- It comes before any row lock, or two transactions could wait for each other.
-CREATE FUNCTION qsessions.lock_user(user_id text, is_exclusive boolean) RETURNS void
+CREATE OR REPLACE FUNCTION qsessions.rotate_key(key text) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    hash bigint;
+    new_key text := qsessions._generate_key_for(qsessions.session_id(key));
 BEGIN
-    -- The hash of the value, not of its text: 1.0 and 1.00 are one user. The join, which finds nothing, makes the kept
-    -- plan depend on the table, so that a change of the type of user_id reaches it.
-    SELECT hash_record_extended(ROW(user_id::qsessions.user_key), 0) INTO hash
-    FROM (VALUES (0)) AS one (row) LEFT JOIN qsessions.session AS s ON false;
-    PERFORM qsessions._lock_user_hash('qsessions.session'::regclass::oid, hash, is_exclusive);
+    UPDATE qsessions.session AS s SET digest = qsessions._key_digest(new_key)
+    WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at);
+    IF NOT FOUND THEN
+        PERFORM qsessions._raise_not_found(key, NULL);
+    END IF;
+    RETURN new_key;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.lock_user(text, boolean) IS
-    'Internal: makes what ends all sessions of a user wait for what begins one';
+COMMENT ON FUNCTION qsessions.rotate_key(text) IS
+    'Gives a live session a new key and returns it; id, data, user and expiry stay. The old key stops working at commit';
+
+CREATE OR REPLACE FUNCTION qsessions.logout(key text) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    was_alive boolean;
+BEGIN
+    -- Also a row that has expired but was not purged yet; only a live session counts as ended.
+    DELETE FROM qsessions.session AS s
+    WHERE s.id = qsessions._find_session_id(key) AND s.digest = qsessions._key_digest(key)
+    RETURNING s.expires_at > now() INTO was_alive;
+    RETURN coalesce(was_alive, false);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.logout(text) IS
+    'Ends the session of a key. Returns false, and raises no error, if there was none';

@@ -1,12 +1,12 @@
--- One batch, from a position on: purges that always began at the oldest row would wade through the index entries
--- of what they have just deleted. Rows that somebody has locked are left to the next purge.
+-- Deleting expired sessions, by hand or by pg_cron.
+
+-- Deletes one batch, from a position on: if each batch began at the oldest row, it would read the index entries of all
+-- that the batches before have just deleted. Rows that another transaction has locked are left for the next purge.
 --
--- A row that can't be deleted, because a foreign key of the user's own refers to it or a trigger refuses or skips it, is
--- passed over and counted as kept: one such row must not keep all others.
-CREATE FUNCTION qsessions.purge_batch(
-    batch_size integer,
-    after_hour timestamptz DEFAULT '-infinity',
-    after_id uuid DEFAULT '00000000-0000-0000-0000-000000000000',
+-- A row may be impossible to delete, because a foreign key of the user's own refers to it or because a trigger refuses
+-- or skips it. Such a row is passed over and counted as kept, so that it does not keep all others.
+CREATE OR REPLACE FUNCTION qsessions._purge_batch(
+    batch_size integer, after_hour timestamptz, after_id uuid,
     OUT purged bigint, OUT kept bigint, OUT last_hour timestamptz, OUT last_id uuid)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -18,11 +18,8 @@ DECLARE
     checked text;
     deferred text;
 BEGIN
-    IF batch_size IS NULL OR batch_size < 1 THEN
-        RAISE EXCEPTION 'batch_size: must be at least 1, is %', coalesce(batch_size::text, 'null')
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for batches of 10000.';
-    END IF;
-    -- Foreign keys to the table are checked in here, where an error costs a row, and not at the COMMIT.
+    PERFORM qsessions._check_batch_size(batch_size);
+    -- Foreign keys that refer to the table are checked here, where an error costs a row, and not at COMMIT.
     SELECT string_agg(c.name, ', '), string_agg(c.name, ', ') FILTER (WHERE c.condeferred) INTO checked, deferred
     FROM (SELECT format('%I.%I', n.nspname, k.conname) AS name, k.condeferred
           FROM pg_constraint AS k JOIN pg_namespace AS n ON n.oid = k.connamespace
@@ -63,18 +60,19 @@ BEGIN
         EXECUTE format('SET CONSTRAINTS %s DEFERRED', deferred);
     END IF;
     IF kept > 0 THEN
-        RAISE WARNING 'expired sessions that could not be deleted: %', kept
+        RAISE WARNING 'could not delete expired sessions: %', kept
             USING DETAIL = coalesce(reason, 'A trigger of the table has kept them.'),
                   HINT = 'A foreign key that refers to qsessions.session needs ON DELETE CASCADE or ON DELETE SET NULL.';
     END IF;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.purge_batch(integer, timestamptz, uuid) IS
-    'Internal: deletes up to batch_size expired sessions after a position and says where it ended, and how many could not be deleted, of which a warning tells the reason';
+COMMENT ON FUNCTION qsessions._purge_batch(integer, timestamptz, uuid) IS
+    'Internal: deletes up to batch_size expired sessions after a position; returns where the batch has ended, and how many sessions could not be deleted, for which it also warns';
 
--- By halves, so that a few rows that stay cost a few statements more, and not one for each row.
-CREATE FUNCTION qsessions._delete_deletable(ids uuid[]) RETURNS bigint
+-- Halves the batch until what is left can be deleted. A few rows that stay cost a few statements more, rather than one
+-- for each row.
+CREATE OR REPLACE FUNCTION qsessions._delete_deletable(ids uuid[]) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -97,9 +95,9 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions._delete_deletable(uuid[]) IS
-    'Internal: deletes those of the sessions that can be deleted; how many went';
+    'Internal: deletes those of the sessions that can be deleted, and returns their number';
 
-CREATE FUNCTION qsessions.purge_expired(batch_size integer DEFAULT 10000) RETURNS bigint
+CREATE OR REPLACE FUNCTION qsessions.purge_expired(batch_size integer DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -109,9 +107,9 @@ DECLARE
     after_hour timestamptz := '-infinity';
     after_id uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
-    -- One batch, but one that gets on: rows that can't be deleted are the oldest for ever.
+    -- A batch in which nothing could be deleted does not count: such rows are the oldest for ever.
     LOOP
-        SELECT b.* INTO batch FROM qsessions.purge_batch(batch_size, after_hour, after_id) AS b;
+        SELECT b.* INTO batch FROM qsessions._purge_batch(batch_size, after_hour, after_id) AS b;
         EXIT WHEN batch.purged > 0 OR batch.kept < batch_size;
         after_hour := batch.last_hour;
         after_id := batch.last_id;
@@ -121,10 +119,10 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions.purge_expired(integer) IS
-    'Deletes up to batch_size expired sessions, skipping locked ones; how many went. A warning tells of those that could not be deleted';
+    'Deletes up to batch_size expired sessions, except those that are locked, and returns their number. Warns of sessions that could not be deleted';
 
--- A procedure that commits can't pin its search_path: every name and operator in it is qualified instead.
-CREATE PROCEDURE qsessions.purge(batch_size integer DEFAULT 10000, max_batches integer DEFAULT NULL)
+-- PostgreSQL lets no procedure with a SET clause commit, so every name and operator has its schema.
+CREATE OR REPLACE PROCEDURE qsessions.purge(batch_size integer DEFAULT 10000, max_batches integer DEFAULT NULL)
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
@@ -136,12 +134,12 @@ DECLARE
     after_id pg_catalog.uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
     IF max_batches OPERATOR(pg_catalog.<) 1 THEN
-        RAISE EXCEPTION 'max_batches: must be at least 1, is %', max_batches
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to purge all that has expired.';
+        RAISE EXCEPTION 'argument "max_batches" must be at least 1, but is %', max_batches
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to delete all expired sessions.';
     END IF;
     LOOP
         SELECT b.purged, b.kept, b.last_hour, b.last_id INTO batch
-        FROM qsessions.purge_batch(batch_size, after_hour, after_id) AS b;
+        FROM qsessions._purge_batch(batch_size, after_hour, after_id) AS b;
         COMMIT;
         purged := purged OPERATOR(pg_catalog.+) batch.purged;
         batches := batches OPERATOR(pg_catalog.+) 1;
@@ -158,4 +156,102 @@ END
 $$;
 
 COMMENT ON PROCEDURE qsessions.purge(integer, integer) IS
-    'Deletes all expired sessions, or max_batches batches of them, committing each; a notice says how many went, and warnings how many could not be deleted. Can''t run in a transaction block';
+    'Deletes all expired sessions, or max_batches batches of them, and commits after each batch. A notice says how many, and warnings say how many could not be deleted. Cannot run in a transaction block';
+
+-- Scheduling. pg_cron may live in another database; extension/src/pg_cron.rs says how its jobs are changed from here.
+
+CREATE OR REPLACE FUNCTION qsessions._check_cron() RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- The other database would not notice that this transaction is read-only.
+    IF current_setting('transaction_read_only')::boolean THEN
+        RAISE EXCEPTION 'cannot change the schedule of purges in a read-only transaction'
+            USING ERRCODE = 'read_only_sql_transaction', HINT = 'If this is a standby, call the function on the primary.';
+    END IF;
+    IF NOT pg_has_role('pg_read_all_settings', 'USAGE') THEN
+        PERFORM qsessions._raise_cron_denied('The role is not a member of pg_read_all_settings.');
+    END IF;
+    -- Unlike current_setting, the view omits settings of a library that is not loaded.
+    IF NOT EXISTS (SELECT FROM pg_settings AS s WHERE s.name = 'cron.database_name') THEN
+        RAISE EXCEPTION 'pg_cron is not loaded in this server'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Install pg_cron (Debian: postgresql-NN-cron), add pg_cron to shared_preload_libraries, restart, '
+                         'and run CREATE EXTENSION pg_cron in database "postgres" or the one that cron.database_name names.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._check_cron() IS 'Internal: raises an error if the jobs of pg_cron cannot be changed from here';
+
+CREATE OR REPLACE FUNCTION qsessions._raise_cron_denied(reason text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'permission denied to schedule purges'
+        USING ERRCODE = 'insufficient_privilege', DETAIL = reason,
+              HINT = 'Have a superuser call the function, or grant the role pg_read_all_settings and, in the database of pg_cron, '
+                     'USAGE on schema cron and EXECUTE on function cron.schedule_in_database.';
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._raise_cron_denied(text) IS 'Internal: raises 42501 for a privilege that pg_cron requires';
+
+CREATE OR REPLACE FUNCTION qsessions.schedule_purge(schedule text DEFAULT '*/5 * * * *', batch_size integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    table_owner name;
+BEGIN
+    IF schedule IS NULL THEN
+        PERFORM qsessions._raise_null('schedule');
+    END IF;
+    PERFORM qsessions._check_batch_size(batch_size);
+    PERFORM qsessions._check_cron();
+    -- The job runs as the owner of the table, whichever role schedules it: triggers that the owner has put on the table
+    -- run with the rights of the job.
+    SELECT pg_get_userbyid(c.relowner) INTO table_owner FROM pg_class AS c WHERE c.oid = to_regclass('qsessions.session');
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table "qsessions.session" does not exist'
+            USING ERRCODE = 'undefined_table', HINT = 'Call qsessions.create_session_table(users) first.';
+    END IF;
+    IF table_owner <> current_user AND NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+        RAISE EXCEPTION 'permission denied to schedule purges'
+            USING ERRCODE = 'insufficient_privilege', DETAIL = format('The session table belongs to role "%s".', table_owner),
+                  HINT = 'Have a superuser or the owner of the session table call the function.';
+    END IF;
+    BEGIN
+        RETURN qsessions._schedule_purge(schedule, batch_size, table_owner::text);
+    EXCEPTION WHEN insufficient_privilege THEN
+        PERFORM qsessions._raise_cron_denied(initcap(left(SQLERRM, 1)) || substr(SQLERRM, 2) || '.');
+    END;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.schedule_purge(text, integer) IS
+    'Schedules purges of this database with pg_cron, which run as the owner of the session table. Replaces a job that was scheduled before, also under a former name of the database or owner of the table. Returns the id of the job';
+COMMENT ON FUNCTION qsessions._schedule_purge(text, integer, text) IS
+    'Internal: makes the pg_cron job that purges this database, in place of any there was, and returns its id';
+
+CREATE OR REPLACE FUNCTION qsessions.unschedule_purge() RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM qsessions._check_cron();
+    BEGIN
+        RETURN qsessions._unschedule_purge() > 0;
+    EXCEPTION WHEN insufficient_privilege THEN
+        PERFORM qsessions._raise_cron_denied(initcap(left(SQLERRM, 1)) || substr(SQLERRM, 2) || '.');
+    END;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.unschedule_purge() IS
+    'Removes the pg_cron job that purges this database. Returns whether there was one';
+COMMENT ON FUNCTION qsessions._unschedule_purge() IS
+    'Internal: removes the pg_cron jobs that purge this database, and returns their number';

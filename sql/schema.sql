@@ -1,24 +1,30 @@
--- Keys are hashed, and User-Agents read, as UTF-8. In another encoding one odd header would break the pages that
--- list it, so such a database is refused at the door.
+-- The schema, the row types and one table. CREATE OR REPLACE cannot make these, so an upgrade leaves their CREATE
+-- statements out; see scripts/upgrade-scripts.
+
+-- Keys are hashed, and User-Agents are read, as UTF-8. In a database of another encoding, one odd header would break
+-- every page that lists it. CREATE EXTENSION refuses such a database.
 DO $$
 BEGIN
     IF pg_catalog.current_setting('server_encoding') OPERATOR(pg_catalog.<>) 'UTF8' THEN
-        RAISE EXCEPTION 'qsessions needs a database with the encoding UTF8, and this one has %',
+        RAISE EXCEPTION 'extension "qsessions" requires database encoding UTF8, but this database has %',
                 pg_catalog.current_setting('server_encoding')
             USING ERRCODE = 'feature_not_supported',
-                  HINT = 'Make one by CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
+                  HINT = 'Create a database with CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
     END IF;
 END
 $$;
 
--- The schema is made here and must not exist yet: a schema that somebody else made beforehand could
--- hold functions of his own, which ours would then call.
+-- The schema must not exist yet. A schema that another role has made could hold functions of that role, which the
+-- functions below would then call.
 CREATE SCHEMA qsessions;
 
-COMMENT ON SCHEMA qsessions IS 'Session management: sessions, their life, devices and places';
+COMMENT ON SCHEMA qsessions IS 'Session management for applications';
 
--- Row types. The functions return named composites rather than OUT parameters, so that an argument and a
--- column of the result may share a name.
+-- PUBLIC may look names up; what it may run is the subject of access.sql.
+GRANT USAGE ON SCHEMA qsessions TO PUBLIC;
+
+-- Functions return named row types rather than OUT parameters, so that an argument and a column of the result may have
+-- the same name.
 
 CREATE TYPE qsessions.new_session AS (
     key        text,
@@ -27,7 +33,7 @@ CREATE TYPE qsessions.new_session AS (
 );
 
 COMMENT ON TYPE qsessions.new_session IS
-    'A session that has just got a key. This is the only time the key is seen: the table keeps its SHA-256';
+    'A session and its new key. The key is shown only here: the table keeps its SHA-256';
 
 CREATE TYPE qsessions.session_data AS (
     id               uuid,
@@ -43,7 +49,7 @@ CREATE TYPE qsessions.session_data AS (
     version          bigint
 );
 
-COMMENT ON TYPE qsessions.session_data IS 'A session as the application works with it';
+COMMENT ON TYPE qsessions.session_data IS 'A session with its data, for the application';
 
 CREATE TYPE qsessions.session_info AS (
     id               uuid,
@@ -61,7 +67,8 @@ CREATE TYPE qsessions.session_info AS (
     is_current       boolean
 );
 
-COMMENT ON TYPE qsessions.session_info IS 'A session as a person is shown it: device and place, no data';
+COMMENT ON TYPE qsessions.session_info IS
+    'A session with its device and location, without its data, for a page that lists sessions';
 
 CREATE TYPE qsessions.session_stats AS (
     total             bigint,
@@ -76,7 +83,36 @@ CREATE TYPE qsessions.session_stats AS (
 );
 
 COMMENT ON TYPE qsessions.session_stats IS
-    'Counts over all rows (total = active + expired = anonymous + authenticated) and sizes in bytes';
+    'Numbers of sessions (total = active + expired = anonymous + authenticated) and sizes in bytes';
+
+CREATE TYPE qsessions.cacheable_session AS (
+    id                    uuid,
+    user_id               text,
+    data                  jsonb,
+    ip                    inet,
+    user_agent            text,
+    created_at            timestamptz,
+    authenticated_at      timestamptz,
+    updated_at            timestamptz,
+    last_seen_at          timestamptz,
+    expires_at            timestamptz,
+    version               bigint,
+    visit_due_at          timestamptz,
+    user_agent_max_length integer,
+    server_started_at     timestamptz,
+    is_standby            boolean
+);
+
+COMMENT ON TYPE qsessions.cacheable_session IS
+    'The columns of session_data, and the columns that a cache in an application needs';
+COMMENT ON COLUMN qsessions.cacheable_session.visit_due_at IS
+    'From this time on, resume_session records a visit even if neither ip nor user_agent has changed';
+COMMENT ON COLUMN qsessions.cacheable_session.user_agent_max_length IS
+    'Number of characters to which a User-Agent is cut';
+COMMENT ON COLUMN qsessions.cacheable_session.server_started_at IS
+    'Identifies the server that has answered: a cache keeps only sessions of the server that it listens to';
+COMMENT ON COLUMN qsessions.cacheable_session.is_standby IS
+    'Whether a standby has answered: a standby lags behind, so a cache does not keep its answers';
 
 CREATE TYPE qsessions.user_agent_info AS (
     browser         text,
@@ -90,7 +126,7 @@ CREATE TYPE qsessions.user_agent_info AS (
 );
 
 COMMENT ON TYPE qsessions.user_agent_info IS
-    'What a User-Agent string tells; null where it does not tell. vendor makes the device, or runs the bot; category is one of desktop, mobile, tablet, bot, tool, tv, console, other';
+    'What a User-Agent string says; a part that it does not say is null. vendor makes the device or runs the bot; category is desktop, mobile, tablet, bot, tool, tv, console or other';
 
 CREATE TYPE qsessions.asn_info AS (
     number       bigint,
@@ -98,4 +134,19 @@ CREATE TYPE qsessions.asn_info AS (
 );
 
 COMMENT ON TYPE qsessions.asn_info IS
-    'The autonomous system that an address is in: number is 64496 of AS64496, organization who runs it';
+    'An autonomous system: number is 64496 for AS64496, organization operates it';
+
+-- Transactions that send notifications in this database leave here what the next one needs to know;
+-- extension/src/invalidation/notify.rs reads and writes the table without SQL. It is unlogged, so that no publication
+-- FOR ALL TABLES copies it to another server.
+CREATE UNLOGGED TABLE qsessions.invalidation_state (
+    channel   name    NOT NULL,
+    is_behind boolean NOT NULL
+);
+
+COMMENT ON TABLE qsessions.invalidation_state IS
+    'Internal: at most one row, with the channel of the last notification, and whether listeners are behind';
+COMMENT ON COLUMN qsessions.invalidation_state.channel IS
+    'Channel of the last notification; without a row, the default channel';
+COMMENT ON COLUMN qsessions.invalidation_state.is_behind IS
+    'Whether changes were committed that could not be sent, so that the next transaction sends * first';

@@ -16,14 +16,14 @@ fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/bucket.rs");
     let Ok(text) = fs::read_to_string(RULES) else {
-        println!("cargo::error={RULES} can not be read");
+        println!("cargo::error={RULES} cannot be read");
         return ExitCode::FAILURE;
     };
     let rules = match read::rules(&text) {
         Ok(rules) => rules,
         Err(errors) => {
             for error in errors {
-                println!("cargo::error={RULES}:{}: {}", error.line, error.what);
+                println!("cargo::error={RULES}:{}: {}", error.line, error.message);
             }
             return ExitCode::FAILURE;
         }
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match fs::write(Path::new(&folder).join("rules.rs"), write::tables(&rules)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("cargo::error=the tables can not be written: {error}");
+            println!("cargo::error=the tables cannot be written: {error}");
             ExitCode::FAILURE
         }
     }

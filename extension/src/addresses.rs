@@ -12,7 +12,13 @@ const MAPPED_PREFIX: u8 = 96;
 /// `REMOTE_ADDR`, `X-Forwarded-For` and their kin name a client by an address, with a port or
 /// without; by an empty text or `unknown`; by the path of a socket, or by a list. An error for those
 /// that are no address would end the request of a visitor, who has done nothing wrong.
-#[pg_extern(schema = "qsessions", immutable, parallel_safe, strict)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    immutable,
+    parallel_safe,
+    strict
+)]
 fn address(written: &str) -> Option<Address> {
     parse(written.trim()).map(|address| Address(address.to_canonical()))
 }
@@ -43,13 +49,21 @@ fn bracketed(rest: &str) -> Option<&str> {
 }
 
 /// An address as sessions keep it: IPv4 where it is an IPv4-mapped one of IPv6, and without a mask.
-#[pg_extern(schema = "qsessions", name = "_host", immutable, parallel_safe, strict)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_host",
+    immutable,
+    parallel_safe,
+    strict
+)]
 fn host(ip: Address) -> Address {
     Address(ip.0.to_canonical())
 }
 
 /// A network as sessions are searched by it: of IPv4 where all its addresses are IPv4-mapped ones.
 #[pg_extern(
+    create_or_replace,
     schema = "qsessions",
     name = "_network",
     immutable,

@@ -1,15 +1,19 @@
-//! The parameters `qsessions.*`, and the SQL functions by which session code reads them.
+//! The configuration parameters `qsessions.*`, their defaults, and the SQL functions that read
+//! them.
 //!
-//! SQL reads them through functions rather than `current_setting`: a call of one loads this library, which
-//! defines the parameters, in a backend where nothing has done so yet.
+//! SQL reads them through functions rather than by `current_setting`: a call of a function loads
+//! this library, which defines the parameters, in a backend that has not loaded it yet.
+
+mod checks;
 
 use crate::values::RawJsonb;
+use checks::{check_channel, check_interval_or_zero, check_positive_interval, parse_interval};
 use pgrx::datum::Interval;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pgrx::{PgTryBuilder, pg_sys};
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 type Text = GucSetting<Option<CString>>;
@@ -25,22 +29,26 @@ static LOCALE: Text = Text::new(Some(c"en"));
 static INVALIDATION_CHANNEL: Text = Text::new(Some(c"qsessions"));
 static NOTIFY_QUEUE_LIMIT: GucSetting<f64> = GucSetting::<f64>::new(0.9);
 
-/// The channel where the setting says no other.
+/// The default channel.
 pub(crate) const DEFAULT_CHANNEL: &str = "qsessions";
 
-/// A jsonb can't be larger than 256 MB, whatever the setting says.
-const LARGEST_DATA_BYTES: i32 = 256 * 1024 * 1024;
+/// A jsonb cannot be larger than 256 MB, whatever the parameter says.
+const MAX_JSONB_BYTES: i32 = 256 * 1024 * 1024;
 
-/// A thousand years: what is added to now, or taken from it, must stay a timestamp.
-const LONGEST_INTERVAL_MICROS: i128 = 1000 * 366 * 24 * 3600 * 1_000_000;
-
-/// Makes the parameters known to PostgreSQL.
+/// Defines the parameters.
 pub(crate) fn define() {
-    // SAFETY: the hooks below are guarded against panics and keep to PostgreSQL's contract for hooks.
+    define_sessions();
+    define_invalidation();
+    define_geoip();
+    reserve_prefix();
+}
+
+fn define_sessions() {
+    // SAFETY: the hooks are guarded against panics, and follow PostgreSQL's rules for check hooks.
     unsafe {
         GucRegistry::define_string_guc_with_hooks(
             c"qsessions.default_ttl",
-            c"How long a session lives that is created without ttl or idle_timeout.",
+            c"Sets the lifetime of sessions that are created without ttl and idle_timeout.",
             c"An interval longer than zero.",
             &DEFAULT_TTL,
             GucContext::Userset,
@@ -51,8 +59,8 @@ pub(crate) fn define() {
         );
         GucRegistry::define_string_guc_with_hooks(
             c"qsessions.touch_interval",
-            c"How much later than the last recorded visit the next one is recorded.",
-            c"An interval of zero or longer; zero records every visit.",
+            c"Sets the minimum time between two recorded visits of a session.",
+            c"An interval of zero or longer. Zero records every visit.",
             &TOUCH_INTERVAL,
             GucContext::Userset,
             GucFlags::default(),
@@ -60,23 +68,11 @@ pub(crate) fn define() {
             None,
             None,
         );
-        GucRegistry::define_string_guc_with_hooks(
-            c"qsessions.invalidation_channel",
-            c"The channel on which changes of sessions are announced.",
-            c"A name of 1 to 63 bytes.",
-            &INVALIDATION_CHANNEL,
-            // One for the whole server: who announces and who listens must not differ.
-            GucContext::Sighup,
-            GucFlags::default(),
-            Some(check_channel),
-            None,
-            None,
-        );
     }
     GucRegistry::define_int_guc(
         c"qsessions.user_agent_max_length",
-        c"How many characters of a User-Agent are kept.",
-        c"What is longer is cut.",
+        c"Sets the maximum length of a stored User-Agent, in characters.",
+        c"A longer User-Agent is cut.",
         &USER_AGENT_MAX_LENGTH,
         1,
         1024 * 1024,
@@ -85,51 +81,68 @@ pub(crate) fn define() {
     );
     GucRegistry::define_int_guc(
         c"qsessions.max_data_bytes",
-        c"The largest data of a session, as jsonb before compression.",
-        c"More is an error; nothing is cut.",
+        c"Sets the maximum size of the data of a session.",
+        c"The size is that of the jsonb before compression. More data is an error.",
         &MAX_DATA_BYTES,
         2,
-        LARGEST_DATA_BYTES,
+        MAX_JSONB_BYTES,
         GucContext::Userset,
         GucFlags::UNIT_BYTE,
     );
+}
+
+fn define_invalidation() {
+    // SAFETY: as above.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"qsessions.invalidation_channel",
+            c"Sets the channel on which caches are notified of changed sessions.",
+            c"A name of 1 to 63 bytes.",
+            &INVALIDATION_CHANNEL,
+            // One channel for the whole server: writers and listeners must use the same.
+            GucContext::Sighup,
+            GucFlags::default(),
+            Some(check_channel),
+            None,
+            None,
+        );
+    }
     GucRegistry::define_float_guc(
         c"qsessions.notify_queue_limit",
-        c"The share of the server's NOTIFY queue beyond which changes of sessions are not announced until it has room again.",
-        c"Where the queue is full, PostgreSQL fails each transaction that would NOTIFY.",
+        c"Sets the share of the server's NOTIFY queue beyond which notifications of changed sessions wait.",
+        c"If the queue is full, PostgreSQL fails every transaction that does NOTIFY.",
         &NOTIFY_QUEUE_LIMIT,
         0.0,
         1.0,
         GucContext::Sighup,
         GucFlags::default(),
     );
-    define_places();
-    reserve_prefix();
 }
 
-fn define_places() {
+fn define_geoip() {
     GucRegistry::define_string_guc(
         c"qsessions.geoip_path",
-        c"A directory with .mmdb files, or one such file.",
-        c"Empty: places are not looked up.",
+        c"Sets the directory of the GeoIP databases, or the path of one.",
+        c"The names of the files end in .mmdb. If empty, addresses have no location.",
         &GEOIP_PATH,
         GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"qsessions.geoip_check_interval",
-        c"How long a connection goes on without asking whether the files at qsessions.geoip_path have changed.",
-        c"0 asks at every look-up.",
+        c"How often the background worker looks whether the files at qsessions.geoip_path have changed.",
+        c"Without the worker, how often a connection looks whether geoip_reload() was called in another one.",
         &GEOIP_CHECK_INTERVAL,
-        0,
+        10,
         24 * 3600 * 1000,
-        GucContext::Userset,
+        // One for the whole server: the worker has no database or role whose settings could apply.
+        GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
         c"qsessions.geoip_max_bytes",
-        c"The largest file that is taken for a GeoIP database.",
-        c"Each file is copied to the data directory, so this bounds what the copies take there.",
+        c"Sets the maximum size of the file of a GeoIP database.",
+        c"Each file is copied to the data directory, so this limits the space of the copies.",
         &GEOIP_MAX_BYTES,
         1,
         i32::MAX,
@@ -138,8 +151,8 @@ fn define_places() {
     );
     GucRegistry::define_string_guc(
         c"qsessions.locale",
-        c"The language of place names.",
-        c"Where a database doesn't have it, English.",
+        c"Sets the language of the names of cities and countries.",
+        c"If a database does not have the language, the names are English.",
         &LOCALE,
         GucContext::Userset,
         GucFlags::default(),
@@ -151,36 +164,36 @@ fn reserve_prefix() {}
 
 #[cfg(not(feature = "pg14"))]
 fn reserve_prefix() {
-    // SAFETY: the prefix is a C string that lives for ever.
+    // SAFETY: the prefix is a static C string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"qsessions".as_ptr()) };
 }
 
-/// Calls `use_it` with the path of the GeoIP databases, which is empty where it is not set. Nothing is copied: look-ups by the
-/// hundred thousand ask for it.
+/// Calls `use_it` with the path of the GeoIP databases, or with an empty one. The path is not
+/// copied: every look-up needs it.
 pub(crate) fn with_geoip_path<T>(use_it: impl FnOnce(&CStr) -> T) -> T {
     with_text(&GEOIP_PATH, use_it)
 }
 
-/// How long a backend goes on without asking whether the GeoIP databases have changed.
+/// How often to look whether GeoIP databases have changed.
 pub(crate) fn geoip_check_interval() -> Duration {
     Duration::from_millis(GEOIP_CHECK_INTERVAL.get().unsigned_abs().into())
 }
 
-/// The largest file that is taken for a GeoIP database.
+/// The maximum size of the file of a GeoIP database.
 pub(crate) fn geoip_max_bytes() -> u64 {
     GEOIP_MAX_BYTES.get().unsigned_abs().into()
 }
 
-/// Calls `use_it` with the language of place names.
+/// Calls `use_it` with the language of the names of cities and countries.
 pub(crate) fn with_locale<T>(use_it: impl FnOnce(&str) -> T) -> T {
     with_text(&LOCALE, |locale| use_it(locale.to_str().unwrap_or("en")))
 }
 
-fn with_text<T>(setting: &Text, use_it: impl FnOnce(&CStr) -> T) -> T {
-    // SAFETY: null, or a C string of PostgreSQL's, which stays until the setting is changed. That takes a statement, and
-    // the callers run none while they use it.
+fn with_text<T>(parameter: &Text, use_it: impl FnOnce(&CStr) -> T) -> T {
+    // SAFETY: null, or a C string that PostgreSQL keeps until the parameter is changed. Only a
+    // statement changes it, and the callers run none in `use_it`.
     unsafe {
-        let text = *setting.as_ptr();
+        let text = *parameter.as_ptr();
         if text.is_null() {
             use_it(c"")
         } else {
@@ -189,8 +202,8 @@ fn with_text<T>(setting: &Text, use_it: impl FnOnce(&CStr) -> T) -> T {
     }
 }
 
-/// The channel on which changes of sessions are announced.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+/// The channel on which caches are notified of changed sessions.
+#[pg_extern(create_or_replace, schema = "qsessions", stable, parallel_safe)]
 pub(crate) fn invalidation_channel() -> String {
     INVALIDATION_CHANNEL.get().map_or_else(
         || DEFAULT_CHANNEL.to_owned(),
@@ -198,51 +211,87 @@ pub(crate) fn invalidation_channel() -> String {
     )
 }
 
-/// The share of the server's NOTIFY queue beyond which nothing is announced.
+/// The share of the server's NOTIFY queue beyond which notifications wait.
 pub(crate) fn notify_queue_limit() -> f64 {
     NOTIFY_QUEUE_LIMIT.get()
 }
 
 /// `qsessions.default_ttl` as an interval.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_default_ttl",
+    stable,
+    parallel_safe
+)]
 fn default_ttl() -> Interval {
     thread_local!(static PARSED: ParsedInterval = const { ParsedInterval::new() });
     PARSED.with(|parsed| parsed.get(&DEFAULT_TTL))
 }
 
 /// `qsessions.touch_interval` as an interval.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_touch_interval",
+    stable,
+    parallel_safe
+)]
 fn touch_interval() -> Interval {
     thread_local!(static PARSED: ParsedInterval = const { ParsedInterval::new() });
     PARSED.with(|parsed| parsed.get(&TOUCH_INTERVAL))
 }
 
 /// `qsessions.user_agent_max_length`, in characters.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_user_agent_max_length",
+    stable,
+    parallel_safe
+)]
 fn user_agent_max_length() -> i32 {
     USER_AGENT_MAX_LENGTH.get()
 }
 
 /// `qsessions.max_data_bytes`.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_max_data_bytes",
+    stable,
+    parallel_safe
+)]
 fn max_data_bytes() -> i32 {
     MAX_DATA_BYTES.get()
 }
 
 /// The bytes of session data, as jsonb before compression.
-#[pg_extern(schema = "qsessions", immutable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_data_size",
+    immutable,
+    parallel_safe
+)]
 fn data_size(data: RawJsonb) -> i64 {
     data.size() as i64
 }
 
 /// Whether session data is within `qsessions.max_data_bytes`.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_data_fits",
+    stable,
+    parallel_safe
+)]
 fn data_fits(data: RawJsonb) -> bool {
     data.size() <= MAX_DATA_BYTES.get() as usize
 }
 
-/// The last value of an interval setting and what it was parsed to: sessions are resumed more often than settings
-/// change.
+/// The last value of a parameter and the interval that it was parsed to: parameters change less
+/// often than sessions are resumed.
 struct ParsedInterval(RefCell<Option<(CString, Interval)>>);
 
 impl ParsedInterval {
@@ -250,9 +299,9 @@ impl ParsedInterval {
         Self(RefCell::new(None))
     }
 
-    fn get(&self, setting: &Text) -> Interval {
-        // SAFETY: PostgreSQL keeps a C string behind the setting's pointer, for it never is null here.
-        let text = unsafe { CStr::from_ptr(*setting.as_ptr()) };
+    fn get(&self, parameter: &Text) -> Interval {
+        // SAFETY: a C string of PostgreSQL's. It is never null: the check hooks refuse that.
+        let text = unsafe { CStr::from_ptr(*parameter.as_ptr()) };
         if let Some((known, interval)) = &*self.0.borrow()
             && known.as_c_str() == text
         {
@@ -262,96 +311,4 @@ impl ParsedInterval {
         *self.0.borrow_mut() = Some((text.to_owned(), interval));
         interval
     }
-}
-
-/// Raises PostgreSQL's own error where the text is no interval.
-fn parse_interval(text: &CStr) -> Interval {
-    // SAFETY: interval_in takes a cstring, a type OID that it ignores, and a typmod.
-    let interval = unsafe {
-        pgrx::direct_function_call::<Interval>(
-            pg_sys::interval_in,
-            &[
-                Some(pg_sys::Datum::from(text.as_ptr())),
-                Some(pg_sys::Datum::from(pg_sys::InvalidOid)),
-                Some(pg_sys::Datum::from(-1_i32)),
-            ],
-        )
-    };
-    interval.expect("interval_in never returns null")
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn check_positive_interval(
-    new_value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    _source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL passes a pointer to the new value.
-    unsafe {
-        check_interval(
-            *new_value,
-            1,
-            c"It must be an interval longer than zero, such as '14 days', and of at most 1000 years.",
-        )
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn check_interval_or_zero(
-    new_value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    _source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL passes a pointer to the new value.
-    unsafe {
-        check_interval(
-            *new_value,
-            0,
-            c"It must be an interval of zero or longer, such as '60 s', and of at most 1000 years.",
-        )
-    }
-}
-
-/// # Safety
-///
-/// `text` is null or a C string.
-unsafe fn check_interval(text: *const c_char, least_micros: i128, detail: &'static CStr) -> bool {
-    let valid = !text.is_null() && {
-        // SAFETY: see the function's contract.
-        let text = unsafe { CStr::from_ptr(text) }.to_owned();
-        let allowed = least_micros..=LONGEST_INTERVAL_MICROS;
-        PgTryBuilder::new(move || allowed.contains(&parse_interval(&text).as_micros()))
-            .catch_others(|_| false)
-            .execute()
-    };
-    if !valid {
-        reject(detail);
-    }
-    valid
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn check_channel(
-    new_value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    _source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL passes a pointer to the new value, which is null or a C string.
-    let length = unsafe {
-        if (*new_value).is_null() {
-            0
-        } else {
-            CStr::from_ptr(*new_value).count_bytes()
-        }
-    };
-    let valid = (1..pg_sys::NAMEDATALEN as usize).contains(&length);
-    if !valid {
-        reject(c"It must be a name of 1 to 63 bytes.");
-    }
-    valid
-}
-
-fn reject(detail: &'static CStr) {
-    // SAFETY: PostgreSQL reads the string, copied to its own memory, right after the hook; one thread.
-    unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::pstrdup(detail.as_ptr()) };
 }

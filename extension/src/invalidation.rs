@@ -1,22 +1,22 @@
-//! Announcing the sessions that a transaction changed, so that caches drop them.
+//! Invalidation: caches learn which sessions a transaction has changed, by NOTIFY.
 //!
-//! A trigger on the session table sees every change by whatever path; [`pending`] keeps the ids
-//! until the transaction ends. At commit they leave by one of two ways:
+//! A trigger on the session table sees every change, whatever makes it. [`pending`] keeps the ids
+//! until the transaction ends. At commit, they are delivered in one of two ways:
 //!
-//! - With `shared_preload_libraries = 'qsessions'` they go to a [`ring`] in shared memory, and a
-//!   background worker, the [`announcer`], makes few NOTIFYs of them. NOTIFY takes a lock that the
-//!   whole cluster shares and that is held while the commit is flushed; this way writers never wait
-//!   for it.
-//! - Without, or while there is no announcer, the transaction itself does the NOTIFY: as right, but
-//!   commits then go one at a time.
+//! - With `shared_preload_libraries = 'qsessions'` the ids go to a [`ring`] in shared memory, and a
+//!   background worker, the [`notifier`], sends few NOTIFYs for many of them. NOTIFY takes a lock
+//!   that the whole cluster shares, and holds it while the commit is flushed. With the ring,
+//!   writers never wait for that lock.
+//! - Without the ring, or while no notifier runs, the transaction itself does the NOTIFY. That is
+//!   as safe, but such transactions commit one at a time.
 //!
-//! [`notify`] says why nothing is lost when the server's NOTIFY queue is full or the channel
-//! changes, and [`ring`] why nothing is lost when an announcer fails or cannot be had.
+//! [`notify`] shows why no change is lost when the server's NOTIFY queue is full or the channel
+//! changes, and [`ring`] why none is lost when a notifier fails or cannot be started.
 
-mod announcer;
+mod changes;
 mod invalidate;
+mod notifier;
 mod notify;
-mod payload;
 mod pending;
 mod ring;
 mod status;

@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// A fresh native key.
-#[pg_extern(schema = "qsessions", volatile, parallel_safe)]
+#[pg_extern(create_or_replace, schema = "qsessions", volatile, parallel_safe)]
 fn generate_key() -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -29,7 +29,13 @@ fn generate_key() -> String {
 }
 
 /// A fresh native key for a session that has its id already.
-#[pg_extern(schema = "qsessions", volatile, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_generate_key_for",
+    volatile,
+    parallel_safe
+)]
 fn generate_key_for(id: Uuid) -> String {
     qsessions_key::encode(uuid::Uuid::from_bytes(*id.as_bytes()), strong_random())
 }
@@ -38,7 +44,13 @@ fn generate_key_for(id: Uuid) -> String {
 ///
 /// Whoever looks a session up finds none then, and a stray cookie costs neither a transaction
 /// nor a line in the log. `session_id`, in SQL, makes an error of it.
-#[pg_extern(schema = "qsessions", immutable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_find_session_id",
+    immutable,
+    parallel_safe
+)]
 fn find_session_id(key: &str) -> Option<Uuid> {
     qsessions_key::session_id(key)
         .ok()
@@ -46,7 +58,13 @@ fn find_session_id(key: &str) -> Option<Uuid> {
 }
 
 /// SHA-256 of a key; null where the text can't be a key, so that nobody has a gigabyte hashed.
-#[pg_extern(schema = "qsessions", immutable, parallel_safe)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_key_digest",
+    immutable,
+    parallel_safe
+)]
 fn key_digest(key: &str) -> Option<Vec<u8>> {
     qsessions_key::check(key)
         .ok()

@@ -3,14 +3,14 @@
 //! | module | subject |
 //! | --- | --- |
 //! | [`sql`] | the SQL of the extension, from the folder `sql/` |
-//! | [`gucs`] | `qsessions.*` parameters |
-//! | [`invalidation`] | announcing changed sessions |
+//! | [`gucs`] | the parameters `qsessions.*` and their defaults |
+//! | [`invalidation`] | notifying caches of changed sessions |
 //! | [`keys`] | session keys, ids and digests |
-//! | [`user_agents`] | what a User-Agent tells |
+//! | [`user_agents`] | the parts of a User-Agent |
 //! | [`addresses`] | one form for each address |
-//! | [`locks`] | locks that only those can take who may run these functions |
-//! | [`geoip`] | where an address is |
-//! | [`signals`] | how background workers hear that they are to end |
+//! | [`locks`] | locks that only these functions can take |
+//! | [`geoip`] | the location of an address |
+//! | [`workers`] | the background workers, and their signals |
 //! | [`pg_cron`] | the jobs that purge this database |
 //! | [`worker`] | the way into another database of the cluster |
 //! | [`values`] | arguments and results in PostgreSQL's own form |
@@ -24,13 +24,13 @@ mod invalidation;
 mod keys;
 mod locks;
 mod pg_cron;
-mod signals;
 mod sql;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod user_agents;
 mod values;
 mod worker;
+mod workers;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -40,6 +40,7 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     gucs::define();
     invalidation::init();
+    geoip::init();
 }
 
 /// `cargo pgrx test` looks for this module by name.

@@ -1,23 +1,27 @@
 //! Locks of users, by which logins and "log out everywhere" wait for each other.
 //!
-//! Any role may take any advisory lock, and so hold up the logout of any user. These are locks of
-//! database objects instead, which SQL takes only through this function: PUBLIC may not run it.
+//! Any role may take any advisory lock, and with it hold up the logout of any user. These are locks
+//! of database objects instead. SQL takes such a lock only through the function here, and the
+//! function asks for a privilege to write to the session table: a role that has one can lock the
+//! rows of a user anyway.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-/// So many locks there are for all users. An import that begins sessions of a million users in one
-/// transaction would fill the server's table of locks, which has room for some thousands by default,
-/// if each had one of its own. Users of one stripe wait for each other without need, which takes no
-/// longer than their transactions do.
+/// Number of locks for all users. If each user had a lock of its own, an import that creates sessions
+/// of a million users in one transaction would fill the lock table of the server, which has room for
+/// some thousands by default. Users of one stripe wait for each other without need, but only until
+/// their transactions end.
 const STRIPES: u64 = 1024;
 
-/// Locks a user until the transaction ends. `hash` stands for the user, `table` for the session
-/// table, whose OID no class of objects has, so that no DDL ever takes the same lock.
+/// Locks a user until the transaction ends. `hash` stands for the user, and `table` is the session
+/// table. The lock has the OID of the table as its class of objects. No class has this OID, so no DDL
+/// takes the same lock, and with another table the caller locks nothing that a session waits for.
 ///
-/// Shared locks of a user do not wait for each other; an exclusive one waits for all others. Always
-/// true, so that a statement can have it in its WHERE.
+/// Shared locks of a user do not wait for each other; an exclusive lock waits for all others. The
+/// result is always true, so that a statement can call the function in its WHERE clause.
 #[pg_extern(
+    create_or_replace,
     schema = "qsessions",
     name = "_lock_user_hash",
     volatile,
@@ -30,12 +34,29 @@ fn lock_user_hash(table: pg_sys::Oid, hash: i64, is_exclusive: bool) -> bool {
     } else {
         pg_sys::ShareLock
     };
+    check_privileges(table);
     let stripe = pg_sys::Oid::from((hash.cast_unsigned() % STRIPES) as u32);
-    // SAFETY: the first raises an error on a standby, as the write would that is to come. The tag is
-    // made of plain numbers, and the lock manager releases the lock with the transaction.
+    // SAFETY: the first call raises an error on a standby, as the write that follows would. The tag
+    // of the lock consists of plain numbers, and the lock manager releases the lock when the
+    // transaction ends.
     unsafe {
         pg_sys::PreventCommandDuringRecovery(c"a change of sessions".as_ptr());
         pg_sys::LockDatabaseObject(table, stripe, 0, mode as i32);
     }
     true
+}
+
+/// Raises an error unless the current role may insert, update or delete rows of the table.
+fn check_privileges(table: pg_sys::Oid) {
+    const WRITE: u32 = pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE;
+    // SAFETY: reads the catalogue; an OID that is not a table's is an error there.
+    unsafe {
+        // Any one of the privileges will do.
+        let result =
+            pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), WRITE as pg_sys::AclMode);
+        if result != pg_sys::AclResult::ACLCHECK_OK {
+            let name = pg_sys::get_rel_name(table);
+            pg_sys::aclcheck_error(result, pg_sys::ObjectType::OBJECT_TABLE, name);
+        }
+    }
 }

@@ -68,6 +68,7 @@ impl Task {
 
 /// Has pg_cron purge this database, in place of any job that did so before. The job's id.
 #[pg_extern(
+    create_or_replace,
     schema = "qsessions",
     name = "_schedule_purge",
     volatile,
@@ -86,6 +87,7 @@ fn schedule_purge(schedule: &str, batch_size: i32, username: &str) -> i64 {
 
 /// Removes the jobs that purge this database. How many there were.
 #[pg_extern(
+    create_or_replace,
     schema = "qsessions",
     name = "_unschedule_purge",
     volatile,

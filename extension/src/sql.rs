@@ -1,44 +1,106 @@
-//! The SQL of the extension, in the order a session lives. Each file says what it needs before it.
+//! The SQL of the extension, from the folder `sql/`: a file for each subject.
+//!
+//! The install script has them in an order in which each finds what it needs: the functions in Rust
+//! that a file comments on, or that a standard body in it calls, and the files that are named.
 
 use pgrx::extension_sql_file;
 
 extension_sql_file!("../../sql/schema.sql", name = "schema", bootstrap);
 extension_sql_file!(
+    "../../sql/gucs.sql",
+    name = "gucs",
+    requires = [
+        "schema",
+        default_ttl,
+        touch_interval,
+        user_agent_max_length,
+        max_data_bytes,
+        data_size,
+        data_fits
+    ]
+);
+extension_sql_file!(
+    "../../sql/keys.sql",
+    name = "keys",
+    requires = [
+        "gucs",
+        generate_key,
+        generate_key_for,
+        find_session_id,
+        key_digest
+    ]
+);
+extension_sql_file!(
+    "../../sql/addresses.sql",
+    name = "addresses",
+    requires = ["keys", address, host, network]
+);
+extension_sql_file!(
+    "../../sql/user_agents.sql",
+    name = "user_agents",
+    requires = ["addresses", parse_user_agent, device, user_agent_rules]
+);
+extension_sql_file!(
+    "../../sql/geoip.sql",
+    name = "geoip",
+    requires = [
+        "user_agents",
+        location,
+        location_info,
+        country_code,
+        asn,
+        geoip_databases,
+        geoip_reload
+    ]
+);
+extension_sql_file!(
     "../../sql/invalidation.sql",
     name = "invalidation",
-    requires = ["schema"]
+    requires = [
+        "geoip",
+        invalidate,
+        invalidation_channel,
+        invalidation_status
+    ]
 );
-extension_sql_file!("../../sql/table.sql", name = "table", requires = ["schema"]);
 extension_sql_file!(
-    "../../sql/checks.sql",
-    name = "checks",
+    "../../sql/errors.sql",
+    name = "errors",
+    requires = ["invalidation"]
+);
+extension_sql_file!("../../sql/table.sql", name = "table", requires = ["errors"]);
+extension_sql_file!(
+    "../../sql/expiry.sql",
+    name = "expiry",
     requires = ["table"]
 );
 extension_sql_file!(
     "../../sql/create.sql",
     name = "create",
-    requires = ["checks"]
+    requires = ["expiry"]
 );
 extension_sql_file!("../../sql/load.sql", name = "load", requires = ["create"]);
 extension_sql_file!("../../sql/cache.sql", name = "cache", requires = ["load"]);
 extension_sql_file!("../../sql/save.sql", name = "save", requires = ["cache"]);
-extension_sql_file!("../../sql/login.sql", name = "login", requires = ["save"]);
-extension_sql_file!("../../sql/end.sql", name = "end", requires = ["login"]);
-extension_sql_file!("../../sql/see.sql", name = "see", requires = ["end"]);
-extension_sql_file!("../../sql/purge.sql", name = "purge", requires = ["see"]);
 extension_sql_file!(
-    "../../sql/schedule.sql",
-    name = "schedule",
-    requires = ["purge"]
+    "../../sql/login.sql",
+    name = "login",
+    requires = ["save", lock_user_hash]
 );
 extension_sql_file!(
-    "../../sql/access.sql",
-    name = "access",
-    requires = ["schedule"]
+    "../../sql/revoke.sql",
+    name = "revoke",
+    requires = ["login"]
 );
-extension_sql_file!("../../sql/finish.sql", name = "finish", finalize);
+extension_sql_file!("../../sql/list.sql", name = "list", requires = ["revoke"]);
+extension_sql_file!(
+    "../../sql/purge.sql",
+    name = "purge",
+    requires = ["list", schedule_purge, unschedule_purge]
+);
+extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 
-/// pgrx puts functions only into a schema that it knows. `schema.sql`, which comes before, has made it; the CREATE SCHEMA IF
-/// NOT EXISTS that this adds finds it there.
+/// pgrx creates functions only in a schema that it knows. `schema.sql`, which comes first, has created
+/// this one; the CREATE SCHEMA IF NOT EXISTS that pgrx adds then does nothing.
 #[pgrx::pg_schema]
 mod qsessions {}

@@ -1,4 +1,4 @@
-//! The functions that are written in Rust, called inside the server.
+//! Tests of the functions that are written in Rust, inside the server.
 
 #[pgrx::pg_schema]
 mod tests {
@@ -14,10 +14,10 @@ mod tests {
     }
 
     #[pg_test]
-    fn keys_of_one_backend_sort_by_their_making() {
+    fn keys_of_one_backend_are_in_the_order_of_creation() {
         let ids: Vec<Uuid> = Spi::connect(|client| {
             client
-                .select("SELECT qsessions.find_session_id(qsessions.generate_key()) FROM generate_series(1, 1000)", None, &[])
+                .select("SELECT qsessions._find_session_id(qsessions.generate_key()) FROM generate_series(1, 1000)", None, &[])
                 .unwrap()
                 .map(|row| row.get::<Uuid>(1).unwrap().unwrap())
                 .collect()
@@ -29,10 +29,10 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_key_for_an_id_embeds_it() {
+    fn a_key_for_an_id_has_that_id() {
         assert!(truth(
-            "SELECT bool_and(qsessions.find_session_id(qsessions.generate_key_for(id)) = id)
-             FROM (SELECT qsessions.find_session_id('some foreign key ' || n) AS id FROM generate_series(1, 100) AS n) AS ids"
+            "SELECT bool_and(qsessions._find_session_id(qsessions._generate_key_for(id)) = id)
+             FROM (SELECT qsessions._find_session_id('some foreign key ' || n) AS id FROM generate_series(1, 100) AS n) AS ids"
         ));
     }
 
@@ -41,7 +41,7 @@ mod tests {
         for text in ["''", "'1234567'", "repeat('x', 513)", "NULL"] {
             assert!(
                 truth(&format!(
-                    "SELECT qsessions.find_session_id({text}) IS NULL AND qsessions.key_digest({text}) IS NULL"
+                    "SELECT qsessions._find_session_id({text}) IS NULL AND qsessions._key_digest({text}) IS NULL"
                 )),
                 "{text}"
             );
@@ -49,19 +49,19 @@ mod tests {
     }
 
     #[pg_test]
-    fn digests_are_postgresqls_own_sha256() {
+    fn digests_equal_sha256() {
         for text in ["'a foreign key'", "'ключ 😀 key'", "repeat('é', 512)"] {
             assert!(truth(&format!(
-                "SELECT qsessions.key_digest({text}) = sha256(convert_to({text}, 'UTF8'))"
+                "SELECT qsessions._key_digest({text}) = sha256(convert_to({text}, 'UTF8'))"
             )));
         }
     }
 
     #[pg_test]
-    fn settings_are_read_anew_when_they_change() {
+    fn functions_return_changed_parameters() {
         for (setting, function) in [
-            ("default_ttl", "default_ttl"),
-            ("touch_interval", "touch_interval"),
+            ("default_ttl", "_default_ttl"),
+            ("touch_interval", "_touch_interval"),
         ] {
             for value in ["1 hour", "90 s", "1 mon 2 days 03:04:05", "1 hour"] {
                 Spi::run(&format!("SET qsessions.{setting} = '{value}'")).unwrap();
@@ -73,25 +73,25 @@ mod tests {
         Spi::run("SET qsessions.user_agent_max_length = 7; SET qsessions.max_data_bytes = '3kB'")
             .unwrap();
         assert!(truth(
-            "SELECT qsessions.user_agent_max_length() = 7 AND qsessions.max_data_bytes() = 3072"
+            "SELECT qsessions._user_agent_max_length() = 7 AND qsessions._max_data_bytes() = 3072"
         ));
     }
 
     #[pg_test]
-    fn the_size_of_data_is_that_before_compression() {
+    fn the_size_of_data_is_the_size_before_compression() {
         Spi::run("CREATE TABLE kept AS SELECT to_jsonb(repeat('x', 100000)) AS data").unwrap();
         assert!(truth(
-            "SELECT pg_column_size(data) < 10000 AND qsessions.data_size(data) = 100012 FROM kept"
+            "SELECT pg_column_size(data) < 10000 AND qsessions._data_size(data) = 100012 FROM kept"
         ));
         Spi::run("SET qsessions.max_data_bytes = 100011").unwrap();
-        assert!(truth("SELECT NOT qsessions.data_fits(data) FROM kept"));
+        assert!(truth("SELECT NOT qsessions._data_fits(data) FROM kept"));
         Spi::run("SET qsessions.max_data_bytes = 100012").unwrap();
-        assert!(truth("SELECT qsessions.data_fits(data) FROM kept"));
+        assert!(truth("SELECT qsessions._data_fits(data) FROM kept"));
     }
 
     #[pg_test]
-    fn addresses_are_read_from_memory_and_from_tables() {
-        // On disk a short value has a header of one byte instead of four.
+    fn addresses_with_short_and_long_headers_are_read() {
+        // In a table, a short value has a header of one byte instead of four.
         Spi::run("CREATE TABLE kept AS SELECT unnest(ARRAY['192.0.2.1', '2001:db8::1/64', '10.0.0.0/8']::inet[]) AS ip").unwrap();
         for expression in ["country_code(ip)", "location(ip)", "location_info(ip)"] {
             assert!(truth(&format!(
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_user_agent_becomes_a_row_of_its_type() {
+    fn a_parsed_user_agent_has_its_row_type() {
         let row = text("SELECT pg_typeof(qsessions.parse_user_agent('curl/8.5.0'))::text");
         assert_eq!(row.as_deref(), Some("qsessions.user_agent_info"));
         let category = Spi::get_one_with_args::<String>(
@@ -113,10 +113,10 @@ mod tests {
     }
 
     #[pg_test]
-    fn reads_take_no_transaction_id() {
+    fn reading_functions_take_no_transaction_id() {
         Spi::connect(|client| {
-            let query = "SELECT qsessions.find_session_id('12345678'), qsessions.key_digest('12345678'),
-                         qsessions.default_ttl(), qsessions.device('curl/8.5.0'), qsessions.location('::1'),
+            let query = "SELECT qsessions._find_session_id('12345678'), qsessions._key_digest('12345678'),
+                         qsessions._default_ttl(), qsessions.device('curl/8.5.0'), qsessions.location('::1'),
                          pg_current_xact_id_if_assigned() IS NULL";
             let row = client.select(query, Some(1), &[]).unwrap().first();
             assert_eq!(row.get::<bool>(6).unwrap(), Some(true));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[pg_test(error = "invalid value for parameter \"qsessions.default_ttl\": \"soon\"")]
-    fn a_ttl_that_is_no_interval_is_refused() {
+    fn a_ttl_that_is_not_an_interval_is_refused() {
         Spi::run("SET qsessions.default_ttl = 'soon'").unwrap();
     }
 }

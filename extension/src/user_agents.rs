@@ -6,7 +6,13 @@ use pgrx::prelude::*;
 use pgrx::{PgTupleDesc, pg_sys};
 
 /// What a User-Agent tells, part by part.
-#[pg_extern(schema = "qsessions", immutable, parallel_safe, cost = 50)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    immutable,
+    parallel_safe,
+    cost = 50
+)]
 fn parse_user_agent(
     user_agent: &str,
     fcinfo: pg_sys::FunctionCallInfo,
@@ -38,13 +44,19 @@ fn parse_user_agent(
 }
 
 /// Device, operating system and browser in one line for a person.
-#[pg_extern(schema = "qsessions", immutable, parallel_safe, cost = 50)]
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    immutable,
+    parallel_safe,
+    cost = 50
+)]
 fn device(user_agent: &str) -> String {
     qsessions_user_agent::device_line(user_agent)
 }
 
 /// Which rules are compiled in, and how many. Not immutable: an upgrade brings others.
-#[pg_extern(schema = "qsessions", stable, parallel_safe)]
+#[pg_extern(create_or_replace, schema = "qsessions", stable, parallel_safe)]
 fn user_agent_rules() -> TableIterator<
     'static,
     (

@@ -5,7 +5,7 @@
 //! [`pg_cron`](crate::pg_cron) says. It commits on its own; a rollback of the caller doesn't undo it.
 
 use crate::pg_cron::{self, Job, Task};
-use crate::signals;
+use crate::workers;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
@@ -213,7 +213,7 @@ fn report(home: pg_sys::Oid, failure: Failure) {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
-    signals::prepare_worker();
+    workers::prepare();
     // SAFETY: the caller keeps the segment until this worker has ended, and looks at it only then. dsm_attach wants a resource owner to
     // belong to, which there is none of before the first transaction.
     let order = unsafe {

@@ -1,4 +1,4 @@
-//! Addresses: one form for each, whatever a server or proxy calls it.
+//! Addresses: each is stored in one form, regardless of how a server or proxy writes it.
 
 use crate::common::{begin, row, texts};
 use qsessions_testkit::{Database, Users};
@@ -7,7 +7,7 @@ const MAPPED: &str = "::ffff:198.51.100.7";
 const PLAIN: &str = "198.51.100.7";
 
 #[tokio::test]
-async fn a_mapped_address_is_stored_as_the_ipv4_address_that_it_is() {
+async fn an_ipv4_mapped_address_is_stored_as_ipv4() {
     let client = Database::new().await.connect().await;
     let kept = "SELECT ip::text || CASE family(ip) WHEN 4 THEN '' ELSE ' of IPv6' END
                 FROM qsessions.session";
@@ -66,7 +66,7 @@ async fn a_mapped_address_is_stored_as_the_ipv4_address_that_it_is() {
 }
 
 #[tokio::test]
-async fn another_form_of_an_address_is_no_visit_from_elsewhere() {
+async fn another_form_of_the_same_address_is_not_a_new_visit() {
     let client = Database::new().await.connect().await;
     let session = begin(&client, &format!("ip => '{PLAIN}'")).await;
     let place = "SELECT ctid::text FROM qsessions.session";
@@ -78,7 +78,7 @@ async fn another_form_of_an_address_is_no_visit_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_search_finds_each_form_by_each_form() {
+async fn searches_match_ipv4_mapped_and_plain_addresses() {
     let client = Database::new().await.connect().await;
     begin(&client, &format!("ip => '{MAPPED}'")).await;
     begin(&client, "ip => '203.0.113.1'").await;
@@ -101,7 +101,7 @@ async fn a_search_finds_each_form_by_each_form() {
 }
 
 #[tokio::test]
-async fn what_servers_and_proxies_write_becomes_an_address_or_null() {
+async fn address_parses_what_servers_and_proxies_write() {
     let client = Database::with(Users::Nothing).await.connect().await;
     for (written, address) in [
         ("192.0.2.7", Some("192.0.2.7")),

@@ -1,11 +1,11 @@
-//! Bad input of every kind gets a clear error or no session, and never takes a backend down.
+//! Bad input: a clear error or no session, and never a crash.
 
 use crate::common::{alive, begin, failure, row};
 use qsessions_testkit::Database;
 use serde_json::json;
 
 #[tokio::test]
-async fn texts_that_cannot_be_keys_find_no_session_and_are_invalid_to_change() {
+async fn invalid_keys_find_no_session_and_are_an_error_in_changes() {
     let database = Database::new().await;
     let client = database.connect().await;
     for key in [
@@ -37,7 +37,7 @@ async fn texts_that_cannot_be_keys_find_no_session_and_are_invalid_to_change() {
             let refused = failure(&client, &format!("SELECT qsessions.{call}"), &[&key]).await;
             assert_eq!(refused.code, "QS003", "{call}");
             assert!(
-                refused.message.starts_with("key: ") && !refused.hint.is_empty(),
+                refused.message.starts_with("argument \"key\"") && !refused.hint.is_empty(),
                 "{refused:?}"
             );
         }
@@ -47,7 +47,7 @@ async fn texts_that_cannot_be_keys_find_no_session_and_are_invalid_to_change() {
 }
 
 #[tokio::test]
-async fn nulls_are_defaults_where_that_is_harmless_and_errors_elsewhere() {
+async fn nulls_are_defaults_where_that_is_safe_and_errors_elsewhere() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL").await;
@@ -60,8 +60,8 @@ async fn nulls_are_defaults_where_that_is_harmless_and_errors_elsewhere() {
     assert_eq!(found.get::<_, serde_json::Value>(0), json!({}));
     assert_eq!(found.get::<_, Option<String>>(1), None);
     for (call, names) in [
-        ("save_session($1, NULL)", "data: "),
-        ("login($1, NULL)", "user_id: "),
+        ("save_session($1, NULL)", "argument \"data\""),
+        ("login($1, NULL)", "argument \"user_id\""),
     ] {
         let refused = failure(
             &client,
@@ -96,7 +96,7 @@ async fn data_has_a_limit_that_counts_bytes_before_compression() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "").await;
-    // A jsonb string of n bytes takes 12 more.
+    // A jsonb string of n bytes takes n + 12 bytes.
     let text_of = |bytes: usize| json!("x".repeat(bytes - 12));
     let calls = [
         "SELECT qsessions.create_session(data => $1)",
@@ -124,7 +124,7 @@ async fn data_has_a_limit_that_counts_bytes_before_compression() {
         "QS004"
     );
 
-    // Two halves, each below the limit; and a value that the table holds compressed.
+    // Two members that are below the limit only one by one, and a value that its table stores compressed.
     row(&client, save, &[&session.key, &json!({})]).await;
     let half = "x".repeat(600_000);
     let patch = "SELECT qsessions.patch_session($1, $2)";
@@ -147,7 +147,7 @@ async fn data_has_a_limit_that_counts_bytes_before_compression() {
 }
 
 #[tokio::test]
-async fn json_that_is_none_is_refused() {
+async fn malformed_json_is_refused() {
     let database = Database::new().await;
     let client = database.connect().await;
     for (data, code) in [
@@ -169,7 +169,7 @@ async fn json_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn a_long_user_agent_is_cut_between_characters() {
+async fn a_long_user_agent_is_truncated_between_characters() {
     let database = Database::new().await;
     let client = database.connect().await;
     for (character, limit) in [("x", 512), ("é", 512), ("😀", 7), ("\u{301}", 3)] {
@@ -196,7 +196,7 @@ async fn a_long_user_agent_is_cut_between_characters() {
 }
 
 #[tokio::test]
-async fn keys_with_quotes_and_other_oddities_work_throughout() {
+async fn keys_with_unusual_characters_work() {
     let database = Database::new().await;
     let client = database.connect().await;
     for key in [
@@ -224,7 +224,7 @@ async fn keys_with_quotes_and_other_oddities_work_throughout() {
 }
 
 #[tokio::test]
-async fn users_that_are_none_are_refused() {
+async fn invalid_user_ids_are_refused() {
     let database = Database::new().await;
     let client = database.connect().await;
     for (user, code) in [
@@ -275,7 +275,7 @@ async fn hostile_user_agents_are_parsed_like_others() {
 }
 
 #[tokio::test]
-async fn before_the_table_is_there_errors_are_postgresqls_own() {
+async fn without_a_session_table_functions_raise_undefined_table_or_object() {
     let database = Database::with(qsessions_testkit::Users::Nothing).await;
     let client = database.connect().await;
     for call in [

@@ -1,14 +1,14 @@
-//! Columns that a user adds change nothing in what the functions do, whatever they are called.
+//! Columns that a user adds to the session table do not affect the functions, whatever their names.
 //!
-//! What the functions do on such a table is what the other files test; `make test` runs them again
-//! with `QSESSIONS_TEST_COLUMNS` set, where each session table has these columns.
+//! The other files test the functions; `make test` runs them a second time with `QSESSIONS_TEST_COLUMNS`, which
+//! adds a column for each name of an argument or a variable to every session table.
 
 use crate::common::{begin, data, failure, row, texts};
 use qsessions_testkit::{Database, Users};
 use serde_json::json;
 
 #[tokio::test]
-async fn the_test_kit_finds_the_names_of_the_functions() {
+async fn the_test_kit_finds_the_names_of_arguments_and_variables() {
     let database = Database::with(Users::Unlinked).await;
     database.add_columns().await.unwrap();
     let columns = texts(
@@ -27,7 +27,7 @@ async fn the_test_kit_finds_the_names_of_the_functions() {
         "new_key text",
         "batch text",
         "batch_size integer",
-        "touch_interval interval",
+        "is_locked boolean",
         "max_sessions integer",
         "created qsessions.new_session",
         "was_alive boolean",
@@ -41,7 +41,7 @@ async fn the_test_kit_finds_the_names_of_the_functions() {
 }
 
 #[tokio::test]
-async fn columns_named_like_arguments_do_not_stand_for_them() {
+async fn columns_named_like_arguments_do_not_replace_them() {
     let database = Database::new().await;
     database.add_columns().await.unwrap();
     let client = database.connect().await;

@@ -1,4 +1,4 @@
-//! What several test files use.
+//! Helpers for several test files.
 
 use serde_json::Value;
 use std::future::poll_fn;
@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Row};
 use uuid::Uuid;
 
-/// Arguments of a statement.
+/// The arguments of a statement.
 pub(crate) type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// A session that a test has just begun.
@@ -30,7 +30,7 @@ pub(crate) fn begun(row: &Row) -> Begun {
     }
 }
 
-/// The row of a statement that gives one.
+/// The single row that a statement returns.
 pub(crate) async fn row(client: &Client, statement: &str, arguments: Arguments<'_>) -> Row {
     client.query_one(statement, arguments).await.unwrap()
 }
@@ -51,12 +51,15 @@ pub(crate) async fn alive(client: &Client, key: &str) -> bool {
 /// The error of a statement that must fail.
 pub(crate) async fn failure(client: &Client, statement: &str, arguments: Arguments<'_>) -> Failure {
     match client.query(statement, arguments).await {
-        Ok(rows) => panic!("{statement} gave {} rows, no error", rows.len()),
+        Ok(rows) => panic!(
+            "{statement} returned {} rows instead of an error",
+            rows.len()
+        ),
         Err(error) => Failure::of(&error),
     }
 }
 
-/// What a client learns of an error.
+/// An error as a client receives it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: String,
@@ -69,7 +72,7 @@ impl Failure {
     pub(crate) fn of(error: &Error) -> Self {
         let error = error
             .as_db_error()
-            .unwrap_or_else(|| panic!("not from the server: {error}"));
+            .unwrap_or_else(|| panic!("the error is not from the server: {error}"));
         let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
         Self {
             code: error.code().code().to_owned(),
@@ -86,7 +89,8 @@ pub(crate) async fn texts(client: &Client, query: &str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Adds anonymous sessions that expired one after the other, the last an hour ago.
+/// Adds expired anonymous sessions. The last of them expired an hour ago, the others one after the other
+/// before that.
 pub(crate) async fn add_expired(client: &Client, count: i32) {
     client
         .execute(
@@ -99,14 +103,14 @@ pub(crate) async fn add_expired(client: &Client, count: i32) {
         .unwrap();
 }
 
-/// How many rows the session table has.
+/// The number of rows in the session table.
 pub(crate) async fn sessions(client: &Client) -> i64 {
     row(client, "SELECT count(*) FROM qsessions.session", &[])
         .await
         .get(0)
 }
 
-/// A connection that keeps what the server says beside its answers.
+/// A connection that collects notices.
 pub(crate) struct Listening {
     pub(crate) client: Client,
     notices: Arc<Mutex<Vec<String>>>,
@@ -128,8 +132,7 @@ impl Listening {
         Self { client, notices }
     }
 
-    /// The notices since the last call of this. Those of a statement are here when its answer is, for the server sends
-    /// them first.
+    /// The notices since the last call. The server sends a statement's notices before its result.
     pub(crate) fn notices(&self) -> Vec<String> {
         std::mem::take(&mut *self.notices.lock().unwrap())
     }

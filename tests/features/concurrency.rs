@@ -1,4 +1,4 @@
-//! Writers at once: nothing is lost, nothing comes back, limits hold.
+//! Concurrent calls: no change is lost, no ended session comes back, limits hold.
 
 use crate::common::{Begun, Failure, alive, begin, begun, failure, row, sessions};
 use futures_util::future::join_all;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_postgres::Client;
 
-/// Waits until the other connection waits for a lock.
+/// Returns when the backend waits for a lock.
 async fn blocked(observer: &Client, pid: i32) {
     loop {
         let waiting: bool = row(
@@ -30,7 +30,7 @@ async fn backend(client: &Client) -> i32 {
 }
 
 #[tokio::test]
-async fn concurrent_patches_of_different_members_all_survive() {
+async fn concurrent_patches_of_different_members_are_all_applied() {
     let database = Database::new().await;
     let admin = database.connect().await;
     let session = begin(&admin, "").await;
@@ -60,7 +60,7 @@ async fn concurrent_patches_of_different_members_all_survive() {
     assert_eq!(found.get::<_, i64>(1), 101);
 }
 
-/// Runs `first` in a transaction, has `second` wait for it, commits, and returns how `second` ended.
+/// Runs `first` in a transaction, starts `second`, commits when `second` waits, and returns the result of `second`.
 async fn second_waits_for_first(
     database: &Database,
     session: &Begun,
@@ -83,7 +83,7 @@ async fn second_waits_for_first(
 }
 
 #[tokio::test]
-async fn a_save_in_flight_does_not_undo_a_logout() {
+async fn a_concurrent_save_does_not_undo_a_logout() {
     let database = Database::new().await;
     let admin = database.connect().await;
     for write in [
@@ -101,7 +101,7 @@ async fn a_save_in_flight_does_not_undo_a_logout() {
 }
 
 #[tokio::test]
-async fn a_save_in_flight_does_not_pass_under_a_rotated_key() {
+async fn a_concurrent_save_with_a_rotated_key_fails() {
     let database = Database::new().await;
     let admin = database.connect().await;
     let session = begin(&admin, "").await;
@@ -116,7 +116,7 @@ async fn a_save_in_flight_does_not_pass_under_a_rotated_key() {
 }
 
 #[tokio::test]
-async fn of_two_saves_of_one_version_one_conflicts() {
+async fn one_of_two_saves_that_expect_the_same_version_fails() {
     let database = Database::new().await;
     let admin = database.connect().await;
     let session = begin(&admin, "").await;
@@ -146,7 +146,7 @@ async fn fifty_concurrent_logins_leave_exactly_the_limit() {
         let database = &database;
         async move {
             let client = database.connect().await;
-            // Some from an anonymous session of their own, some from none.
+            // Some logins continue an anonymous session, the others begin one.
             let key = if n % 2 == 0 {
                 Some(begin(&client, "").await.key)
             } else {
@@ -179,7 +179,7 @@ async fn fifty_concurrent_logins_leave_exactly_the_limit() {
 }
 
 #[tokio::test]
-async fn logins_from_living_sessions_of_one_user_do_not_deadlock() {
+async fn concurrent_logins_from_sessions_of_one_user_do_not_deadlock() {
     let database = Database::new().await;
     let admin = database.connect().await;
     let mut sessions = Vec::new();
@@ -210,7 +210,7 @@ async fn logins_from_living_sessions_of_one_user_do_not_deadlock() {
 }
 
 #[tokio::test]
-async fn serializable_transactions_of_different_sessions_may_have_to_be_run_again() {
+async fn serializable_transactions_of_different_sessions_can_fail_and_be_retried() {
     let database = Database::new().await;
     let (one, two) = (database.connect().await, database.connect().await);
     let keys = [begin(&one, "").await.key, begin(&one, "").await.key];
@@ -228,7 +228,7 @@ async fn serializable_transactions_of_different_sessions_may_have_to_be_run_agai
     one.batch_execute("COMMIT").await.unwrap();
     let error = two.batch_execute("COMMIT").await.unwrap_err();
     assert_eq!(Failure::of(&error).code, "40001");
-    // The failed transaction has ended, and nothing stands in the way of another attempt.
+    // A second attempt succeeds.
     two.batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
         .await
         .unwrap();
@@ -238,7 +238,7 @@ async fn serializable_transactions_of_different_sessions_may_have_to_be_run_agai
 }
 
 #[tokio::test]
-async fn in_serializable_transactions_the_limit_holds_or_one_fails() {
+async fn max_sessions_holds_in_serializable_transactions() {
     let database = Database::new().await;
     let (one, two) = (database.connect().await, database.connect().await);
     let login = "SELECT id FROM qsessions.login(NULL, 1, max_sessions => 1)";
@@ -247,7 +247,7 @@ async fn in_serializable_transactions_the_limit_holds_or_one_fails() {
             .batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
             .await
             .unwrap();
-        // Fixes the snapshot.
+        // Takes the snapshot.
         client
             .query("SELECT FROM qsessions.session", &[])
             .await
@@ -268,7 +268,7 @@ async fn in_serializable_transactions_the_limit_holds_or_one_fails() {
 }
 
 #[tokio::test]
-async fn loads_during_rotations_find_one_key_or_the_next() {
+async fn loads_during_rotations_find_the_old_or_the_new_key() {
     let database = Database::new().await;
     let admin = database.connect().await;
     let session = begin(&admin, "data => '{\"n\": 1}'").await;
@@ -291,7 +291,7 @@ async fn loads_during_rotations_find_one_key_or_the_next() {
                         assert_eq!(row.get::<_, Value>(0), json!({"n": 1}));
                         found += 1;
                     }
-                    // Rotated between the two lines above: then the key has changed by now.
+                    // If the key was rotated between the two lines above, it has changed by now.
                     _ => {
                         assert!(keys.has_changed().is_ok());
                         missed += 1;
@@ -320,7 +320,7 @@ async fn loads_during_rotations_find_one_key_or_the_next() {
 }
 
 #[tokio::test]
-async fn of_two_rotations_of_one_key_one_wins() {
+async fn one_of_two_rotations_of_the_same_key_fails() {
     let database = Database::new().await;
     let admin = database.connect().await;
     let session = begin(&admin, "").await;
@@ -330,7 +330,7 @@ async fn of_two_rotations_of_one_key_one_wins() {
 }
 
 #[tokio::test]
-async fn two_log_outs_everywhere_at_once_do_not_deadlock() {
+async fn concurrent_revoke_user_sessions_do_not_deadlock() {
     let database = Database::new().await;
     let admin = database.connect().await;
     admin
@@ -348,7 +348,7 @@ async fn two_log_outs_everywhere_at_once_do_not_deadlock() {
 }
 
 #[tokio::test]
-async fn an_error_in_a_save_leaves_the_session_as_it_was() {
+async fn a_save_that_fails_changes_nothing() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "data => '{\"a\": 1}'").await;
@@ -377,7 +377,7 @@ async fn an_error_in_a_save_leaves_the_session_as_it_was() {
 }
 
 #[tokio::test]
-async fn logging_out_everywhere_and_logging_in_again_do_not_deadlock() {
+async fn revoke_user_sessions_and_logins_do_not_deadlock() {
     let database = Database::new().await;
     let admin = database.connect().await;
     let mut sessions = Vec::new();
@@ -403,7 +403,7 @@ async fn logging_out_everywhere_and_logging_in_again_do_not_deadlock() {
 }
 
 #[tokio::test]
-async fn logging_out_everywhere_ends_a_login_in_flight() {
+async fn revoke_user_sessions_ends_a_login_in_progress() {
     let database = Database::new().await;
     let admin = database.connect().await;
     for begin_one in [
@@ -440,13 +440,13 @@ async fn logins_of_one_user_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_only_connect_holds_up_no_logout() {
+async fn a_role_that_can_only_connect_cannot_delay_a_revocation() {
     let database = Database::new().await;
     let admin = database.connect().await;
     let mallory = crate::roles::new_role(&database, &admin, "mallory").await;
     let attacker = database.connect_as(&mallory).await;
     begin(&admin, "user_id => 7").await;
-    // What a role of that database can lock by knowing how the lock was made, or by trying.
+    // Locks that such a role can take, and attempts at the others.
     attacker
         .batch_execute("SELECT pg_advisory_lock(hashtextextended('qsessions.login 7', 0))")
         .await
@@ -454,7 +454,7 @@ async fn a_role_that_may_only_connect_holds_up_no_logout() {
     let hash = "hash_record_extended(ROW(bigint '7'), 0)";
     for lock in [
         format!("SELECT qsessions._lock_user_hash('qsessions.session'::regclass, {hash}, true)"),
-        "SELECT qsessions.lock_user('7', true)".to_owned(),
+        "SELECT qsessions.login(NULL, 7, max_sessions => 1)".to_owned(),
         "SELECT FROM qsessions.session FOR UPDATE".to_owned(),
     ] {
         assert_eq!(failure(&attacker, &lock, &[]).await.code, "42501", "{lock}");
@@ -470,10 +470,10 @@ async fn a_role_that_may_only_connect_holds_up_no_logout() {
 }
 
 #[tokio::test]
-async fn logging_out_everywhere_and_deleting_the_user_do_not_deadlock() {
+async fn revoke_user_sessions_and_a_delete_of_the_user_do_not_deadlock() {
     let database = Database::new().await;
     let admin = database.connect().await;
-    // The older row has the higher id, so that the order of ids isn't the one of a cascade.
+    // The older row has the higher id, so that the order of ids differs from the order of a cascade.
     admin
         .batch_execute(
             "INSERT INTO qsessions.session (id, digest, user_id, expires_at)
@@ -510,8 +510,8 @@ async fn logging_out_everywhere_and_deleting_the_user_do_not_deadlock() {
 }
 
 #[tokio::test]
-async fn one_transaction_can_begin_sessions_of_many_users() {
-    // The server's table of locks has room for some 13,000.
+async fn one_transaction_can_create_sessions_for_many_users() {
+    // The server's lock table has room for about 13,000 locks.
     let database = Database::with(Users::Unlinked).await;
     let client = database.connect().await;
     let begun: i64 = row(

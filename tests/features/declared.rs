@@ -1,7 +1,6 @@
-//! What the extension consists of, as the contract says it. A change here is a change of the contract.
+//! The objects of the extension. A change here is a change of the API.
 
-/// Functions and procedures that programs call, as PostgreSQL writes them: arguments, defaults and
-/// result.
+/// Functions and procedures of the API, as PostgreSQL prints them: arguments, defaults and result.
 pub(crate) const CONTRACT: &[&str] = &[
     // Keys and ids
     "generate_key() -> text",
@@ -9,12 +8,8 @@ pub(crate) const CONTRACT: &[&str] = &[
     // The table
     "create_session_table(users regclass DEFAULT NULL::regclass, user_key name DEFAULT NULL::name) -> void",
     "link_users(users regclass, user_key name DEFAULT NULL::name) -> void",
-    // Life of a session
-    "create_session(user_id text DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
-     user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
-     idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
-     key text DEFAULT NULL::text) -> qsessions.new_session",
-    "create_session(user_id anynonarray, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
+    // Sessions
+    "create_session(user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
      user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
      idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
      key text DEFAULT NULL::text) -> qsessions.new_session",
@@ -27,29 +22,20 @@ pub(crate) const CONTRACT: &[&str] = &[
     "patch_session(key text, changes jsonb DEFAULT '{}'::jsonb, remove text[] DEFAULT '{}'::text[]) -> bigint",
     "set_expiry(key text, ttl interval DEFAULT NULL::interval, idle_timeout interval DEFAULT NULL::interval, \
      max_age interval DEFAULT NULL::interval) -> timestamp with time zone",
-    "login(key text, user_id text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
-     data jsonb DEFAULT NULL::jsonb, max_sessions integer DEFAULT NULL::integer, \
-     ttl interval DEFAULT NULL::interval, idle_timeout interval DEFAULT NULL::interval, \
-     max_age interval DEFAULT NULL::interval) -> qsessions.new_session",
-    "login(key text, user_id anynonarray, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
+    "login(key text, user_id anycompatiblenonarray, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
      data jsonb DEFAULT NULL::jsonb, max_sessions integer DEFAULT NULL::integer, \
      ttl interval DEFAULT NULL::interval, idle_timeout interval DEFAULT NULL::interval, \
      max_age interval DEFAULT NULL::interval) -> qsessions.new_session",
     "rotate_key(key text) -> text",
     "logout(key text) -> boolean",
     "revoke_session(id uuid) -> boolean",
-    "revoke_session(id uuid, user_id text) -> boolean",
-    "revoke_session(id uuid, user_id anynonarray) -> boolean",
-    "revoke_user_sessions(user_id text, except_key text DEFAULT NULL::text) -> bigint",
-    "revoke_user_sessions(user_id anynonarray, except_key text DEFAULT NULL::text) -> bigint",
-    // Seeing sessions
-    "user_sessions(user_id text, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
-    "user_sessions(user_id anynonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
-    "list_sessions(user_id text DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
+    "revoke_session(id uuid, user_id anycompatiblenonarray) -> boolean",
+    "revoke_user_sessions(user_id anycompatiblenonarray, except_key text DEFAULT NULL::text) -> bigint",
+    // Listing sessions
+    "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
+    "list_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
      ip inet DEFAULT NULL::inet, after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100) \
      -> SETOF qsessions.session_info",
-    "list_sessions(user_id anynonarray, active boolean DEFAULT NULL::boolean, ip inet DEFAULT NULL::inet, \
-     after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100) -> SETOF qsessions.session_info",
     "get_session(id uuid) -> SETOF qsessions.session_data",
     "stats() -> qsessions.session_stats",
     // Expiry and purge
@@ -62,7 +48,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "device(user_agent text) -> text",
     "user_agent_rules() -> TABLE(version text, browsers integer, bots integer, tools integer, systems integer, \
      devices integer, models integer)",
-    // Places
+    // Addresses and GeoIP
     "address(written text) -> inet",
     "location(ip inet, locale text DEFAULT NULL::text) -> text",
     "location_info(ip inet, locale text DEFAULT NULL::text) -> jsonb",
@@ -79,56 +65,59 @@ pub(crate) const CONTRACT: &[&str] = &[
     "invalidation_channel() -> text",
     "load_for_cache(key text) -> SETOF qsessions.cacheable_session",
     "invalidation_status() -> TABLE(mode text, channel text, ring_size integer, backlog bigint, \
-     announced bigint, overflows bigint, announcer_pid integer, problem text)",
+     announced bigint, overflows bigint, notifier_pid integer, problem text)",
     // Access
     "grant_access(role regrole) -> void",
     "revoke_access(role regrole) -> void",
 ];
 
-/// Functions that the others call and no program should.
+/// Internal functions, which only the functions of the API call.
 pub(crate) const INTERNAL: &[&str] = &[
+    "_add_user_foreign_key",
+    "_announce",
+    "_application_functions",
     "_base_type",
+    "_check_access_change",
+    "_check_batch_size",
     "_check_cron",
+    "_check_interval",
+    "_check_max_sessions",
     "_check_user_kept",
+    "_collation_clause",
     "_conversion_type",
+    "_data_fits",
+    "_data_size",
+    "_default_ttl",
     "_delete_deletable",
+    "_expiry",
+    "_find_session_id",
+    "_generate_key_for",
     "_host",
     "_id_time",
     "_is_user_key_type",
+    "_kept_user_agent",
+    "_key_digest",
+    "_key_opens",
     "_lock_user_hash",
+    "_max_data_bytes",
     "_network",
+    "_purge_batch",
     "_raise_cron_denied",
+    "_raise_data_too_large",
+    "_raise_not_found",
+    "_raise_not_saved",
+    "_raise_null",
     "_schedule_purge",
     "_slide",
     "_sync_user_key_type",
+    "_touch_interval",
     "_unschedule_purge",
-    "add_user_foreign_key",
-    "announce",
-    "application_functions",
-    "check_access_change",
-    "check_interval",
-    "collation_clause",
-    "data_fits",
-    "data_size",
-    "default_ttl",
-    "expiry",
-    "find_session_id",
-    "generate_key_for",
-    "key_digest",
-    "lock_user",
-    "lock_user_logins",
-    "max_data_bytes",
-    "purge_batch",
-    "raise_data_too_large",
-    "raise_not_found",
-    "raise_not_saved",
-    "raise_null",
-    "touch_interval",
-    "user_agent_max_length",
-    "user_key_column",
+    "_user_agent_max_length",
+    "_user_key_column",
+    "_visit_due_at",
 ];
 
-/// Tables that the extension keeps something in.
+/// Tables of the extension.
 pub(crate) const TABLES: &[&str] = &["invalidation_state"];
 
 /// Row types and their columns.

@@ -1,11 +1,11 @@
-//! Django: the session engine that the documentation shows does what Django promises, over HTTP.
+//! Django: the session engine in the documentation works with Django over HTTP.
 
 use crate::languages::{python, require, run};
 use qsessions_testkit::{Database, Users};
 use std::path::Path;
 
 #[tokio::test]
-async fn the_engine_in_the_documentation_serves_django() {
+async fn the_session_engine_in_the_documentation_works_with_django() {
     require(
         python(),
         ["-c", "import django, psycopg"],

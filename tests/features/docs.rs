@@ -1,8 +1,7 @@
-//! The documentation: every SQL block in it runs, in order, and every link leads somewhere.
+//! The documentation: every SQL block runs, in order, and no link is dead.
 //!
-//! A block runs in psql, in a database `shop` that is fresh for each file; variables live until
-//! the file ends. It has the extension unless the file creates it. A block that opens with ```` ```sql error QS001 ````
-//! must meet an error with that SQLSTATE.
+//! The blocks of a file run in one psql session, in a new database `shop`. The database has the extension unless
+//! the file creates it. A block that opens with ```` ```sql error QS001 ```` must raise an error with that SQLSTATE.
 
 use qsessions_testkit::{Result, Server};
 use std::fmt::Write as _;
@@ -17,17 +16,17 @@ fn root() -> PathBuf {
     root.canonicalize().unwrap()
 }
 
-/// A file of the documentation, by lines.
+/// The lines of a file of the documentation.
 struct Document {
     path: PathBuf,
     lines: Vec<Line>,
 }
 
 enum Line {
-    /// Text, or the content of a block that isn't SQL.
+    /// Text, or the content of a block that is not SQL.
     Other(String),
     Heading(String),
-    /// Opens a block of SQL, and says which error it is to end in.
+    /// Opens a block of SQL, with the error that it must raise.
     Open(Option<String>),
     Sql(String),
     Close(Option<String>),
@@ -63,11 +62,11 @@ impl Document {
                     line
                 }
                 Some(open) if open.is_sql => Line::Sql(line.to_owned()),
-                // Code has no links.
+                // Blocks contain no links.
                 Some(_) => Line::Other(String::new()),
             });
         }
-        assert!(fence.is_none(), "{}: a block has no end", path.display());
+        assert!(fence.is_none(), "{}: a block is not closed", path.display());
         Self { path, lines }
     }
 
@@ -76,6 +75,8 @@ impl Document {
         let mut paths = vec![
             root.join("README.md"),
             root.join("CHANGELOG.md"),
+            root.join("CONTRIBUTING.md"),
+            root.join("SECURITY.md"),
             root.join("client/README.md"),
         ];
         for entry in fs::read_dir(root.join("docs")).unwrap() {
@@ -86,7 +87,7 @@ impl Document {
         paths.into_iter().map(Self::read).collect()
     }
 
-    /// What a person calls it: `docs/security.md`.
+    /// The path in the repository: `docs/security.md`.
     fn name(&self) -> String {
         let name = self.path.strip_prefix(root()).unwrap();
         name.display().to_string()
@@ -104,13 +105,13 @@ impl Document {
             .any(|line| line.starts_with("CREATE EXTENSION") && line.contains("qsessions"))
     }
 
-    /// The blocks as a script for psql, each statement on the line where the document has it, so that the
-    /// numbers in psql's messages are right.
+    /// The blocks as a script for psql. Each statement has the line number that it has in the document, so that
+    /// psql's messages show the right line.
     fn script(&self) -> String {
         let mut script = String::new();
         for (index, line) in self.lines.iter().enumerate() {
             let number = index + 1;
-            // Writing into a String can't fail.
+            // Writing to a String cannot fail.
             let _ = match line {
                 Line::Sql(sql) => writeln!(script, "{sql}"),
                 Line::Open(Some(_)) => writeln!(
@@ -138,7 +139,7 @@ impl Document {
                     return Err(format!("psql said {line:?}").into());
                 };
                 if expected != found {
-                    let says = format!("line {number}: the error is {found}, not {expected}");
+                    let says = format!("line {number}: expected SQLSTATE {expected}, got {found}");
                     return Err(says.into());
                 }
             }
@@ -188,7 +189,7 @@ impl Fence {
     }
 }
 
-/// As code forges make the anchor of a heading.
+/// The anchor of a heading, as code forges generate it.
 fn as_anchor(heading: &str) -> String {
     heading
         .to_lowercase()
@@ -198,7 +199,7 @@ fn as_anchor(heading: &str) -> String {
         .collect()
 }
 
-/// A server of its own: the documentation makes roles and sets what is the whole server's.
+/// Starts a separate server, because the documentation creates roles and changes settings of the whole server.
 async fn start() -> Result<(Server, Client)> {
     let server = Server::builder().start().await?;
     let admin = server.connect("postgres").await?;
@@ -217,14 +218,14 @@ async fn make_database(server: &Server, admin: &Client, document: &Document) -> 
 }
 
 async fn drop_database(admin: &Client) -> Result<()> {
-    // pg_cron would go on to try the job in a database that is gone.
+    // pg_cron would continue to run the job in the dropped database.
     let unschedule = "SELECT cron.unschedule(jobid) FROM cron.job";
     admin.query(unschedule, &[]).await?;
     let drop = format!("DROP DATABASE {DATABASE} WITH (FORCE)");
     admin.batch_execute(&drop).await?;
     admin.batch_execute("ALTER SYSTEM RESET ALL").await?;
     admin.query("SELECT pg_reload_conf()", &[]).await?;
-    // 16384 is the first OID that isn't the system's own.
+    // 16384 is the first OID of objects that users create.
     let roles = "SELECT quote_ident(rolname) FROM pg_roles WHERE oid >= 16384";
     for role in admin.query(roles, &[]).await? {
         let role: &str = role.get(0);
@@ -235,7 +236,7 @@ async fn drop_database(admin: &Client) -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_sql_in_the_documentation_runs() {
+async fn sql_in_the_documentation_runs() {
     let (server, admin) = start().await.unwrap();
     let mut failures = Vec::new();
     for document in Document::all() {
@@ -252,7 +253,7 @@ async fn the_sql_in_the_documentation_runs() {
 }
 
 #[test]
-fn the_links_in_the_documentation_lead_somewhere() {
+fn links_in_the_documentation_are_not_dead() {
     let documents = Document::all();
     let mut failures = Vec::new();
     for document in &documents {

@@ -1,11 +1,11 @@
-//! Dump and restore: sessions come back whole and go on living, with everything that their owner added to the table.
+//! Dump and restore: sessions and all additions to their table survive, and the keys continue to work.
 
 use crate::common::{alive, begin, begun, failure, row, sessions, texts};
 use crate::roles::{grant, new_role};
 use qsessions_testkit::{Database, Server};
 use tokio_postgres::Client;
 
-/// A database as its owner may have made it: sessions of several kinds, and additions of each kind to the table.
+/// A database with several kinds of sessions, and with every kind of addition to the table.
 struct Original {
     database: Database,
     role: String,
@@ -56,7 +56,7 @@ async fn original() -> Original {
     }
 }
 
-/// Everything that a restore must bring back, line by line.
+/// Everything that a restore must preserve, one line per object.
 async fn description(client: &Client) -> Vec<String> {
     let mut lines = Vec::new();
     for query in [
@@ -91,7 +91,7 @@ async fn description(client: &Client) -> Vec<String> {
     lines
 }
 
-/// A new database without anything in it.
+/// Creates an empty database.
 async fn empty(original: &Original, method: &str) -> String {
     let name = format!("{}_{method}", original.database.name());
     let client = original.database.connect().await;
@@ -100,7 +100,7 @@ async fn empty(original: &Original, method: &str) -> String {
     name
 }
 
-/// pg_dump into a file in the server's folder.
+/// Runs pg_dump into a file in the server's folder.
 fn dump(original: &Original, format: &str, options: &[&str]) -> String {
     let server = original.database.server();
     let name = original.database.name();
@@ -132,12 +132,12 @@ fn restore(server: &Server, database: &str, file: &str, options: &[&str]) {
     server.installation().run("pg_restore", arguments).unwrap();
 }
 
-async fn is_the_same_in(original: &Original, name: &str) {
+async fn assert_same_content(original: &Original, name: &str) {
     let server = original.database.server();
     let restored = server.connect(name).await.unwrap();
     let before = description(&original.database.connect().await).await;
     let after = description(&restored).await;
-    // One by one, so that a failure shows what differs.
+    // Line by line, so that a failure shows the difference.
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before, after);
     }
@@ -149,7 +149,7 @@ async fn is_the_same_in(original: &Original, name: &str) {
     assert!(!alive(&restored, &original.expired).await);
 }
 
-async fn goes_on_living_in(original: &Original, name: &str) {
+async fn assert_sessions_work(original: &Original, name: &str) {
     let server = original.database.server();
     let restored = server.connect(name).await.unwrap();
     let version: i64 = row(
@@ -161,7 +161,7 @@ async fn goes_on_living_in(original: &Original, name: &str) {
     .get(0);
     assert_eq!(version, 3);
 
-    // The application's role has its rights, within its policy.
+    // The application's role has its privileges, and its policy applies.
     let app = qsessions_testkit::connect(server.config(name).user(&original.role))
         .await
         .unwrap();
@@ -175,7 +175,7 @@ async fn goes_on_living_in(original: &Original, name: &str) {
     let denied = failure(&app, "SELECT qsessions.geoip_reload()", &[]).await;
     assert_eq!(denied.code, "42501");
 
-    // The foreign key refuses strangers and cascades.
+    // The foreign key refuses unknown users and cascades.
     let stranger = "SELECT qsessions.login(NULL, 4711)";
     assert_eq!(failure(&restored, stranger, &[]).await.code, "23503");
     restored
@@ -190,7 +190,7 @@ async fn goes_on_living_in(original: &Original, name: &str) {
         .unwrap();
     assert_eq!(sessions(&restored).await, before - 1);
 
-    // The table is known for what it is.
+    // The functions recognize the table.
     let second = failure(&restored, "SELECT qsessions.create_session_table()", &[]).await;
     assert_eq!(second.code, "42P07");
     restored
@@ -209,8 +209,8 @@ async fn sessions_survive_pg_dump_and_pg_restore() {
     let name = empty(&original, "custom").await;
     let file = dump(&original, "custom", &[]);
     restore(original.database.server(), &name, &file, &[]);
-    is_the_same_in(&original, &name).await;
-    goes_on_living_in(&original, &name).await;
+    assert_same_content(&original, &name).await;
+    assert_sessions_work(&original, &name).await;
 }
 
 #[tokio::test]
@@ -220,12 +220,12 @@ async fn sessions_survive_a_plain_dump_and_psql() {
     let file = dump(&original, "plain", &[]);
     let server = original.database.server();
     server.psql(&name, &["-f", &file]).unwrap();
-    is_the_same_in(&original, &name).await;
-    goes_on_living_in(&original, &name).await;
+    assert_same_content(&original, &name).await;
+    assert_sessions_work(&original, &name).await;
 }
 
 #[tokio::test]
-async fn a_restore_can_replace_what_is_there() {
+async fn a_restore_with_clean_replaces_existing_sessions() {
     let original = original().await;
     let name = empty(&original, "clean").await;
     let file = dump(&original, "custom", &[]);
@@ -234,9 +234,9 @@ async fn a_restore_can_replace_what_is_there() {
     let restored = server.connect(&name).await.unwrap();
     let late = begin(&restored, "user_id => 5").await;
     restore(server, &name, &file, &["--clean", "--if-exists"]);
-    is_the_same_in(&original, &name).await;
+    assert_same_content(&original, &name).await;
     assert!(!alive(&server.connect(&name).await.unwrap(), &late.key).await);
-    goes_on_living_in(&original, &name).await;
+    assert_sessions_work(&original, &name).await;
 }
 
 #[tokio::test]
@@ -248,5 +248,5 @@ async fn rows_alone_can_be_dumped_and_restored() {
     restore(server, &name, &schema, &[]);
     let data = dump(&original, "tar", &["--data-only"]);
     restore(server, &name, &data, &["--disable-triggers"]);
-    is_the_same_in(&original, &name).await;
+    assert_same_content(&original, &name).await;
 }

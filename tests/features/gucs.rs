@@ -1,4 +1,4 @@
-//! Settings: their defaults, what they accept, and that they work in a backend that has just begun.
+//! Settings: defaults, accepted values, and their use in a new connection.
 
 use crate::common::{begin, failure, row};
 use qsessions_testkit::{Database, Users};
@@ -28,7 +28,7 @@ async fn settings_have_their_defaults() {
 }
 
 #[tokio::test]
-async fn a_setting_can_be_given_before_anything_was_called() {
+async fn a_setting_can_be_set_before_the_library_is_loaded() {
     let database = Database::new().await;
     let client = database.connect().await;
     client
@@ -49,7 +49,7 @@ async fn a_setting_can_be_given_before_anything_was_called() {
 }
 
 #[tokio::test]
-async fn nonsense_is_refused() {
+async fn invalid_values_are_refused() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     row(&client, "SELECT qsessions.generate_key()", &[]).await;
@@ -85,7 +85,7 @@ async fn nonsense_is_refused() {
 }
 
 #[tokio::test]
-async fn only_a_superuser_chooses_files() {
+async fn only_a_superuser_can_set_geoip_path() {
     let database = Database::with(Users::Nothing).await;
     let admin = database.connect().await;
     let role = format!("plain_{}", database.name());
@@ -132,7 +132,7 @@ async fn a_touch_interval_of_zero_records_every_visit() {
 }
 
 #[tokio::test]
-async fn where_changes_are_announced_is_one_setting_of_the_whole_server() {
+async fn the_settings_of_notifications_apply_to_the_whole_server() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     row(&client, "SELECT qsessions.generate_key()", &[]).await;
@@ -149,7 +149,7 @@ async fn where_changes_are_announced_is_one_setting_of_the_whole_server() {
             assert_eq!(refused.code, "55P02", "{statement}");
         }
     }
-    // Nor before the library is loaded, when PostgreSQL doesn't know the setting yet.
+    // The same before the library is loaded, when PostgreSQL does not know the setting yet.
     let client = database.connect().await;
     client
         .batch_execute("SET qsessions.invalidation_channel = 'mine'")

@@ -1,4 +1,5 @@
-//! Invalidation: what changed is announced after commit and not otherwise, with the ring and without.
+//! Invalidation: listeners are notified of each change after its commit, and of nothing else, with
+//! the ring and without.
 
 mod channel;
 mod problems;
@@ -7,7 +8,7 @@ mod ring;
 mod workers;
 
 use crate::common::{Begun, begin, failure, row};
-use crate::heard::Heard;
+use crate::listener::Listener;
 use qsessions_testkit::{Database, Server, connect};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
@@ -57,10 +58,10 @@ async fn prepare(client: &Client) {
         .unwrap();
 }
 
-/// The promises that hold in either mode.
-async fn changes_are_announced_and_nothing_else(mut heard: Heard) {
-    // Every path of a change, and what a cache needn't know.
-    for (statement, is_announced) in [
+/// Checks that hold in either mode.
+async fn listeners_are_notified_of_changes_and_of_nothing_else(mut listener: Listener) {
+    // All ways to change a session, and statements of which a cache need not know.
+    for (statement, is_notified) in [
         ("SELECT qsessions.save_session($1, '{\"a\": 1}')", true),
         ("SELECT qsessions.patch_session($1, '{\"b\": 1}')", true),
         ("SELECT qsessions.login($1, 1)", true),
@@ -99,35 +100,35 @@ async fn changes_are_announced_and_nothing_else(mut heard: Heard) {
         ("SELECT qsessions.save_session($1, '{}', 77)", false),
         ("SELECT qsessions.create_session() WHERE $1 <> ''", false),
     ] {
-        heard
+        listener
             .run("INSERT INTO users VALUES (2) ON CONFLICT DO NOTHING")
             .await;
-        let session = begin(&heard.client, "user_id => 2").await;
-        let quiet = begin(&heard.client, "user_id => 3").await;
-        heard.announced().await;
+        let session = begin(&listener.client, "user_id => 2").await;
+        let unchanged = begin(&listener.client, "user_id => 3").await;
+        listener.notified().await;
         let statement = if statement.contains("$1") {
-            // Some fail, as they should: then nothing has changed.
-            let _ = heard.client.query(statement, &[&session.key]).await;
+            // Some are expected to fail. Then nothing has changed.
+            let _ = listener.client.query(statement, &[&session.key]).await;
             statement
         } else {
-            heard.run(statement).await;
+            listener.run(statement).await;
             statement
         };
-        let announced = heard.announced().await;
+        let notified = listener.notified().await;
         assert_eq!(
-            announced.contains(&session.id.to_string()),
-            is_announced,
+            notified.contains(&session.id.to_string()),
+            is_notified,
             "{statement}"
         );
-        assert!(!announced.contains(&quiet.id.to_string()), "{statement}");
-        heard
+        assert!(!notified.contains(&unchanged.id.to_string()), "{statement}");
+        listener
             .run("DELETE FROM qsessions.session WHERE user_id IS NOT NULL")
             .await;
     }
 
     // Purges and TRUNCATE.
-    let dead = begin(&heard.client, "").await;
-    heard
+    let dead = begin(&listener.client, "").await;
+    listener
         .client
         .execute(
             "UPDATE qsessions.session SET expires_at = '2020-01-01' WHERE id = $1",
@@ -135,14 +136,14 @@ async fn changes_are_announced_and_nothing_else(mut heard: Heard) {
         )
         .await
         .unwrap();
-    heard.announced().await;
-    heard.run("CALL qsessions.purge()").await;
-    assert_eq!(heard.announced().await, ids([&dead]));
+    listener.notified().await;
+    listener.run("CALL qsessions.purge()").await;
+    assert_eq!(listener.notified().await, ids([&dead]));
 
-    // A rollback announces nothing, that to a savepoint takes back what came after it.
+    // A rollback notifies of nothing; one to a savepoint, not of the changes after the savepoint.
     let (kept, undone) = (
-        begin(&heard.client, "").await,
-        begin(&heard.client, "").await,
+        begin(&listener.client, "").await,
+        begin(&listener.client, "").await,
     );
     let touch = |session: &Begun| {
         format!(
@@ -151,50 +152,52 @@ async fn changes_are_announced_and_nothing_else(mut heard: Heard) {
         )
     };
     let (keep, undo) = (touch(&kept), touch(&undone));
-    heard.announced().await;
-    heard.run(&format!("BEGIN; {keep} {undo} ROLLBACK")).await;
-    assert_eq!(heard.announced().await, BTreeSet::new());
-    heard
+    listener.notified().await;
+    listener
+        .run(&format!("BEGIN; {keep} {undo} ROLLBACK"))
+        .await;
+    assert_eq!(listener.notified().await, BTreeSet::new());
+    listener
         .run(&format!(
             "BEGIN; {keep} SAVEPOINT a; {undo} ROLLBACK TO a; COMMIT"
         ))
         .await;
-    assert_eq!(heard.announced().await, ids([&kept]));
-    heard
+    assert_eq!(listener.notified().await, ids([&kept]));
+    listener
         .run(&format!(
             "BEGIN; SAVEPOINT a; SAVEPOINT b; {undo} RELEASE b; ROLLBACK TO a; {keep} COMMIT"
         ))
         .await;
-    assert_eq!(heard.announced().await, ids([&kept]));
-    heard
+    assert_eq!(listener.notified().await, ids([&kept]));
+    listener
         .run(&format!(
             "BEGIN; SAVEPOINT a; {keep} SAVEPOINT b; {undo} ROLLBACK TO b; RELEASE a; COMMIT"
         ))
         .await;
-    assert_eq!(heard.announced().await, ids([&kept]));
-    heard
+    assert_eq!(listener.notified().await, ids([&kept]));
+    listener
         .run(&format!(
             "DO $$ BEGIN FOR n IN 1..50 LOOP BEGIN {undo} RAISE division_by_zero;
              EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; {keep} END $$"
         ))
         .await;
-    assert_eq!(heard.announced().await, ids([&kept]));
+    assert_eq!(listener.notified().await, ids([&kept]));
 
-    // Before the commit there is nothing to hear.
-    let other = connect(&heard.config).await.unwrap();
+    // Nothing is received before the commit.
+    let other = connect(&listener.config).await.unwrap();
     other
         .batch_execute(&format!("BEGIN; {keep}"))
         .await
         .unwrap();
-    assert_eq!(heard.announced().await, BTreeSet::new());
+    assert_eq!(listener.notified().await, BTreeSet::new());
     other.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(heard.announced().await, ids([&kept]));
+    assert_eq!(listener.notified().await, ids([&kept]));
 
-    // Many ids go in full payloads, very many as one `*`.
-    heard
+    // Many ids are sent in few payloads, very many as one `*`.
+    listener
         .run("SELECT qsessions.create_session(user_id => 4) FROM generate_series(1, 1000)")
         .await;
-    let rows = heard
+    let rows = listener
         .client
         .query(
             "DELETE FROM qsessions.session WHERE user_id = 4 RETURNING id",
@@ -206,25 +209,25 @@ async fn changes_are_announced_and_nothing_else(mut heard: Heard) {
         .iter()
         .map(|row| row.get::<_, Uuid>(0).to_string())
         .collect();
-    assert_eq!(heard.announced().await, deleted);
-    heard
+    assert_eq!(listener.notified().await, deleted);
+    listener
         .run("SELECT qsessions.create_session(user_id => 4) FROM generate_series(1, 10001)")
         .await;
-    heard
+    listener
         .run("DELETE FROM qsessions.session WHERE user_id = 4")
         .await;
-    assert_eq!(heard.announced().await, everything());
+    assert_eq!(listener.notified().await, everything());
 
     let refused = failure(
-        &heard.client,
-        "SELECT 1 FROM qsessions.session, (SELECT qsessions.announce()) AS a",
+        &listener.client,
+        "SELECT 1 FROM qsessions.session, (SELECT qsessions._announce()) AS a",
         &[],
     )
     .await;
     assert_eq!(refused.code, "39P01");
 
-    heard.run("TRUNCATE qsessions.session").await;
-    assert_eq!(heard.announced().await, everything());
+    listener.run("TRUNCATE qsessions.session").await;
+    assert_eq!(listener.notified().await, everything());
 }
 
 async fn prepared_transactions_are_refused(client: &Client) {
@@ -251,7 +254,7 @@ async fn prepared_transactions_are_refused(client: &Client) {
     .await
     .get(0);
     assert_eq!(version, 1);
-    // Without a change of sessions nothing stands in the way.
+    // A transaction that changes no session can be prepared.
     client
         .batch_execute("BEGIN; INSERT INTO users VALUES (99); PREPARE TRANSACTION 'p'")
         .await
@@ -269,7 +272,7 @@ async fn status(client: &Client, column: &str) -> Option<i64> {
     .get(0)
 }
 
-/// What `invalidation_status()` says is wrong.
+/// The problem that `invalidation_status()` reports.
 async fn problem(client: &Client) -> Option<String> {
     row(
         client,
@@ -280,11 +283,11 @@ async fn problem(client: &Client) -> Option<String> {
     .get(0)
 }
 
-/// The announcements that come next, up to the one that names this id.
-async fn heard_until(heard: &mut Heard, id: Uuid) -> Vec<String> {
+/// The ids that are received next, up to this one.
+async fn received_until(listener: &mut Listener, id: Uuid) -> Vec<String> {
     let mut all = Vec::new();
     loop {
-        let payload = heard.payloads.recv().await.unwrap();
+        let payload = listener.payloads.recv().await.unwrap();
         for id in payload.split(',') {
             all.push(id.to_owned());
         }
@@ -295,24 +298,24 @@ async fn heard_until(heard: &mut Heard, id: Uuid) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn without_preload_the_transaction_itself_notifies() {
+async fn without_preload_the_transaction_itself_does_the_notify() {
     let database = Database::new().await;
-    let heard = Heard::of(database.config()).await;
+    let listener = Listener::new(database.config()).await;
     let mode: String = row(
-        &heard.client,
+        &listener.client,
         "SELECT mode FROM qsessions.invalidation_status()",
         &[],
     )
     .await
     .get(0);
     assert_eq!(mode, "notify");
-    changes_are_announced_and_nothing_else(heard).await;
+    listeners_are_notified_of_changes_and_of_nothing_else(listener).await;
 }
 
 #[tokio::test]
-async fn with_preload_a_worker_announces_what_is_in_the_ring() {
+async fn with_preload_the_notifier_sends_the_ids_in_the_ring() {
     let server = server_with_ring().await;
-    let heard = Heard::of(server.config("postgres")).await;
+    let listener = Listener::new(server.config("postgres")).await;
     let observer = server.connect("postgres").await.unwrap();
     let mode: String = row(
         &observer,
@@ -322,6 +325,6 @@ async fn with_preload_a_worker_announces_what_is_in_the_ring() {
     .await
     .get(0);
     assert_eq!(mode, "ring");
-    changes_are_announced_and_nothing_else(heard).await;
+    listeners_are_notified_of_changes_and_of_nothing_else(listener).await;
     prepared_transactions_are_refused(&observer).await;
 }

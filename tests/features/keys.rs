@@ -1,11 +1,11 @@
-//! Keys and ids: what a key looks like, and what a session's id is made of.
+//! Keys and ids: the format of keys, and how a session's id is derived.
 
 use qsessions_testkit::{Database, Users};
 use std::collections::HashSet;
 use uuid::Uuid;
 
 #[tokio::test]
-async fn native_keys_are_48_characters_of_base64url_and_never_repeat() {
+async fn native_keys_are_48_unique_characters_of_base64url() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     let rows = client
@@ -28,7 +28,7 @@ async fn native_keys_are_48_characters_of_base64url_and_never_repeat() {
 }
 
 #[tokio::test]
-async fn ids_of_native_keys_are_uuids_of_version_7_in_the_order_of_their_making() {
+async fn ids_of_native_keys_are_ordered_uuids_of_version_7() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     let rows = client
@@ -68,7 +68,7 @@ async fn other_texts_of_8_to_512_characters_have_a_derived_id() {
 }
 
 #[tokio::test]
-async fn texts_that_cannot_be_keys_are_invalid_key() {
+async fn session_id_raises_invalid_key_for_texts_that_cannot_be_keys() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     for key in [
@@ -83,7 +83,11 @@ async fn texts_that_cannot_be_keys_are_invalid_key() {
             .unwrap_err();
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "QS003");
-        assert!(error.message().starts_with("key: "), "{}", error.message());
+        assert!(
+            error.message().starts_with("argument \"key\""),
+            "{}",
+            error.message()
+        );
         assert!(error.hint().is_some());
     }
     let id: Option<Uuid> = client

@@ -1,4 +1,4 @@
-//! Languages: the contract called from Python and Node, with the types that people pass there.
+//! Languages: the API called from Python and Node, with the types that are usual there.
 
 use qsessions_testkit::{Database, Users};
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ const UUIDS: (&str, &[&str]) = (
 );
 const TEXTS: (&str, &[&str]) = ("text", &["42", "ann@example.com"]);
 
-/// Something in the folder of these tests, or beside it in the repository.
+/// A path relative to the folder of this crate.
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// What a variable of scripts/env names; without it, what scripts/setup makes.
+/// The path in a variable of scripts/env, or the one that scripts/setup creates.
 fn from_environment(variable: &str, made: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| here(made), PathBuf::from)
 }
@@ -30,7 +30,7 @@ pub(crate) fn python() -> Command {
         interpreter = "python3".into();
     }
     let mut command = Command::new(interpreter);
-    // Nothing is to be left in the repository.
+    // Python must not write to the repository.
     command.arg("-B");
     command
 }
@@ -42,7 +42,7 @@ fn node() -> Command {
     command
 }
 
-/// Fails with one sentence unless the driver can be loaded.
+/// Fails with a clear message if the driver cannot be loaded.
 pub(crate) fn require(mut interpreter: Command, load: [&str; 2], what: &str) {
     let output = interpreter.args(load).output();
     assert!(
@@ -54,7 +54,7 @@ pub(crate) fn require(mut interpreter: Command, load: [&str; 2], what: &str) {
 
 /// Runs a script that connects to a database.
 pub(crate) fn run(mut interpreter: Command, script: &str, database: &Database, arguments: &[&str]) {
-    // What is set where the tests are run must not decide where the script connects to.
+    // Variables of the environment must not decide where the script connects.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
             interpreter.env_remove(name);
@@ -64,7 +64,7 @@ pub(crate) fn run(mut interpreter: Command, script: &str, database: &Database, a
         .env("PGHOST", database.server().folder())
         .env("PGDATABASE", database.name())
         .env("PGUSER", "postgres")
-        // A statement that hangs is to become an error that shows.
+        // A statement that hangs must become an error.
         .env("PGOPTIONS", "-c statement_timeout=60s")
         .arg(here(script))
         .args(arguments);
@@ -78,7 +78,7 @@ pub(crate) fn run(mut interpreter: Command, script: &str, database: &Database, a
     );
 }
 
-/// Runs a script on a database with users of a kind, whom it is told.
+/// Runs a script on a database with this users table, and passes it the ids of the users.
 async fn run_with_users(
     interpreter: Command,
     script: &str,
@@ -105,31 +105,31 @@ async fn run_node(users: (&'static str, &'static [&'static str])) {
 }
 
 #[tokio::test]
-async fn python_calls_the_contract_for_bigint_users() {
+async fn python_calls_the_api_with_bigint_users() {
     run_python(BIGINTS).await;
 }
 
 #[tokio::test]
-async fn python_calls_the_contract_for_uuid_users() {
+async fn python_calls_the_api_with_uuid_users() {
     run_python(UUIDS).await;
 }
 
 #[tokio::test]
-async fn python_calls_the_contract_for_text_users() {
+async fn python_calls_the_api_with_text_users() {
     run_python(TEXTS).await;
 }
 
 #[tokio::test]
-async fn node_calls_the_contract_for_bigint_users() {
+async fn node_calls_the_api_with_bigint_users() {
     run_node(BIGINTS).await;
 }
 
 #[tokio::test]
-async fn node_calls_the_contract_for_uuid_users() {
+async fn node_calls_the_api_with_uuid_users() {
     run_node(UUIDS).await;
 }
 
 #[tokio::test]
-async fn node_calls_the_contract_for_text_users() {
+async fn node_calls_the_api_with_text_users() {
     run_node(TEXTS).await;
 }

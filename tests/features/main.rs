@@ -1,4 +1,4 @@
-//! What the contract promises, one file per promise, over the wire.
+//! Tests of the API over a connection, one file per feature.
 
 mod access;
 mod addresses;
@@ -17,14 +17,15 @@ mod geoip;
 mod geoip_bad_files;
 mod geoip_changes;
 mod geoip_copies;
+mod geoip_worker;
 mod grants;
 mod gucs;
-mod heard;
 mod inlining;
 mod invalidation;
 mod keys;
 mod languages;
 mod list;
+mod listener;
 mod login;
 mod mmdb;
 mod purge;
@@ -35,5 +36,6 @@ mod secrecy;
 mod sessions;
 mod standby;
 mod table;
+mod upgrade;
 mod user_agents;
 mod user_keys;

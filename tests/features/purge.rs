@@ -1,4 +1,4 @@
-//! Purging: what has expired goes, batch by batch, without waiting for anybody, and nothing else.
+//! Purges: all expired sessions are deleted in batches, no others, and purges do not wait for locks.
 
 use crate::common::{Listening, add_expired, alive, begin, failure, row, sessions};
 use qsessions_testkit::Database;
@@ -37,7 +37,7 @@ async fn only_what_has_expired_is_purged() {
         .unwrap();
     add_expired(&client, 5).await;
 
-    // In one transaction, so that its time stands still.
+    // In one transaction, because now() is constant there.
     client.batch_execute("BEGIN").await.unwrap();
     client
         .execute(
@@ -122,7 +122,7 @@ async fn purge_stops_after_max_batches() {
 async fn purge_commits_each_batch() {
     let client = Database::new().await.connect().await;
     add_expired(&client, 30).await;
-    // The oldest go first, so this one is in the third batch.
+    // The oldest sessions are deleted first, so this one is in the third batch.
     client
         .batch_execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not this one'' USING ERRCODE = ''55000''; END';
@@ -150,12 +150,12 @@ async fn purge_is_refused_in_a_transaction_block_and_purges_nothing_there() {
 }
 
 #[tokio::test]
-async fn what_somebody_has_locked_is_left_for_the_next_purge() {
+async fn locked_rows_are_left_for_the_next_purge() {
     let database = Database::new().await;
     let client = database.connect().await;
     let other = database.connect().await;
     add_expired(&client, 20).await;
-    // A lock on the table would be met by waiting, and a wait that doesn't end is an error here.
+    // A purge that waited for a lock would fail here.
     client
         .batch_execute("SET lock_timeout = '10 s'")
         .await
@@ -167,7 +167,7 @@ async fn what_somebody_has_locked_is_left_for_the_next_purge() {
         .await
         .unwrap();
     assert_eq!(purge_expired(&client, "5").await, 5);
-    // Another purge at work doesn't keep this one from its batch either.
+    // A concurrent purge does not reduce this one's batch either.
     other
         .batch_execute("SELECT qsessions.purge_expired(5)")
         .await
@@ -179,7 +179,7 @@ async fn what_somebody_has_locked_is_left_for_the_next_purge() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_prolonged_meanwhile_survives() {
+async fn a_session_that_is_extended_meanwhile_survives() {
     let database = Database::new().await;
     let client = database.connect().await;
     let other = database.connect().await;
@@ -211,7 +211,7 @@ async fn a_batch_of_no_rows_is_refused() {
             let refused = failure(&client, &call, &[]).await;
             assert_eq!(refused.code, "22023", "{call}");
             assert!(
-                refused.message.starts_with("batch_size: "),
+                refused.message.starts_with("argument \"batch_size\""),
                 "{}",
                 refused.message
             );
@@ -222,7 +222,7 @@ async fn a_batch_of_no_rows_is_refused() {
         let refused = failure(&client, &format!("CALL qsessions.purge(10, {count})"), &[]).await;
         assert_eq!(refused.code, "22023");
         assert!(
-            refused.message.starts_with("max_batches: "),
+            refused.message.starts_with("argument \"max_batches\""),
             "{}",
             refused.message
         );
@@ -231,7 +231,7 @@ async fn a_batch_of_no_rows_is_refused() {
 }
 
 #[tokio::test]
-async fn a_purge_takes_sessions_by_the_ten_thousand() {
+async fn the_default_batch_is_ten_thousand_sessions() {
     let client = Database::new().await.connect().await;
     add_expired(&client, 10_001).await;
     assert_eq!(purge_expired(&client, "").await, 10_000);
@@ -259,7 +259,7 @@ async fn rows_that_a_trigger_skips_do_not_stop_the_others() {
     call_purge(client, "batch_size => 5").await;
     assert_eq!(sessions(client).await, 10);
     let notices = listening.notices();
-    let told = "expired sessions that could not be deleted: 5".to_owned();
+    let told = "could not delete expired sessions: 5".to_owned();
     assert!(notices.contains(&told), "{notices:?}");
 }
 
@@ -269,7 +269,7 @@ async fn a_row_that_cannot_be_deleted_does_not_stop_the_others() {
         ("", "SELECT qsessions.purge_expired(200)"),
         ("", "CALL qsessions.purge(batch_size => 10)"),
         ("", "CALL qsessions.purge(batch_size => 200)"),
-        // Checked at the end of the transaction otherwise, which a purge would not survive.
+        // A deferred constraint would otherwise fail at the COMMIT and end the purge.
         (
             "DEFERRABLE INITIALLY DEFERRED",
             "CALL qsessions.purge(batch_size => 10)",
@@ -298,9 +298,9 @@ async fn a_row_that_cannot_be_deleted_does_not_stop_the_others() {
         let notices = listening.notices();
         let told = notices
             .iter()
-            .any(|notice| notice.starts_with("expired sessions that could not be deleted: "));
+            .any(|notice| notice.starts_with("could not delete expired sessions: "));
         assert!(told, "{notices:?}");
-        // They stay the oldest; what expires later goes nevertheless.
+        // They remain the oldest, but sessions that expire later are deleted.
         add_expired(client, 20).await;
         for size in [2, 200] {
             let purged = purge_expired(client, &size.to_string()).await;

@@ -1,4 +1,4 @@
-//! Roles for tests of who may do what.
+//! Roles for tests of privileges.
 
 use crate::common::row;
 use qsessions_testkit::Database;
@@ -8,18 +8,36 @@ use tokio_postgres::Client;
 /// SQLSTATE insufficient_privilege.
 pub(crate) const DENIED: &str = "42501";
 
-/// What PUBLIC may run: functions that only compute.
+/// Functions that only compute. Every role can call them.
 pub(crate) const PURE: &[&str] = &[
     "address",
     "device",
-    "find_session_id",
     "generate_key",
+    "invalidation_channel",
     "parse_user_agent",
     "session_id",
     "user_agent_rules",
 ];
 
-/// A role that may log in and has been granted nothing. Roles are the cluster's, so each database's have its name.
+/// Functions that do more than their caller could do with the table. PUBLIC may not execute them.
+pub(crate) const BEYOND_THE_TABLE: &[&str] = &[
+    "_announce",
+    "_schedule_purge",
+    "_unschedule_purge",
+    "asn",
+    "country_code",
+    "geoip_databases",
+    "geoip_reload",
+    "invalidate",
+    "invalidation_status",
+    "location",
+    "location_info",
+    "schedule_purge",
+    "unschedule_purge",
+];
+
+/// Creates a role that can log in and has no other privileges. Roles belong to the whole cluster, so their names
+/// contain that of the database.
 pub(crate) async fn new_role(database: &Database, admin: &Client, name: &str) -> String {
     let role = format!("{name}_{}", database.name());
     admin
@@ -29,7 +47,7 @@ pub(crate) async fn new_role(database: &Database, admin: &Client, name: &str) ->
     role
 }
 
-/// A database, its superuser, a role with `grant_access`, and a client that is that role.
+/// A database, a connection as superuser, a role with `grant_access`, and a connection as that role.
 pub(crate) async fn application() -> (Database, Client, String, Client) {
     let database = Database::new().await;
     let admin = database.connect().await;
@@ -54,16 +72,37 @@ pub(crate) async fn holds(client: &Client, condition: &str, key: &str) {
     assert_eq!(found, Some(true), "{condition}");
 }
 
-/// A call of each function that PUBLIC may not run, with arguments that are not null: a call of a strict function with
-/// a null is never made, so nobody asks whether it may be.
+/// A call of each function of the contract that is not pure, with its required arguments: a role
+/// without privileges gets an error from each.
 pub(crate) async fn refused_calls(admin: &Client) -> Vec<String> {
+    let condition = format!(
+        "proname !~ '^_' AND proname <> ALL ('{{{}}}')",
+        PURE.join(",")
+    );
+    let mut calls = calls(admin, &condition).await;
+    // This one requires one of its optional arguments.
+    for call in &mut calls {
+        *call = call.replace(
+            "set_expiry(text '12345678')",
+            "set_expiry(text '12345678', interval '1 hour')",
+        );
+    }
+    calls
+}
+
+/// A call of each function for which a condition on `pg_proc` holds, with its required arguments.
+/// None of them is null, since PostgreSQL does not even ask for the privilege to call a strict
+/// function with a null.
+pub(crate) async fn calls(admin: &Client, condition: &str) -> Vec<String> {
     let rows = admin
         .query(
-            "SELECT proname::text, prokind = 'p',
-                    ARRAY(SELECT format_type(t, NULL) FROM unnest(proargtypes) AS t)
-             FROM pg_proc
-             WHERE pronamespace = 'qsessions'::regnamespace AND proname <> ALL ($1)",
-            &[&PURE],
+            &format!(
+                "SELECT proname::text, prokind = 'p',
+                        (ARRAY(SELECT format_type(t, NULL) FROM unnest(proargtypes) AS t))
+                            [:pronargs - pronargdefaults]
+                 FROM pg_proc WHERE pronamespace = 'qsessions'::regnamespace AND {condition}"
+            ),
+            &[],
         )
         .await
         .unwrap();
@@ -83,17 +122,18 @@ pub(crate) async fn refused_calls(admin: &Client) -> Vec<String> {
 
 fn value_of(argument: &str) -> &'static str {
     match argument {
-        "anynonarray" => "1::bigint",
+        "anycompatiblenonarray" => "1::bigint",
         "bigint" => "1::bigint",
         "boolean" => "true",
+        "bytea" => "bytea ''",
         "inet" => "inet '192.0.2.1'",
         "integer" => "1",
         "interval" => "interval '1 hour'",
         "jsonb" => "jsonb '{}'",
         "name" => "name 'id'",
         "pg_attribute" => "NULL::pg_attribute",
-        "oid" => "oid '1259'",
-        "regclass" => "regclass 'pg_class'",
+        "oid" => "'qsessions.session'::regclass::oid",
+        "regclass" => "regclass 'users'",
         "regrole" => "regrole 'pg_monitor'",
         "text" => "text '12345678'",
         "text[]" => "'{}'::text[]",

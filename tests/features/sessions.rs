@@ -1,4 +1,4 @@
-//! The life of a session: create, load, resume, save, patch, login, rotate, end.
+//! Sessions: create, load, resume, save, patch, rotate, revoke.
 
 use crate::common::{alive, begin, begun, data, failure, row};
 use qsessions_testkit::Database;
@@ -13,7 +13,7 @@ async fn time(client: &Client, expression: &str, key: &str) -> SystemTime {
 }
 
 #[tokio::test]
-async fn create_returns_the_key_once_and_the_table_keeps_its_hash() {
+async fn create_returns_the_key_and_the_table_stores_its_hash() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(
@@ -45,7 +45,7 @@ async fn create_returns_the_key_once_and_the_table_keeps_its_hash() {
 }
 
 #[tokio::test]
-async fn a_session_can_live_under_the_key_of_another_framework() {
+async fn a_session_can_have_the_key_of_another_framework() {
     let database = Database::new().await;
     let client = database.connect().await;
     for key in [
@@ -77,10 +77,10 @@ async fn a_key_opens_its_own_session_only() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "").await;
-    // The same id with another secret, as whoever knows the public id could make it.
+    // The same id with another secret, which anyone who knows the public id can construct.
     let forged: String = row(
         &client,
-        "SELECT qsessions.generate_key_for($1)",
+        "SELECT qsessions._generate_key_for($1)",
         &[&session.id],
     )
     .await
@@ -130,7 +130,7 @@ async fn save_replaces_data_and_counts_versions() {
 }
 
 #[tokio::test]
-async fn nothing_brings_a_session_back() {
+async fn no_call_brings_an_ended_session_back() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "").await;
@@ -153,7 +153,7 @@ async fn nothing_brings_a_session_back() {
         .await;
         assert_eq!(gone.code, "QS001", "{call}");
         assert!(
-            gone.message.starts_with("key: ") && !gone.hint.is_empty(),
+            gone.message.starts_with("argument \"key\"") && !gone.hint.is_empty(),
             "{call}: {gone:?}"
         );
     }
@@ -202,7 +202,10 @@ async fn patch_sets_and_removes_top_level_members() {
         let statement = format!("SELECT qsessions.patch_session($1, '{changes}')");
         let refused = failure(&client, &statement, &[&session.key]).await;
         assert_eq!(refused.code, "22023");
-        assert!(refused.message.starts_with("changes: "), "{refused:?}");
+        assert!(
+            refused.message.starts_with("argument \"changes\""),
+            "{refused:?}"
+        );
     }
     row(
         &client,
@@ -221,7 +224,7 @@ async fn patch_sets_and_removes_top_level_members() {
 }
 
 #[tokio::test]
-async fn resume_writes_only_what_is_new() {
+async fn resume_writes_only_new_visits() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "ip => '192.0.2.1', user_agent => 'one'").await;
@@ -351,7 +354,7 @@ async fn sessions_are_revoked_by_id_and_user() {
 }
 
 #[tokio::test]
-async fn saves_and_logins_leave_their_times() {
+async fn saves_and_logins_set_their_timestamps() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "").await;
@@ -381,7 +384,7 @@ async fn saves_and_logins_leave_their_times() {
 }
 
 #[tokio::test]
-async fn a_null_user_is_an_error_and_never_means_any_user() {
+async fn revoke_session_refuses_a_null_user() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "user_id => 1").await;
@@ -402,7 +405,7 @@ async fn a_null_user_is_an_error_and_never_means_any_user() {
             assert_eq!(refused.code, "22004", "{call}");
         }
     }
-    // A driver leaves the type of a parameter to the server.
+    // Drivers let the server choose the type of a parameter.
     client
         .batch_execute("PREPARE revoke AS SELECT qsessions.revoke_session($1, $2)")
         .await

@@ -1,5 +1,5 @@
-//! Reading on a standby: what only reads runs in a read-only transaction and on a hot standby,
-//! a visit is answered there and not recorded, what would write otherwise says so.
+//! Standbys and read-only transactions: functions that read work there, resume_session does not record the visit,
+//! and functions that write raise an error.
 
 use crate::common::{add_expired, begin, failure, row};
 use qsessions_testkit::{Database, Server};
@@ -8,12 +8,12 @@ use tokio_postgres::types::PgLsn;
 
 const READ_ONLY: &str = "25006";
 
-/// Functions that only read, each with one row to give for a live session of user 1.
+/// Functions that only read. Each returns one row for a live session of user 1.
 const READS: &[&str] = &[
     "SELECT FROM qsessions.load_session('KEY')",
     "SELECT FROM qsessions.resume_session('KEY')",
     "SELECT FROM qsessions.resume_session('KEY', ip => '192.0.2.1', user_agent => 'curl/8.5.0')",
-    // A visit that would be recorded elsewhere is not.
+    // A visit that would be recorded on the primary.
     "SELECT FROM qsessions.resume_session('KEY', ip => '192.0.2.2') WHERE ip = '192.0.2.1'",
     "SELECT FROM qsessions.resume_session('KEY', user_agent => 'another') WHERE user_agent = 'curl/8.5.0'",
     "SELECT FROM qsessions.get_session(qsessions.session_id('KEY'))",
@@ -31,7 +31,7 @@ const READS: &[&str] = &[
     "SELECT WHERE qsessions.location('192.0.2.1') IS NULL",
 ];
 
-/// Functions that have something to write.
+/// Functions that write.
 const WRITES: &[&str] = &[
     "SELECT qsessions.create_session()",
     "SELECT qsessions.save_session('KEY', '{}')",
@@ -68,7 +68,7 @@ async fn writes_are_refused(client: &Client, key: &str) {
 }
 
 #[tokio::test]
-async fn what_only_reads_runs_in_a_read_only_transaction() {
+async fn reads_work_in_a_read_only_transaction() {
     let database = Database::new().await;
     let client = database.connect().await;
     let key = begin_session(&client).await;
@@ -79,7 +79,7 @@ async fn what_only_reads_runs_in_a_read_only_transaction() {
         .await
         .unwrap();
     reads_work(&client, &key).await;
-    // Nothing has taken a transaction id: on a standby that is impossible.
+    // No function has assigned a transaction id, which is impossible on a standby.
     let written: bool = row(
         &client,
         "SELECT pg_current_xact_id_if_assigned() IS NOT NULL",
@@ -92,7 +92,7 @@ async fn what_only_reads_runs_in_a_read_only_transaction() {
 }
 
 #[tokio::test]
-async fn what_writes_is_refused_in_a_read_only_transaction() {
+async fn writes_are_refused_in_a_read_only_transaction() {
     let database = Database::new().await;
     let client = database.connect().await;
     let key = begin_session(&client).await;
@@ -108,7 +108,7 @@ async fn what_writes_is_refused_in_a_read_only_transaction() {
     reads_work_after_all(&client, &key).await;
 }
 
-/// The session is as it was before the refusals.
+/// Asserts that the refused calls have not changed the session.
 async fn reads_work_after_all(client: &Client, key: &str) {
     let session = row(
         client,
@@ -121,7 +121,7 @@ async fn reads_work_after_all(client: &Client, key: &str) {
     assert_eq!(session.get::<_, i64>(2), 1);
 }
 
-/// A primary whose databases `postgres` and `app` have sessions, pg_cron living in the first, and its hot standby.
+/// A primary with sessions in its databases `postgres` and `app` and pg_cron in `postgres`, and its hot standby.
 async fn primary_and_standby() -> (Server, Server) {
     let primary = Server::builder().start().await.unwrap();
     let client = primary.connect("postgres").await.unwrap();
@@ -147,7 +147,7 @@ async fn primary_and_standby() -> (Server, Server) {
     (primary, standby)
 }
 
-/// Returns when the standby has all that the client has committed with `synchronous_commit` on.
+/// Returns when the standby has replayed all commits of the client.
 async fn replayed(primary: &Client, standby: &Client) {
     let flushed: PgLsn = row(primary, "SELECT pg_current_wal_flush_lsn()", &[])
         .await
@@ -161,7 +161,7 @@ async fn replayed(primary: &Client, standby: &Client) {
 #[tokio::test]
 async fn a_hot_standby_serves_reads_and_refuses_writes() {
     let (primary, standby) = primary_and_standby().await;
-    // In the one database, jobs are scheduled directly; in the other, by way of the first.
+    // In `postgres`, jobs are scheduled directly; in `app`, by a worker in `postgres`.
     for database in ["postgres", "app"] {
         let on_primary = primary.connect(database).await.unwrap();
         let on_standby = standby.connect(database).await.unwrap();
@@ -181,11 +181,11 @@ async fn a_hot_standby_serves_reads_and_refuses_writes() {
         assert_eq!(refused.code, READ_ONLY, "{}", refused.message);
         reads_work(&on_standby, &key).await;
 
-        // A backend that crashed would have taken all connections with it.
+        // A crash of a backend would have closed this connection.
         let after = row(&on_standby, recovering, &[]).await;
         assert_eq!(before.get::<_, i32>(1), after.get::<_, i32>(1));
 
-        // What happens on the primary is seen here.
+        // Changes on the primary arrive on the standby.
         on_primary
             .execute("SELECT qsessions.logout($1)", &[&key])
             .await

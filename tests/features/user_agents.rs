@@ -1,4 +1,4 @@
-//! User agents: what a string tells, part by part and in one line.
+//! User-Agents: their parts, and the line for a person.
 
 use crate::common::row;
 use qsessions_testkit::{Database, Users};
@@ -25,7 +25,7 @@ async fn a_device_is_one_line_for_a_person() {
             "Mozilla/5.0 (Windows NT 6.1; WOW64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/34.0.1847.137 Safari/537.36",
             "PC / Windows 7 / Chrome 34.0.1847.137",
         ),
-        // What this string says of version and model is the same for everybody.
+        // Every Chrome on Android sends this version and model.
         (REDUCED, "Other / Android / Chrome 131.0.0.0"),
         ("", ""),
     ] {
@@ -49,7 +49,7 @@ async fn a_device_is_one_line_for_a_person() {
 }
 
 #[tokio::test]
-async fn a_parse_has_its_parts_and_null_where_the_string_does_not_tell() {
+async fn a_part_that_the_string_does_not_tell_is_null() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     let parse = "SELECT * FROM qsessions.parse_user_agent($1)";
@@ -97,7 +97,7 @@ async fn a_parse_has_its_parts_and_null_where_the_string_does_not_tell() {
 }
 
 #[tokio::test]
-async fn a_parse_does_not_depend_on_the_search_path() {
+async fn parsing_does_not_depend_on_the_search_path() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     client
@@ -143,7 +143,7 @@ async fn a_bot_has_its_operator_and_a_device_its_maker() {
 }
 
 #[tokio::test]
-async fn what_makers_of_telephones_also_make_is_no_telephone() {
+async fn other_devices_of_phone_makers_are_not_phones() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     for (model, vendor, category) in [
@@ -167,7 +167,7 @@ async fn what_makers_of_telephones_also_make_is_no_telephone() {
 }
 
 #[tokio::test]
-async fn a_browser_may_keep_its_version_to_itself() {
+async fn a_browser_without_a_version_is_recognised() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     for browser in ["Brave", "DuckDuckGo", "Ecosia", "Vivaldi"] {

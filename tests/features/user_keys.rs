@@ -1,12 +1,12 @@
-//! Types of users' keys: the right user's session, or a refusal; never another user's.
+//! Types of users' keys: a function finds the user's sessions or refuses the id, and never finds another user's.
 
 use crate::common::{alive, begin, failure, row, texts};
-use crate::heard::Heard;
+use crate::listener::Listener;
 use crate::roles::new_role;
 use qsessions_testkit::{Database, Users};
 use tokio_postgres::Client;
 
-/// A users table with a key of this type and these users, and a session table linked to it.
+/// A database with a users table whose key has this type, and a session table linked to it.
 async fn with_users(declared: &str, users: &[&str]) -> (Database, Client) {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
@@ -34,7 +34,7 @@ async fn with_users(declared: &str, users: &[&str]) -> (Database, Client) {
     (database, client)
 }
 
-/// Users whose session has been made under each of the functions, as user_id is shown.
+/// The `user_id` of all sessions, as functions return it.
 async fn users_of_sessions(client: &Client) -> Vec<String> {
     texts(
         client,
@@ -44,7 +44,7 @@ async fn users_of_sessions(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_session_is_its_users_and_no_other_ones() {
+async fn sessions_are_found_by_their_user_only() {
     const UUID: &str = "11111111-1111-4111-8111-111111111111";
     for (declared, users) in [
         ("char(8)", ["a", "abc"]),
@@ -96,7 +96,7 @@ async fn a_session_is_its_users_and_no_other_ones() {
 }
 
 #[tokio::test]
-async fn links_of_sessions_that_are_there_keep_their_users() {
+async fn link_users_keeps_the_users_of_existing_sessions() {
     for declared in ["char(8)", "short", "varchar(3)", "bpchar"] {
         let database = Database::with(Users::Unlinked).await;
         let client = database.connect().await;
@@ -115,7 +115,7 @@ async fn links_of_sessions_that_are_there_keep_their_users() {
 }
 
 #[tokio::test]
-async fn a_user_whose_blanks_a_column_would_drop_is_refused() {
+async fn a_user_id_whose_trailing_blanks_would_be_dropped_is_refused() {
     let (_database, client) = with_users("varchar(3)", &["abc"]).await;
     let anonymous = begin(&client, "").await;
     for call in [
@@ -125,9 +125,9 @@ async fn a_user_whose_blanks_a_column_would_drop_is_refused() {
     ] {
         let refused = failure(&client, &format!("SELECT qsessions.{call}"), &[]).await;
         assert_eq!(refused.code, "22001", "{call}");
-        assert!(refused.message.starts_with("user_id: ") && !refused.hint.is_empty());
+        assert!(refused.message.starts_with("argument \"user_id\"") && !refused.hint.is_empty());
     }
-    // So are those whom a link would make another user of.
+    // link_users refuses such ids too.
     let database = Database::with(Users::Unlinked).await;
     let client = database.connect().await;
     let session = begin(&client, "user_id => 'abc  '").await;
@@ -182,7 +182,7 @@ async fn types_that_would_change_an_id_are_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_changes_takes_the_sessions_along() {
+async fn sessions_follow_a_changed_user_key() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     client
@@ -193,19 +193,19 @@ async fn a_key_that_changes_takes_the_sessions_along() {
         .await
         .unwrap();
     let session = begin(&client, "user_id => 'old@example.com'").await;
-    let mut heard = Heard::of(database.config()).await;
+    let mut listener = Listener::new(database.config()).await;
     client
         .batch_execute("UPDATE members SET email = 'new@example.com'")
         .await
         .unwrap();
     assert!(alive(&client, &session.key).await);
     assert_eq!(users_of_sessions(&client).await, ["new@example.com"]);
-    // Whoever caches the session has to hear that its user is called otherwise.
-    assert!(heard.announced().await.contains(&session.id.to_string()));
+    // A cache must receive a notification of the session's new user_id.
+    assert!(listener.notified().await.contains(&session.id.to_string()));
 }
 
 #[tokio::test]
-async fn a_foreign_key_made_by_hand_stays() {
+async fn link_users_keeps_a_foreign_key_of_another_name() {
     let database = Database::with(Users::Unlinked).await;
     let client = database.connect().await;
     client
@@ -248,7 +248,7 @@ async fn a_table_linked_to_a_partitioned_one_can_be_linked_again() {
 }
 
 #[tokio::test]
-async fn the_tables_owner_has_no_superuser_run_what_he_wrote_when_one_looks() {
+async fn the_owner_of_the_table_cannot_make_a_superuser_run_code_by_reading() {
     let database = Database::with(Users::Nothing).await;
     let admin = database.connect().await;
     let owner = new_role(&database, &admin, "owner").await;
@@ -260,7 +260,7 @@ async fn the_tables_owner_has_no_superuser_run_what_he_wrote_when_one_looks() {
         .await
         .unwrap();
     let client = database.connect_as(&owner).await;
-    // The owner has made a domain of that name before, or of that type for the users' key.
+    // The owner has created a domain of that name, or uses a domain as the type of the users' key.
     client
         .batch_execute(
             "CREATE FUNCTION evil(text) RETURNS boolean LANGUAGE plpgsql

@@ -1,21 +1,21 @@
-// Calls the contract with the types that people pass from Node.
+// Calls the functions with the types that are usual in Node.
 //
 //     node contract.mjs bigint|uuid|text USER OTHER
 //
-// connects as the environment says (PGHOST, PGDATABASE, PGUSER) to a database that has a session table
-// linked to users with keys of that type, these two among them, and no sessions.
+// PGHOST, PGDATABASE and PGUSER name a database with an empty session table. It is linked to a users table
+// whose keys have the given type and include the two given users.
 
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import process from 'node:process'
 
-// `import` does not look where NODE_PATH says.
+// `import` ignores NODE_PATH.
 const pg = createRequire(import.meta.url)('pg')
 
 const userAgent = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** Runs statements through a pool, each under a name of its own (prepared once) or without one. */
+/** Runs statements through a pool, as named prepared statements or without names. */
 class Database {
   constructor(pool, prepared) {
     this.pool = pool
@@ -54,7 +54,7 @@ class Database {
 }
 
 const checks = {
-  async 'a session holds what Node gave it'(db, user) {
+  async 'a session stores what Node passes'(db, user) {
     const data = { name: 'Zoë \\ \'quoted\' "😀"', cart: [1, 2.5, null, true] }
     const begun = await db.row(
       `SELECT * FROM qsessions.create_session(
@@ -114,7 +114,7 @@ const checks = {
     assert.equal((await db.load(key)).version, '5')
   },
 
-  async 'concurrent patches all survive'(db) {
+  async 'concurrent patches are all applied'(db) {
     const { key } = await db.row('SELECT * FROM qsessions.create_session()')
     const members = Array.from({ length: 20 }, (_, number) => [`member ${number}`, number])
     await Promise.all(members.map(([name, value]) =>
@@ -122,7 +122,7 @@ const checks = {
     assert.deepEqual((await db.load(key)).data, Object.fromEntries(members))
   },
 
-  async 'people log in and out'(db, user, other) {
+  async 'users log in and out'(db, user, other) {
     const login = 'SELECT * FROM qsessions.login($1, $2, $3, $4, $5, $6)'
     const visitor = await db.row('SELECT * FROM qsessions.create_session(data => $1)', { cart: [1] })
     const member = await db.row(login, visitor.key, user, null, userAgent, null, 5)
@@ -131,7 +131,7 @@ const checks = {
     assert.deepEqual((await db.load(member.key)).data, { cart: [1] })
     assert.deepEqual(await db.rows('SELECT * FROM qsessions.load_session($1)', visitor.key), [])
 
-    // A user's id may come as text, from a URL or a token.
+    // A user's id can be text, for example from a URL or a token.
     const second = await db.row(login, null, String(user), '192.0.2.1', null, {}, null)
     const third = await db.row('SELECT * FROM qsessions.login($1, user_id => $2)', null, user)
     const mine = await db.rows('SELECT * FROM qsessions.user_sessions($1, current_key => $2)', user, third.key)
@@ -190,20 +190,20 @@ const checks = {
     assert.equal((await db.error('SELECT qsessions.create_session($1)', stranger)).code, '23503')
   },
 
-  async 'what jsonb refuses can be cleaned'(db) {
+  async 'text that jsonb refuses can be cleaned'(db) {
     const { key } = await db.row('SELECT * FROM qsessions.create_session()')
     const text = 'a\0b\ud800'.replaceAll('\0', '').toWellFormed()
     await db.value('SELECT qsessions.save_session($1, $2)', key, { text, number: Infinity })
     assert.deepEqual((await db.load(key)).data, { text: 'ab\ufffd', number: null })
   },
 
-  async 'members come back in an order of their own'(db) {
+  async 'jsonb changes the order of members'(db) {
     const data = '{"long": 1, "b": 2, "a": 3, "b": 4}'
     const { key } = await db.row('SELECT * FROM qsessions.create_session(data => $1)', data)
     assert.deepEqual(Object.entries((await db.load(key)).data), [['a', 3], ['b', 4], ['long', 1]])
   },
 
-  async 'user agents and addresses are told'(db) {
+  async 'user agents and addresses are parsed'(db) {
     const told = await db.row('SELECT * FROM qsessions.parse_user_agent($1)', userAgent)
     assert.deepEqual([told.browser, told.os, told.is_bot], ['Firefox', 'Linux', false])
     assert.match(await db.value('SELECT qsessions.device($1)', userAgent), /Firefox/)
@@ -221,7 +221,7 @@ const checks = {
 }
 
 const [keyType, ...ids] = process.argv.slice(2)
-// A number where JavaScript's are exact, and what people pass where they aren't.
+// Numbers that JavaScript represents exactly, and the types that are used for others.
 const asNumber = (id) => (Number.isSafeInteger(Number(id)) ? Number(id) : BigInt(id))
 const [user, other] = keyType === 'bigint' ? ids.map(asNumber) : ids
 

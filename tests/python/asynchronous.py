@@ -1,8 +1,8 @@
-"""Calls functions through asyncpg, which asks the server for the types of parameters and is strict with them.
+"""Calls functions through asyncpg, which takes the types of parameters from the server and checks arguments.
 
     asynchronous.py bigint|uuid|text USER OTHER
 
-connects as contract.py does.
+The arguments and the connection are those of contract.py.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ async def refuses(connection, statement, *arguments):
     try:
         await connection.fetchrow(statement, *arguments)
     except asyncpg.DataError as error:
-        assert error.sqlstate is None or error.sqlstate == "22000", error  # of the driver, before anything is sent
+        assert error.sqlstate is None or error.sqlstate == "22000", error  # raised by the driver
         return
-    raise AssertionError(f"{statement} took {arguments}")
+    raise AssertionError(f"{statement} accepted {arguments}")
 
 
 async def check(connection, key_type, user):

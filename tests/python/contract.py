@@ -1,9 +1,9 @@
-"""Calls the contract with the types that people pass from Python.
+"""Calls the functions with the types that are usual in Python.
 
     contract.py bigint|uuid|text USER OTHER
 
-connects as the environment says (PGHOST, PGDATABASE, PGUSER) to a database that has a session table
-linked to users with keys of that type, these two among them, and no sessions.
+PGHOST, PGDATABASE and PGUSER name a database with an empty session table. It is linked to a users table whose
+keys have the given type and include the two given users.
 """
 
 import datetime
@@ -21,7 +21,7 @@ USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/1
 
 
 class Database:
-    """Runs statements in one of the ways that psycopg knows."""
+    """Runs statements with or without preparing them."""
 
     def __init__(self, connection, prepare):
         self.connection = connection
@@ -46,13 +46,13 @@ class Database:
             rows = self.rows(statement, *arguments, **named)
         except psycopg.Error as error:
             return error
-        raise AssertionError(f"{statement} gave {rows}, no error")
+        raise AssertionError(f"{statement} returned {rows} instead of an error")
 
     def load(self, key):
         return self.row("SELECT * FROM qsessions.load_session(%s)", key)
 
 
-def a_session_holds_what_python_gave_it(db, user, other):
+def a_session_stores_what_python_passes(db, user, other):
     del other
     begun = db.row(
         """SELECT * FROM qsessions.create_session(
@@ -139,7 +139,7 @@ def changes_are_versioned(db, user, other):
     assert db.load(key).version == 5
 
 
-def people_log_in_and_out(db, user, other):
+def users_log_in_and_out(db, user, other):
     login = "SELECT * FROM qsessions.login(%s, %s, %s, %s, %s, %s)"
     visitor = db.row("SELECT * FROM qsessions.create_session(data => %s)", Jsonb({"cart": [1]}))
     member = db.row(login, visitor.key, user, None, USER_AGENT, None, 5)
@@ -147,7 +147,7 @@ def people_log_in_and_out(db, user, other):
     assert db.load(member.key).data == {"cart": [1]}
     assert db.rows("SELECT * FROM qsessions.load_session(%s)", visitor.key) == []
 
-    # A user's id may come as text, from a URL or a token.
+    # A user's id can be text, for example from a URL or a token.
     second = db.row(login, None, str(user), "192.0.2.1", None, Jsonb({}), None)
     third = db.row("SELECT * FROM qsessions.login(%s, user_id => %s)", None, user)
     mine = db.rows("SELECT * FROM qsessions.user_sessions(%s, current_key => %s)", user, third.key)
@@ -205,7 +205,7 @@ def errors_come_with_their_sqlstate(db, user, other):
     assert isinstance(error, psycopg.errors.ForeignKeyViolation)
 
 
-def what_jsonb_refuses_can_be_cleaned(db, user, other):
+def text_that_jsonb_refuses_can_be_cleaned(db, user, other):
     del user, other
     key = db.row("SELECT * FROM qsessions.create_session()").key
     text = "a\0b\ud800"
@@ -214,19 +214,19 @@ def what_jsonb_refuses_can_be_cleaned(db, user, other):
     assert db.load(key).data == {"text": "ab?"}
     try:
         db.rows("SELECT * FROM qsessions.resume_session(%s, user_agent => %s)", key, "a\0b")
-        raise AssertionError("the driver took a NUL")
+        raise AssertionError("the driver accepted a NUL")
     except psycopg.DataError:
         pass
 
 
-def members_come_back_in_an_order_of_their_own(db, user, other):
+def jsonb_changes_the_order_of_members(db, user, other):
     del user, other
     data = '{"long": 1, "b": 2, "a": 3, "b": 4}'
     key = db.row("SELECT * FROM qsessions.create_session(data => %s)", data).key
     assert list(db.load(key).data.items()) == [("a", 3), ("b", 4), ("long", 1)]
 
 
-def user_agents_and_addresses_are_told(db, user, other):
+def user_agents_and_addresses_are_parsed(db, user, other):
     del user, other
     told = db.row("SELECT * FROM qsessions.parse_user_agent(%s)", USER_AGENT)
     assert (told.browser, told.os, told.is_bot) == ("Firefox", "Linux", False)
@@ -250,16 +250,16 @@ def expired_sessions_are_purged(db, user, other):
 
 
 CHECKS = (
-    a_session_holds_what_python_gave_it,
+    a_session_stores_what_python_passes,
     none_is_null_and_null_is_the_default,
     data_may_be_jsonb_text_or_cast_json,
     addresses_may_be_text_or_objects,
     changes_are_versioned,
-    people_log_in_and_out,
+    users_log_in_and_out,
     errors_come_with_their_sqlstate,
-    what_jsonb_refuses_can_be_cleaned,
-    members_come_back_in_an_order_of_their_own,
-    user_agents_and_addresses_are_told,
+    text_that_jsonb_refuses_can_be_cleaned,
+    jsonb_changes_the_order_of_members,
+    user_agents_and_addresses_are_parsed,
     expired_sessions_are_purged,
 )
 
@@ -267,7 +267,7 @@ CHECKS = (
 def main():
     key_type, user, other = sys.argv[1:]
     user, other = KEY_TYPES[key_type](user), KEY_TYPES[key_type](other)
-    # Arguments are bound by the server, or, as psycopg2 did and ClientCursor does, written into the statement.
+    # Cursor sends arguments separately. ClientCursor inserts them into the statement, as psycopg2 does.
     for cursor_type, prepare in (
         (psycopg.Cursor, False),
         (psycopg.Cursor, True),

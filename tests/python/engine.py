@@ -1,10 +1,10 @@
-"""Runs the Django engine that a page of the documentation shows, over HTTP.
+"""Tests the Django session engine of a page of the documentation over HTTP.
 
     engine.py PAGE
 
-connects as the environment says (PGHOST, PGDATABASE, PGUSER) to a database that has the extension and
-nothing else. The code of the page becomes a project in a folder of its own, whose server is a WSGI server
-in this process. Every check goes through it with http.client, and looks at the table by SQL.
+PGHOST, PGDATABASE and PGUSER name a database that contains the extension and no tables. The script writes the
+code of the page to a project in a temporary folder, and serves it with a WSGI server in this process. The
+checks send requests with http.client and inspect the table with SQL.
 """
 
 import datetime
@@ -69,7 +69,7 @@ meanwhile = {}
 
 
 class Statements:
-    """Keeps the statements that a request has made."""
+    """Records the statements of a request."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -84,7 +84,7 @@ class Statements:
 
 
 class Meanwhile:
-    """Once the session is loaded, lets what a header names happen before the view comes."""
+    """Performs the action that a header names, after the session was loaded and before the view runs."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -178,7 +178,7 @@ def expire(request):
 
 def fail(request):
     request.session.cycle_key()
-    raise RuntimeError("as told")
+    raise RuntimeError("requested")
 
 
 async def async_log_in(request):
@@ -193,7 +193,7 @@ async def async_log_out(request):
 
 
 async def async_change_password(request):
-    request.user = user = await request.auser()     # aupdate_session_auth_hash asks for it outside of a thread
+    request.user = user = await request.auser()     # aupdate_session_auth_hash reads it outside of a thread
     user.set_password(json.loads(request.body)["password"])
     await user.asave()
     await aupdate_session_auth_hash(request, user)
@@ -213,7 +213,7 @@ urlpatterns = [path(view.__name__, view) for view in (
 
 
 def block_of(page, mark):
-    """The Python block of the page in which a mark stands."""
+    """The Python block of the page that contains the mark."""
     (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if mark in block)
     return block
 
@@ -245,7 +245,7 @@ class Quiet(wsgiref.simple_server.WSGIRequestHandler):
 
 
 def with_address(application):
-    """Says the address that the client wants to have, since servers say different things there."""
+    """Sets REMOTE_ADDR from a header, because servers report addresses in different forms."""
 
     def answer(environ, start_response):
         address = environ.pop("HTTP_X_ADDRESS", None)
@@ -271,7 +271,7 @@ class Answer:
 
 
 class Browser:
-    """Keeps its cookie, as browsers do."""
+    """A client that keeps its cookie."""
 
     port = None
 
@@ -322,7 +322,7 @@ class Browser:
 
 
 class Database:
-    """What a superuser sees, over a connection of its own."""
+    """A separate connection as superuser."""
 
     def __init__(self, connection):
         self.connection = connection
@@ -368,8 +368,8 @@ db = ada = bob = None
 traces = io.StringIO()
 
 
-def is_the_users(browser, user):
-    """The session is the user's by every measure, up to that revoking the user's sessions ends it."""
+def assert_belongs_to(browser, user):
+    """Asserts that the session belongs to the user, and that revoking the user's sessions ends it."""
     row = browser.row()
     assert row is not None and row.user_id == user.pk, row
     assert browser.whoami()["user"] == user.pk
@@ -389,16 +389,16 @@ def a_login_keeps_the_data_and_changes_the_key():
     after = browser.row()
     assert after.id == before.id and browser.key != old_key and not db.has_session(old_key)
     assert after.data["cart"] == ["book"] and after.authenticated_at is not None
-    is_the_users(browser, ada)
+    assert_belongs_to(browser, ada)
 
 
-def a_login_without_a_session_begins_one():
+def a_login_without_a_session_creates_one():
     browser = Browser()
     browser.log_in("ada")
-    is_the_users(browser, ada)
+    assert_belongs_to(browser, ada)
 
 
-def a_login_after_a_change_of_the_password_is_the_users():
+def a_login_after_a_password_change_works():
     for looks in (False, True):
         db.change_password(bob, "secret")
         browser = Browser()
@@ -407,11 +407,11 @@ def a_login_after_a_change_of_the_password_is_the_users():
         db.change_password(bob, "changed")
         browser.log_in("bob", "changed", looks=looks)
         assert browser.key != old_key and not db.has_session(old_key)
-        is_the_users(browser, bob)
+        assert_belongs_to(browser, bob)
     db.change_password(bob, "secret")
 
 
-def a_login_of_another_user_leaves_nothing_of_the_first():
+def a_login_of_another_user_drops_the_data_of_the_first():
     browser = Browser()
     browser.log_in("ada")
     browser.post("put", {"secret": "of Ada"})
@@ -419,16 +419,16 @@ def a_login_of_another_user_leaves_nothing_of_the_first():
     browser.log_in("bob")
     assert "secret" not in browser.row().data and not db.has_session(old_key)
     assert not db.listed(ada)
-    is_the_users(browser, bob)
+    assert_belongs_to(browser, bob)
 
 
-def a_login_of_the_same_user_again_goes_on():
+def another_login_of_the_same_user_keeps_the_session():
     browser = Browser()
     browser.log_in("ada")
     browser.post("put", {"cart": ["book"]})
     browser.log_in("ada")
     assert browser.row().data["cart"] == ["book"] and db.sessions() == 1
-    is_the_users(browser, ada)
+    assert_belongs_to(browser, ada)
 
 
 def a_logout_ends_the_session():
@@ -439,7 +439,7 @@ def a_logout_ends_the_session():
         assert browser.key is None and db.sessions() == 0, path
 
 
-def a_new_password_changes_the_key_and_nothing_else():
+def a_password_change_changes_only_the_key():
     for path in ("change_password", "async_change_password"):
         browser = Browser()
         browser.log_in("ada")
@@ -449,10 +449,10 @@ def a_new_password_changes_the_key_and_nothing_else():
         after = browser.row()
         assert after.id == before.id and browser.key != old_key and not db.has_session(old_key), path
         assert after.data["cart"] == ["book"] and after.authenticated_at == before.authenticated_at
-        is_the_users(browser, ada)
+        assert_belongs_to(browser, ada)
 
 
-def a_session_without_its_user_is_another_one():
+def removing_the_user_begins_another_session():
     for path, body in (("pop", "_auth_user_id"), ("clear", {"cart": ["book"]})):
         browser = Browser()
         browser.log_in("ada")
@@ -466,7 +466,7 @@ def a_session_without_its_user_is_another_one():
         db.rows("TRUNCATE qsessions.session")
 
 
-def another_user_put_into_the_data_becomes_the_sessions():
+def setting_another_user_in_the_data_is_a_login():
     browser = Browser()
     browser.log_in("ada")
     old_key = browser.key
@@ -474,7 +474,7 @@ def another_user_put_into_the_data_becomes_the_sessions():
     assert browser.row().user_id == bob.pk and not db.listed(ada) and not db.has_session(old_key)
 
 
-def data_alone_logs_nobody_in():
+def data_alone_does_not_log_a_user_in():
     browser = Browser()
     browser.log_in("ada")
     data = browser.row().data
@@ -488,7 +488,7 @@ def data_alone_logs_nobody_in():
         assert other.key != forged and other.row().user_id is None and other.row().data == {"a": 1}
 
 
-def a_session_that_another_program_has_begun_stays_its_users():
+def a_session_that_another_program_has_created_keeps_its_user():
     key = db.value("SELECT key FROM qsessions.create_session(%s::bigint)", ada.pk)
     browser = Browser(key)
     assert browser.whoami()["user"] is None
@@ -497,10 +497,10 @@ def a_session_that_another_program_has_begun_stays_its_users():
     assert browser.key == key and browser.row().user_id == ada.pk and browser.row().data == {"a": 1}
     browser.log_in("ada")
     assert browser.key != key and browser.row().data["a"] == 1
-    is_the_users(browser, ada)
+    assert_belongs_to(browser, ada)
 
 
-def what_has_ended_meanwhile_does_not_come_back():
+def a_session_that_has_ended_meanwhile_does_not_come_back():
     changes = (
         ("put", {"a": 1}),
         ("put", {"_auth_user_id": bob.pk}),
@@ -525,7 +525,7 @@ def what_has_ended_meanwhile_does_not_come_back():
         assert db.sessions() == 0, path
 
 
-def two_logins_at_the_same_time_both_succeed():
+def two_concurrent_logins_succeed():
     browser = Browser()
     browser.post("put", {"cart": ["book"]})
     tabs = [Browser(browser.key), Browser(browser.key)]
@@ -547,16 +547,16 @@ def two_logins_at_the_same_time_both_succeed():
     assert all(tab.row().data["cart"] == ["book"] for tab in tabs)
 
 
-def a_view_that_fails_leaves_the_session_as_it_was():
+def a_view_that_fails_does_not_change_the_session():
     browser = Browser()
     browser.log_in("ada")
     key = browser.key
     browser.post("fail", expected=500)
     assert browser.key == key
-    is_the_users(browser, ada)
+    assert_belongs_to(browser, ada)
 
 
-def the_key_in_a_view_is_that_of_the_cookie():
+def the_key_in_a_view_is_the_key_in_the_cookie():
     browser = Browser()
     browser.post("put", {"cart": []})
     assert browser.log_in("ada", tells=True).json()["key"] == browser.key
@@ -565,8 +565,8 @@ def the_key_in_a_view_is_that_of_the_cookie():
     assert browser.post("log_out").json()["key"] is None and db.sessions() == 0
 
 
-def any_address_that_a_server_tells_will_do():
-    for told, kept in (
+def any_remote_address_is_accepted():
+    for sent, stored in (
         ("absent", None),
         ('""', None),
         ('"unknown"', None),
@@ -583,26 +583,26 @@ def any_address_that_a_server_tells_will_do():
     ):
         for path, body in (("put", {"a": 1}), ("log_in", {"name": "ada", "password": "secret"})):
             browser = Browser()
-            browser.post(path, body, X_Address=told)
-            browser.whoami(X_Address=told)
+            browser.post(path, body, X_Address=sent)
+            browser.whoami(X_Address=sent)
             address = browser.row().ip
-            assert (address and str(address).split("/")[0]) == kept, (told, address)
+            assert (address and str(address).split("/")[0]) == stored, (sent, address)
 
 
-def any_user_agent_will_do():
-    for told, kept in (
+def any_user_agent_is_accepted():
+    for sent, stored in (
         ("", ""),
         ("curl\0/8.7.1", "curl/8.7.1"),
         ("caf\xe9", "caf\xe9"),
         ("x" * 2000, "x" * 512),
     ):
         browser = Browser()
-        browser.post("put", {"a": 1}, User_Agent=told)
-        browser.whoami(User_Agent=told)
-        assert browser.row().user_agent == kept, told[:20]
+        browser.post("put", {"a": 1}, User_Agent=sent)
+        browser.whoami(User_Agent=sent)
+        assert browser.row().user_agent == stored, sent[:20]
 
 
-def any_text_comes_back():
+def any_text_is_stored_unchanged():
     texts = (
         "\0", "a\0b", "\\u0000", "\\\0", "\\\\u0000", "\ud800", "a\udfffb", "\ude00\ud83d", "😀", "\ufffe",
         "\ufffe0000", "\ufffe\0", '"\0"', "\ufffenone", "\n\t\x01\x7f", "\uffff",
@@ -614,7 +614,7 @@ def any_text_comes_back():
         assert browser.whoami()["data"] == data, repr(text)
 
 
-def a_cookie_of_no_session_is_a_new_visitor():
+def a_cookie_of_no_session_begins_a_new_session():
     for cookie in (
         "",
         "short",
@@ -652,7 +652,7 @@ def an_expiry_in_the_past_ends_the_session():
                 assert browser.key is None and db.sessions() == 0, (value, name)
 
 
-def an_expiry_is_kept():
+def the_expiry_of_django_is_stored():
     def lifetime(browser):
         row = browser.row()
         return (row.expires_at - row.updated_at).total_seconds()
@@ -682,7 +682,7 @@ def clearsessions_purges_all_batches():
     assert db.sessions() == 1 and browser.whoami()["data"] == {"a": 1}
 
 
-def statements_are_few():
+def each_request_takes_few_statements():
     from shop import tools
 
     def counted(browser, path, body=None):
@@ -712,7 +712,7 @@ def statements_are_few():
     expect(browser, "async_log_out", None, load, ["logout"])
 
 
-def data_that_is_no_object_counts_as_empty():
+def data_that_is_not_an_object_is_treated_as_empty():
     for data in ([], [1], "text", 7, None, True):
         key = db.value("SELECT key FROM qsessions.create_session(data => %s)", Jsonb(data))
         browser = Browser(key)
@@ -722,7 +722,7 @@ def data_that_is_no_object_counts_as_empty():
         assert browser.whoami()["data"] == {"a": 1} and browser.key == key, data
 
 
-def every_request_may_save():
+def save_every_request_works():
     from django.test import override_settings
 
     browser = Browser()
@@ -736,10 +736,10 @@ def every_request_may_save():
         assert stranger.get("public").status == 200
         assert stranger.key != "nobodyhasthiskey"
         assert Browser().get("public").status == 200
-    is_the_users(browser, ada)
+    assert_belongs_to(browser, ada)
 
 
-def asynchronous_views_do_the_same():
+def asynchronous_views_work():
     browser = Browser()
     browser.post("async_put", {"cart": ["book"]})
     before, old_key = browser.row(), browser.key
@@ -749,10 +749,10 @@ def asynchronous_views_do_the_same():
     old_key = browser.key
     browser.post("async_log_in", {"name": "bob", "password": "secret"})
     assert "cart" not in browser.row().data and not db.has_session(old_key) and not db.listed(ada)
-    is_the_users(browser, bob)
+    assert_belongs_to(browser, bob)
 
 
-def the_test_client_logs_in_and_out():
+def the_test_client_works():
     from django.test import Client
 
     for user in (ada, bob):
@@ -774,7 +774,7 @@ def the_test_client_logs_in_and_out():
     assert db.sessions() == 0
 
 
-def a_store_serves_outside_of_requests():
+def a_session_store_works_outside_of_requests():
     from django.contrib.sessions.backends.base import UpdateError
     from django.db import connection, transaction
     from shop.sessions import SessionStore
@@ -824,7 +824,7 @@ def a_store_serves_outside_of_requests():
     assert db.sessions() == 0
 
 
-def sessions_of_django_come_along():
+def sessions_of_django_can_be_imported():
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
     from django.contrib.sessions.backends.db import SessionStore
     from django.db import connection
@@ -849,44 +849,44 @@ def sessions_of_django_come_along():
     browser = Browser(keys[0])
     browser.whoami()
     assert browser.key == keys[0]
-    is_the_users(browser, ada)
+    assert_belongs_to(browser, ada)
 
 
 CHECKS = (
     a_login_keeps_the_data_and_changes_the_key,
-    a_login_without_a_session_begins_one,
-    a_login_after_a_change_of_the_password_is_the_users,
-    a_login_of_another_user_leaves_nothing_of_the_first,
-    a_login_of_the_same_user_again_goes_on,
+    a_login_without_a_session_creates_one,
+    a_login_after_a_password_change_works,
+    a_login_of_another_user_drops_the_data_of_the_first,
+    another_login_of_the_same_user_keeps_the_session,
     a_logout_ends_the_session,
-    a_new_password_changes_the_key_and_nothing_else,
-    a_session_without_its_user_is_another_one,
-    another_user_put_into_the_data_becomes_the_sessions,
-    data_alone_logs_nobody_in,
-    a_session_that_another_program_has_begun_stays_its_users,
-    what_has_ended_meanwhile_does_not_come_back,
-    two_logins_at_the_same_time_both_succeed,
-    a_view_that_fails_leaves_the_session_as_it_was,
-    the_key_in_a_view_is_that_of_the_cookie,
-    any_address_that_a_server_tells_will_do,
-    any_user_agent_will_do,
-    any_text_comes_back,
-    a_cookie_of_no_session_is_a_new_visitor,
+    a_password_change_changes_only_the_key,
+    removing_the_user_begins_another_session,
+    setting_another_user_in_the_data_is_a_login,
+    data_alone_does_not_log_a_user_in,
+    a_session_that_another_program_has_created_keeps_its_user,
+    a_session_that_has_ended_meanwhile_does_not_come_back,
+    two_concurrent_logins_succeed,
+    a_view_that_fails_does_not_change_the_session,
+    the_key_in_a_view_is_the_key_in_the_cookie,
+    any_remote_address_is_accepted,
+    any_user_agent_is_accepted,
+    any_text_is_stored_unchanged,
+    a_cookie_of_no_session_begins_a_new_session,
     an_expiry_in_the_past_ends_the_session,
-    an_expiry_is_kept,
+    the_expiry_of_django_is_stored,
     clearsessions_purges_all_batches,
-    statements_are_few,
-    data_that_is_no_object_counts_as_empty,
-    every_request_may_save,
-    asynchronous_views_do_the_same,
-    the_test_client_logs_in_and_out,
-    a_store_serves_outside_of_requests,
-    sessions_of_django_come_along,
+    each_request_takes_few_statements,
+    data_that_is_not_an_object_is_treated_as_empty,
+    save_every_request_works,
+    asynchronous_views_work,
+    the_test_client_works,
+    a_session_store_works_outside_of_requests,
+    sessions_of_django_can_be_imported,
 )
 
 
 def prepare(connection):
-    """Migrates as the superuser, then has the project connect as the role that the page sets up."""
+    """Runs the migrations as superuser, then configures the project to connect as an application's role."""
     global db, ada, bob
     import django
     from django.contrib.auth import get_user_model
@@ -924,7 +924,7 @@ def serve():
 
 def main():
     failed = []
-    logging.disable()  # what fails is kept in `traces`
+    logging.disable()  # `traces` collects exceptions
     with psycopg.connect(autocommit=True) as connection:
         prepare(connection)
         serve()

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Scores parse_user_agent in a running server against a list of strings with the right answers.
+"""Scores parse_user_agent in a running server with a list of strings and the correct answers.
 
     user_agents.py LIST.tsv [CONNECTION]
 
-The list has a heading and the columns ua, browser, browser_major, os, os_major and category. In an answer `|` separates
-what is accepted, `*` is not scored, and an empty field or part means that the string does not tell. Names are compared
-without case, spaces and punctuation, versions by their first number or whole. CONNECTION is libpq's, by default the
-environment's (PGHOST and so on). Prints each miss and the share of the rows that are right in all columns; ends with 1
-if that is below 98 %.
+The list has a header and the columns ua, browser, browser_major, os, os_major and category. In an answer, `|`
+separates alternatives, `*` is not scored, and an empty field or alternative means that the string does not contain
+the information. Names are compared without case, spaces and punctuation; versions must match as a whole or in
+their first number. CONNECTION is a libpq connection string; by default libpq's environment variables apply.
+
+The script prints each miss and the share of rows that are correct in all columns. It exits with 1 if the share is
+below 98 %.
 """
 
 import csv
@@ -33,7 +35,7 @@ def main(path, connection=""):
     good = 0
     for row, answer in zip(rows, answers, strict=True):
         misses = [
-            f"{field} is {told!r}, not {row[field]!r}"
+            f"{field} is {told!r}, expected {row[field]!r}"
             for field, told in zip(FIELDS, answer, strict=True)
             if not is_right(field, told or "", row[field])
         ]
@@ -41,7 +43,7 @@ def main(path, connection=""):
         if misses:
             print(f"{row['ua']}\n    {'; '.join(misses)}")
     share = good / len(rows)
-    print(f"{good} of {len(rows)} rows are right in all columns: {share:.1%}, wanted {WANTED:.0%} or more")
+    print(f"{good} of {len(rows)} rows are correct in all columns: {share:.1%} (required: {WANTED:.0%})")
     return share >= WANTED
 
 

@@ -1,5 +1,5 @@
--- Adds to the session table a column for every name of an argument, a result or a local variable of
--- the functions, of its type: columns of a user's own must change nothing in what the functions do.
+-- Adds a column to the session table for every name of an argument, a result column or a local variable of the
+-- functions, with its type. Such columns must not affect the functions.
 DO $columns$
 DECLARE
     found pg_catalog.record;
@@ -25,7 +25,7 @@ BEGIN
         BEGIN
             EXECUTE format('ALTER TABLE qsessions.session ADD COLUMN IF NOT EXISTS %I %s', found.name, found.type);
         EXCEPTION WHEN invalid_table_definition OR syntax_error OR undefined_object THEN
-            -- What a column can't be of, such as a record.
+            -- A column cannot have some types, such as record.
             EXECUTE format('ALTER TABLE qsessions.session ADD COLUMN %I text', found.name);
         END;
     END LOOP;

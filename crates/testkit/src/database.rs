@@ -5,15 +5,15 @@ use tokio_postgres::{Client, Config};
 
 const TEMPLATE: &str = "qsessions_template";
 
-/// Whether this is set in the environment decides whether each session table gets the
-/// [columns](Database::add_columns) that must not matter.
+/// If this variable is set, every session table gets additional [columns](Database::add_columns), which must not
+/// affect the functions.
 const ADD_COLUMNS: &str = "QSESSIONS_TEST_COLUMNS";
 
-/// The server that the tests of one run share. It stops when the run ends.
+/// The server that all tests of a run share. It stops when the run ends.
 ///
 /// # Panics
 ///
-/// When it can't be started: no test can go on then.
+/// If the server cannot be started, because no test can continue then.
 pub async fn shared() -> &'static Server {
     static SHARED: OnceCell<&'static Server> = OnceCell::const_new();
     SHARED
@@ -38,19 +38,19 @@ async fn start_shared() -> Result<Server> {
     Ok(server)
 }
 
-/// What a new [`Database`] has beside the extension.
+/// The tables of a new [`Database`].
 #[derive(Clone, Copy, Debug)]
 pub enum Users {
-    /// Nothing; no session table either.
+    /// No users table and no session table.
     Nothing,
     /// A session table without users.
     Unlinked,
-    /// A table `users` with a key `id` of this SQL type, users for each of these keys, and a session
-    /// table linked to it.
+    /// A table `users` with a key `id` of this SQL type and a row for each of these keys, and a session table
+    /// linked to it.
     Keyed(&'static str, &'static [&'static str]),
 }
 
-/// A database of its own on the shared server.
+/// A separate database on the shared server.
 #[derive(Debug)]
 pub struct Database {
     server: &'static Server,
@@ -58,17 +58,17 @@ pub struct Database {
 }
 
 impl Database {
-    /// One with users 1 to 9 (bigint) and a session table linked to them.
+    /// A database with users 1 to 9 (bigint) and a session table linked to them.
     pub async fn new() -> Self {
         let users = &["1", "2", "3", "4", "5", "6", "7", "8", "9"];
         Self::with(Users::Keyed("bigint", users)).await
     }
 
-    /// One with the given users.
+    /// A database with the given users.
     ///
     /// # Panics
     ///
-    /// When the server can't make it.
+    /// If the server cannot create it.
     pub async fn with(users: Users) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let server = shared().await;
@@ -114,30 +114,30 @@ impl Database {
         Ok(())
     }
 
-    /// Adds a column for every name that a function has for an argument, a result or a variable.
+    /// Adds a column for every name of an argument, a result column or a variable of a function.
     ///
     /// # Errors
     ///
-    /// When there is no session table.
+    /// If there is no session table.
     pub async fn add_columns(&self) -> Result<()> {
         let client = self.server.connect(&self.name).await?;
         client.batch_execute(include_str!("columns.sql")).await?;
         Ok(())
     }
 
-    /// Its name.
+    /// The name of the database.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The server that it is on.
+    /// The server of the database.
     #[must_use]
     pub fn server(&self) -> &'static Server {
         self.server
     }
 
-    /// How to connect to it as the superuser.
+    /// The configuration for connecting as the superuser.
     #[must_use]
     pub fn config(&self) -> Config {
         self.server.config(&self.name)
@@ -147,7 +147,7 @@ impl Database {
     ///
     /// # Panics
     ///
-    /// When the server refuses.
+    /// If the server refuses the connection.
     pub async fn connect(&self) -> Client {
         server::connect(&self.config())
             .await
@@ -158,7 +158,7 @@ impl Database {
     ///
     /// # Panics
     ///
-    /// When the server refuses.
+    /// If the server refuses the connection.
     pub async fn connect_as(&self, role: &str) -> Client {
         server::connect(self.config().user(role))
             .await
@@ -167,7 +167,7 @@ impl Database {
 }
 
 mod at_exit {
-    //! A static is never dropped, so the shared server is stopped by a function that the process runs as it exits.
+    //! Rust does not drop statics, so a function that runs at the exit of the process stops the shared server.
 
     use crate::{Server, StopMode};
     use nix::libc;
@@ -180,7 +180,7 @@ mod at_exit {
             return;
         };
         if SERVER.set((process, server.folder().to_owned())).is_ok() {
-            // SAFETY: the function takes and returns nothing, and does not unwind.
+            // SAFETY: the function has no arguments and no result, and does not unwind.
             unsafe { libc::atexit(stop) };
         }
     }

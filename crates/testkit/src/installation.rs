@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// An installed PostgreSQL, and who runs its programs.
+/// An installed PostgreSQL, and the user that runs its programs.
 #[derive(Clone, Debug)]
 pub struct Installation {
     bin: PathBuf,
@@ -13,11 +13,11 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// The one that `QSESSIONS_PG_CONFIG` names, by default the private copy that `make test` makes.
+    /// The PostgreSQL that `QSESSIONS_PG_CONFIG` names, by default the private copy that `make test` creates.
     ///
     /// # Errors
     ///
-    /// When there is none, or when no user can be found to run it.
+    /// If there is none, or if there is no user to run it.
     pub fn find() -> Result<Self> {
         let pg_config = std::env::var_os("QSESSIONS_PG_CONFIG").map_or_else(
             || {
@@ -26,10 +26,10 @@ impl Installation {
             },
             PathBuf::from,
         );
-        // The real path: the server's user may not be allowed to walk through the repository to it.
+        // The real path, because the server's user may not have access to the repository.
         let pg_config = pg_config.canonicalize().map_err(|error| {
             format!(
-                "no PostgreSQL at {} ({error}); `make test` makes one",
+                "no PostgreSQL at {} ({error}); `make test` installs one",
                 pg_config.display()
             )
         })?;
@@ -41,16 +41,21 @@ impl Installation {
         })
     }
 
-    /// A PostgreSQL program, to be run as the user that servers run as.
+    /// The folder of PostgreSQL's programs.
+    pub(crate) fn bin(&self) -> &Path {
+        &self.bin
+    }
+
+    /// A command that runs a program of PostgreSQL as the user of the servers.
     ///
-    /// It gets no environment but a path and a locale: what is set on the machine of the one
-    /// who tests must not decide how a server behaves.
+    /// The environment consists of a path and a locale only, so that the variables of the developer do not affect
+    /// servers.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         self.run_as_server(Command::new(self.bin.join(program)))
     }
 
-    /// Any program, as [`command`](Self::command) runs those of PostgreSQL.
+    /// Like [`command`](Self::command), for any program.
     pub(crate) fn run_as_server(&self, mut command: Command) -> Command {
         command
             .env_clear()
@@ -63,11 +68,11 @@ impl Installation {
         command
     }
 
-    /// Runs a program to its end.
+    /// Runs a program and waits for its end.
     ///
     /// # Errors
     ///
-    /// When it can't be started or fails; the error holds what it printed.
+    /// If it cannot be started or fails; the error contains its output.
     pub fn run<A: AsRef<OsStr>>(
         &self,
         program: &str,
@@ -84,11 +89,11 @@ impl Installation {
         )))
     }
 
-    /// Makes a file or folder belong to the user that servers run as.
+    /// Changes the owner of a file or folder to the user of the servers.
     ///
     /// # Errors
     ///
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn hand_over(&self, path: &Path) -> Result<()> {
         if let Some(user) = &self.run_as {
             std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
@@ -97,7 +102,7 @@ impl Installation {
     }
 }
 
-/// Nobody in particular, unless we are root.
+/// The user that runs servers: `None`, which is the current user, unless the current user is root.
 fn server_user() -> Result<Option<User>> {
     if !geteuid().is_root() {
         return Ok(None);
@@ -105,6 +110,9 @@ fn server_user() -> Result<Option<User>> {
     let name = std::env::var("QSESSIONS_RUN_AS").unwrap_or_else(|_| "postgres".to_owned());
     match User::from_name(&name)? {
         Some(user) => Ok(Some(user)),
-        None => Err(format!("there is no user {name:?} to run PostgreSQL as; root can't").into()),
+        None => Err(format!(
+            "PostgreSQL refuses to run as root, and there is no user {name:?} to run it"
+        )
+        .into()),
     }
 }

@@ -1,9 +1,9 @@
-//! Real PostgreSQL servers for tests and the demo: started in a folder of their own, reached through a Unix socket in it, gone
-//! when they are dropped.
+//! Real PostgreSQL servers for tests and the demo. Each runs in a separate folder, accepts connections through a
+//! Unix socket there, and is removed when it is dropped.
 //!
-//! The programs are those of the private copy of PostgreSQL that `make test` makes (`QSESSIONS_PG_CONFIG` names its
-//! `pg_config`). PostgreSQL refuses to run as root; as root, servers run as the user `postgres`, or as
-//! the one that `QSESSIONS_RUN_AS` names.
+//! The programs are those of the private copy of PostgreSQL that `make test` installs, or of the one whose
+//! `pg_config` `QSESSIONS_PG_CONFIG` names. PostgreSQL refuses to run as root. If the current user is root, servers
+//! run as the user `postgres`, or as the user that `QSESSIONS_RUN_AS` names.
 
 mod database;
 mod installation;
@@ -19,7 +19,7 @@ pub use process::spawn;
 pub use proxy::{Flow, Flows, Proxy};
 pub use server::{Server, ServerBuilder, StopMode, connect};
 
-/// What can go wrong while a server is set up.
+/// An error while a server is set up.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
-/// The result of setting something up.
+/// The result of a setup step.
 pub type Result<T> = std::result::Result<T, Error>;

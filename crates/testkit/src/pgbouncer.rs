@@ -1,9 +1,9 @@
 //! A real PgBouncer in front of a server.
 
-use crate::{Result, Server, StopMode, connect, process, server};
+use crate::{Installation, Result, Server, StopMode, connect, process, server};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_postgres::Config;
@@ -11,7 +11,8 @@ use tokio_postgres::Config;
 const PORT: u16 = 6432;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A pooler in transaction mode: each transaction may get another connection to the server. It ends when it is dropped.
+/// A pooler in transaction mode, where each transaction may get another connection to the server. It stops when it is
+/// dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
     folder: PathBuf,
@@ -19,15 +20,15 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one with so many connections to each database.
+    /// Starts a pooler with this number of connections to each database.
     ///
     /// # Errors
     ///
-    /// When there is no PgBouncer (`make test` gets one), or it does not come up within a minute.
+    /// If there is no PgBouncer (`make test` installs one), or if it does not start within a minute.
     pub async fn in_front_of(server: &Server, connections: u32) -> Result<Self> {
         let folder = server::make_folder(server.installation(), None)?;
         let mut settings = String::new();
-        // It needs no passwords: whoever comes is let through as the superuser.
+        // Every client becomes the superuser without a password.
         write!(
             settings,
             "[databases]\n* = host={} user={}\n\
@@ -43,7 +44,7 @@ impl PgBouncer {
         let log = fs::File::create(folder.join("log"))?;
         let mut command = server
             .installation()
-            .run_as_server(Command::new(program()?));
+            .run_as_server(Command::new(program(server.installation())?));
         command
             .arg(&file)
             .stdin(Stdio::null())
@@ -67,12 +68,12 @@ impl PgBouncer {
                 let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
                 return Err(format!("PgBouncer does not answer: {error}; its log:\n{log}").into());
             }
-            // There is nothing to wait on but the connection itself.
+            // Only an attempt to connect shows that it is ready.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// How to connect to a database through it.
+    /// The configuration for connecting to a database through the pooler.
     #[must_use]
     pub fn config(&self, database: &str) -> Config {
         let mut config = Config::new();
@@ -87,18 +88,18 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // What fails here fails for something that is being thrown away.
+        // Errors do not matter, because the pooler is being removed.
         let _ = server::signal_and_wait(self.process.id(), StopMode::Immediate);
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// The real path: the server's user may not be allowed to walk through the repository to it.
-fn program() -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.build/bin/pgbouncer");
+/// The PgBouncer of the private copy: Debian installs it in `sbin`, and PostgreSQL in `lib/postgresql/15/bin`.
+fn program(installation: &Installation) -> Result<PathBuf> {
+    let path = installation.bin().join("../../../../sbin/pgbouncer");
     path.canonicalize().map_err(|error| {
         format!(
-            "no PgBouncer at {} ({error}); `make test` gets one",
+            "no PgBouncer at {} ({error}); `make test` installs one",
             path.display()
         )
         .into()

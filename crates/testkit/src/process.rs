@@ -1,4 +1,4 @@
-//! A server process that does not outlive the one that started it, even when that one is killed; unless it is told to.
+//! Processes that end with the process that started them, even if that one is killed.
 
 use crate::{Error, Result};
 use nix::sys::prctl;
@@ -11,19 +11,19 @@ use std::sync::mpsc::{Sender, channel};
 
 type Request = (Command, Sender<std::io::Result<Child>>);
 
-/// Starts a program that gets SIGQUIT (for PostgreSQL: stop at once) when this process ends, unless it
-/// is to outlive it; then it leaves the terminal too, whose Ctrl-C is not meant for it.
+/// Starts a program. When this process ends, the program receives SIGQUIT, which makes PostgreSQL stop at once. With
+/// `outlive`, it continues, and it leaves the terminal so that Ctrl-C does not reach it.
 ///
-/// The signal comes when the *thread* that started the program ends, and tests are threads; so one thread that never ends
-/// starts them all.
+/// The kernel sends the signal when the *thread* that started the program ends. Tests are threads, so a single thread
+/// that never ends starts all programs.
 ///
 /// # Errors
 ///
-/// When it can't be started.
+/// If the program cannot be started.
 pub fn spawn(mut command: Command, outlive: bool) -> Result<Child> {
     static STARTER: OnceLock<std::sync::Mutex<Sender<Request>>> = OnceLock::new();
 
-    // SAFETY: prctl and setsid are plain system calls, which may be made between fork and exec.
+    // SAFETY: prctl and setsid are plain system calls, which are allowed between fork and exec.
     unsafe {
         command.pre_exec(move || {
             if outlive {
@@ -38,7 +38,7 @@ pub fn spawn(mut command: Command, outlive: bool) -> Result<Child> {
         let (requests, inbox) = channel::<Request>();
         std::thread::spawn(move || {
             for (mut command, reply) in inbox {
-                // Nobody waiting any more is no matter for the others.
+                // The caller may have stopped waiting.
                 let _ = reply.send(command.spawn());
             }
         });

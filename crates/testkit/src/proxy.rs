@@ -1,4 +1,4 @@
-//! A way to a server that can be blocked: for what happens between two steps, and for networks that fail.
+//! A proxy that can hold traffic back: for tests of what happens between two steps, and of failing networks.
 
 use crate::{Result, Server};
 use std::collections::HashSet;
@@ -12,18 +12,18 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::Config;
 
-/// How bytes go in one direction.
+/// How the proxy treats bytes in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// As they come.
+    /// Forwards bytes as they arrive.
     Open,
-    /// In small pieces with pauses, so that what belongs together comes apart.
+    /// Forwards small pieces with pauses, so that messages arrive in parts.
     Trickling,
-    /// Not at all, while the connection stays open.
+    /// Forwards no bytes and keeps the connection open.
     Stalled,
 }
 
-/// The flow from the client to the server, and that from the server to the client.
+/// The flow from the client to the server, and the flow from the server to the client.
 pub type Flows = [Flow; 2];
 
 const TO_SERVER: usize = 0;
@@ -33,7 +33,7 @@ const OPEN: Flows = [Flow::Open, Flow::Open];
 /// Bytes of a piece, and the pause after each.
 const TRICKLE: (usize, Duration) = (500, Duration::from_millis(3));
 
-/// A TCP port of this machine that leads to a server.
+/// A local TCP port that forwards to a server.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -43,10 +43,10 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct State {
-    /// Where new connections lead.
+    /// The target of new connections.
     socket: Mutex<PathBuf>,
     lines: Mutex<Lines>,
-    /// How many pieces of answers have been kept back so far.
+    /// The number of pieces of answers that have been held back so far.
     kept_back: watch::Sender<u64>,
     accepted: AtomicU64,
     executed: AtomicU64,
@@ -54,7 +54,7 @@ struct State {
 
 #[derive(Debug)]
 struct Lines {
-    /// Those of connections to come.
+    /// The flows of future connections.
     flows: Flows,
     connected: Vec<Line>,
 }
@@ -66,11 +66,11 @@ struct Line {
 }
 
 impl Proxy {
-    /// A new one, through which everything passes.
+    /// Starts a proxy that forwards everything.
     ///
     /// # Errors
     ///
-    /// When no port can be had.
+    /// If there is no free port.
     pub async fn to(server: &Server) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
@@ -92,7 +92,7 @@ impl Proxy {
         })
     }
 
-    /// How to connect through it, where `direct` is how to connect without.
+    /// The configuration for connecting through the proxy instead of `direct`.
     #[must_use]
     pub fn config(&self, direct: &Config) -> Config {
         let mut config = Config::new();
@@ -104,13 +104,13 @@ impl Proxy {
         config
     }
 
-    /// Where to connect to.
+    /// The TCP port of the proxy.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Leads new connections to another server; those that there are stay where they lead.
+    /// Forwards new connections to another server. Existing connections keep their server.
     pub fn lead_to(&self, server: &Server) {
         let mut socket = self
             .state
@@ -120,13 +120,13 @@ impl Proxy {
         *socket = server.socket();
     }
 
-    /// How bytes go on all connections, also on those to come.
+    /// Sets the flows of all connections, including future ones.
     pub fn set(&self, flows: Flows) {
         self.state.lines().flows = flows;
         self.set_present(flows);
     }
 
-    /// How bytes go on one of the connections.
+    /// Sets the flows of one connection.
     pub fn set_one(&self, which: usize, flows: Flows) {
         let lines = self.state.lines();
         let count = lines.connected.len().max(1);
@@ -141,51 +141,51 @@ impl Proxy {
         }
     }
 
-    /// Keeps back what the server says on the connections that there are, until [`release`](Self::release).
+    /// Holds back the server's answers on existing connections until [`release`](Self::release).
     pub fn keep_answers(&self) {
         self.set_present([Flow::Open, Flow::Stalled]);
     }
 
-    /// Keeps back everything, also on new connections, as a network does that has lost a cable.
+    /// Holds back all traffic, including that of new connections, like an unplugged cable.
     pub fn stall(&self) {
         self.set([Flow::Stalled, Flow::Stalled]);
     }
 
-    /// Lets everything pass again, and what was kept back first.
+    /// Forwards everything again, beginning with the bytes that were held back.
     pub fn release(&self) {
         self.set(OPEN);
     }
 
-    /// Ends all connections, with what was kept back of them.
+    /// Closes all connections and drops the bytes that were held back.
     pub async fn cut(&self) {
         let cut: Vec<_> = self.state.lines().connected.drain(..).collect();
         for line in cut {
             line.task.abort();
-            // That it was aborted is what it says.
+            // The result only says that the task was aborted.
             let _ = line.task.await;
         }
     }
 
-    /// How many pieces of answers have been kept back so far.
+    /// The number of pieces of answers that have been held back so far.
     #[must_use]
     pub fn kept_back(&self) -> u64 {
         *self.state.kept_back.borrow()
     }
 
-    /// Waits until more answers are kept back than there were.
+    /// Waits until more than this number of pieces have been held back.
     pub async fn answer_is_kept(&self, before: u64) {
         let mut kept_back = self.state.kept_back.subscribe();
-        // The sender is a part of this.
+        // The sender is a field of this struct, so it exists.
         let _ = kept_back.wait_for(|now| *now > before).await;
     }
 
-    /// How many connections have been made through it so far.
+    /// The number of connections that have been opened so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.state.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many connections there are through it.
+    /// The number of open connections.
     #[must_use]
     pub fn connected(&self) -> usize {
         let mut lines = self.state.lines();
@@ -193,7 +193,7 @@ impl Proxy {
         lines.connected.len()
     }
 
-    /// How many statements have been executed through it so far, apart from those by which caches find out whether they hear.
+    /// The number of statements that have been executed so far, without the probes of caches.
     #[must_use]
     pub fn executed(&self) -> u64 {
         self.state.executed.load(Ordering::SeqCst)
@@ -226,9 +226,9 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-/// Ends when one side has closed, and closes the other then.
+/// Forwards until one side closes, then closes the other.
 async fn connect(client: TcpStream, state: Arc<State>, flows: watch::Receiver<Flows>) {
-    // A server that is down refuses; so does this.
+    // Like a server that is down, refuse the connection.
     let socket = state
         .socket
         .lock()
@@ -237,7 +237,7 @@ async fn connect(client: TcpStream, state: Arc<State>, flows: watch::Receiver<Fl
     let Ok(server) = UnixStream::connect(&socket).await else {
         return;
     };
-    // Small messages shall not wait for each other.
+    // Small messages must not be delayed.
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
@@ -285,7 +285,7 @@ async fn pump(
     }
 }
 
-/// How bytes may go, once they may.
+/// The current flow, as soon as it is not [`Flow::Stalled`].
 async fn flow(flows: &mut watch::Receiver<Flows>, direction: usize) -> Option<Flow> {
     let flows = flows
         .wait_for(|flows| flows[direction] != Flow::Stalled)
@@ -293,15 +293,15 @@ async fn flow(flows: &mut watch::Receiver<Flows>, direction: usize) -> Option<Fl
     Some(flows.ok()?[direction])
 }
 
-/// Takes PostgreSQL's protocol apart as far as is needed to count executions of statements.
+/// Parses PostgreSQL's protocol as far as necessary to count executions of statements.
 #[derive(Default)]
 struct Frames {
     /// The first message of a connection has no type.
     started: bool,
     pending: Vec<u8>,
-    /// The names of statements that are a cache's probes.
+    /// The names of prepared statements that send probes.
     probes: HashSet<Vec<u8>>,
-    /// What is executed next is one.
+    /// Whether the next execution is a probe.
     is_probe: bool,
 }
 
@@ -331,16 +331,16 @@ impl Frames {
         let mut texts = body.split(|byte| *byte == 0);
         let [first, second] = [(); 2].map(|()| texts.next().unwrap_or_default());
         match kind {
-            // Parse, of a name and a statement.
+            // Parse: a name and a statement.
             b'P' if is_probe(second) => {
                 self.probes.insert(first.to_owned());
             }
             b'P' => {
                 self.probes.remove(first);
             }
-            // Bind, of a portal and a statement's name.
+            // Bind: the names of a portal and a statement.
             b'B' => self.is_probe = self.probes.contains(second),
-            // Execute of the extended protocol, and Query of the simple one.
+            // Execute in the extended protocol, Query in the simple one.
             b'E' => return !self.is_probe,
             b'Q' => return true,
             _ => {}

@@ -14,16 +14,16 @@ pub(crate) const SUPERUSER: &str = "postgres";
 const DEFAULT_PORT: u16 = 5432;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a server is told to stop.
+/// The way to stop a server.
 #[derive(Clone, Copy, Debug)]
 pub enum StopMode {
-    /// Ends the connections and writes a checkpoint.
+    /// Closes connections and writes a checkpoint.
     Fast,
-    /// Drops everything, as in a crash; the next start recovers.
+    /// Stops at once, as in a crash; the next start recovers.
     Immediate,
 }
 
-/// What a server is to be like.
+/// The configuration of a new server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerBuilder {
     settings: String,
@@ -34,30 +34,29 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// A line of `postgresql.conf`. The value is written as a string, as every setting accepts.
+    /// Adds a line to `postgresql.conf`. The value is quoted, which every setting accepts.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
-        // Writing into a String can't fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.settings, "{name} = '{}'", value.replace('\'', "''"));
         self
     }
 
-    /// Flushes to disk, for servers that are to be crashed. By default nothing does, and tests
-    /// take half the time.
+    /// Turns on fsync, for servers that will crash. It is off by default, which halves the time of the tests.
     #[must_use]
     pub fn durable(mut self) -> Self {
         self.durable = true;
         self
     }
 
-    /// Does not end the server when this process is killed.
+    /// Keeps the server running when this process ends.
     #[must_use]
     pub fn outlive(mut self) -> Self {
         self.outlive = true;
         self
     }
 
-    /// Listens on a TCP port of this machine too. By default there is only the socket in its folder.
+    /// Also listens on a local TCP port. By default the server listens only on the socket in its folder.
     #[must_use]
     pub fn tcp_port(mut self, port: u16) -> Self {
         self.tcp_port = Some(port);
@@ -65,18 +64,18 @@ impl ServerBuilder {
             .setting("port", &port.to_string())
     }
 
-    /// Keeps everything in this folder, which is made and must not exist yet.
+    /// Creates the server in this folder, which must not exist yet.
     #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
-    /// Makes a data directory and starts a server on it, with pg_cron living in database `postgres`.
+    /// Creates a data directory and starts a server on it. pg_cron's database is `postgres`.
     ///
     /// # Errors
     ///
-    /// When a program fails or the server does not come up within a minute.
+    /// If a program fails or the server does not start within a minute.
     pub async fn start(self) -> Result<Server> {
         let installation = Installation::find()?;
         let folder = make_folder(&installation, self.folder)?;
@@ -163,19 +162,19 @@ impl ServerBuilder {
     }
 }
 
-/// A running server of its own, removed with all its data when it is dropped.
+/// A running server, which is removed with all its data when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     installation: Installation,
     folder: PathBuf,
-    /// Also a part of the socket's name.
+    /// The port, which is also part of the socket's name.
     port: u16,
     outlive: bool,
     process: Option<Child>,
 }
 
 impl Server {
-    /// A server yet to be described.
+    /// Begins to configure a new server.
     #[must_use]
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()
@@ -185,7 +184,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When it ends instead, or takes more than a minute; the error holds the end of its log.
+    /// If it exits or takes more than a minute; the error contains the end of its log.
     pub async fn start(&mut self) -> Result<()> {
         let log = fs::OpenOptions::new()
             .create(true)
@@ -214,7 +213,7 @@ impl Server {
                     child.wait()?;
                     break format!("the server does not accept connections: {error}");
                 }
-                // There is nothing to wait on but the connection itself.
+                // Only an attempt to connect shows that it is ready.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         };
@@ -227,11 +226,11 @@ impl Server {
         )))
     }
 
-    /// Stops the server and waits until it has gone. The data stays.
+    /// Stops the server and waits until it has exited. The data remains.
     ///
     /// # Errors
     ///
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn stop(&mut self, mode: StopMode) -> Result<()> {
         let Some(process) = self.process.take() else {
             return Ok(());
@@ -239,14 +238,13 @@ impl Server {
         signal_and_wait(process.id(), mode)
     }
 
-    /// The id of the server's first process, while it runs.
+    /// The process id of the postmaster, while it is running.
     #[must_use]
     pub fn process_id(&self) -> Option<u32> {
         self.process.as_ref().map(Child::id)
     }
 
-    /// Lets a server that was built to [`outlive`](ServerBuilder::outlive) this process run on;
-    /// returns its process id.
+    /// Leaves a server running that was built with [`outlive`](ServerBuilder::outlive), and returns its process id.
     #[must_use]
     pub fn leave_running(mut self) -> Option<u32> {
         let process = self.process.take().map(|child| child.id());
@@ -254,7 +252,7 @@ impl Server {
         process
     }
 
-    /// The folder that holds the data directory, the log and the socket.
+    /// The folder with the data directory, the log and the socket.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -266,25 +264,25 @@ impl Server {
         self.folder.join("data")
     }
 
-    /// The socket that it listens on.
+    /// The socket on which the server listens.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.join(format!(".s.PGSQL.{}", self.port))
     }
 
-    /// The file that the server logs to.
+    /// The log file of the server.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
         self.folder.join("log")
     }
 
-    /// The programs of this server's PostgreSQL.
+    /// The PostgreSQL installation of this server.
     #[must_use]
     pub fn installation(&self) -> &Installation {
         &self.installation
     }
 
-    /// How to connect to a database as the superuser; other roles need no password either.
+    /// The configuration for connecting to a database as the superuser. No role needs a password.
     #[must_use]
     pub fn config(&self, database: &str) -> Config {
         let mut config = Config::new();
@@ -300,16 +298,16 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the server refuses.
+    /// If the server refuses the connection.
     pub async fn connect(&self, database: &str) -> Result<Client> {
         connect(&self.config(database)).await
     }
 
-    /// Runs psql without anybody's `.psqlrc`, stopping at the first error.
+    /// Runs psql without `.psqlrc`, and stops at the first error.
     ///
     /// # Errors
     ///
-    /// When it fails; the error holds what it printed.
+    /// If psql fails; the error contains its output.
     pub fn psql(&self, database: &str, arguments: &[&str]) -> Result<Output> {
         let sockets = self.folder.to_string_lossy();
         let common = [
@@ -331,13 +329,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // What fails here fails for a server that is being thrown away.
+        // Errors do not matter, because the server is being removed.
         let _ = self.stop(StopMode::Immediate);
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Tells a server of this process to stop, and waits until it has gone.
+/// Stops a server of this process, and waits until it has exited.
 pub(crate) fn signal_and_wait(process: u32, mode: StopMode) -> Result<()> {
     let process = Pid::from_raw(process.try_into()?);
     let signal = match mode {
@@ -349,21 +347,21 @@ pub(crate) fn signal_and_wait(process: u32, mode: StopMode) -> Result<()> {
     Ok(())
 }
 
-/// Connects, and serves the connection in the background for as long as the client lives.
+/// Connects. A background task drives the connection until the client is dropped.
 ///
 /// # Errors
 ///
-/// When the server refuses.
+/// If the server refuses the connection.
 pub async fn connect(config: &Config) -> Result<Client> {
     let (client, connection) = config.connect(NoTls).await?;
-    // Its end is the client's end, and that one tells.
+    // If the connection fails, the client reports the error.
     tokio::spawn(async move {
         let _ = connection.await;
     });
     Ok(client)
 }
 
-/// Sockets have short paths, and the server's user must reach the folder: so it is in `/tmp`, closed to others.
+/// Creates a private folder in `/tmp`, because paths of sockets must be short and the server's user needs access.
 pub(crate) fn make_folder(installation: &Installation, wanted: Option<PathBuf>) -> Result<PathBuf> {
     let folder = match wanted {
         Some(folder) => {

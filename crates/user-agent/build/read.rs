@@ -1,95 +1,96 @@
-//! Reads the file of rules, and refuses what it does not understand or what could never match.
+//! Reads the file of rules. Refuses a line that it does not understand, and a rule that could never
+//! match.
 
 use std::collections::BTreeMap;
 
-/// What is wrong with a line.
+/// An error in a line.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Error {
     /// Counted from 1.
     pub(crate) line: usize,
-    /// For the person who wrote it.
-    pub(crate) what: String,
+    /// What is wrong.
+    pub(crate) message: String,
 }
 
-/// Text that is looked for.
+/// A text to look for in a string.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Place {
-    /// What has to be there.
+pub(crate) struct Needle {
+    /// The text.
     pub(crate) text: String,
     /// Also in the middle of a word.
     pub(crate) anywhere: bool,
 }
 
-/// What has to be elsewhere in the string, or must not be.
+/// A text that the string must have as well, or must not have.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Need {
-    /// What it is about.
-    pub(crate) place: Place,
-    /// Whether it has to be there.
+pub(crate) struct Condition {
+    /// The text.
+    pub(crate) needle: Needle,
+    /// Whether the string must have it.
     pub(crate) present: bool,
 }
 
-/// What to look for.
+/// The text by which a rule is found.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Marker {
-    /// What a word begins with.
+    /// The beginning of a word.
     pub(crate) text: String,
     /// Only at the start of the string.
     pub(crate) at_start: bool,
     /// Only if the word ends there.
     pub(crate) whole: bool,
-    /// What else decides.
-    pub(crate) needs: Vec<Need>,
+    /// All of them must hold.
+    pub(crate) conditions: Vec<Condition>,
 }
 
 /// Where a version stands.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Version {
-    /// Behind what was found.
+    /// Behind the text of the marker.
     Here,
-    /// Behind something else.
-    After(Place),
-    /// It is so many semicolons away.
+    /// Behind another text.
+    After(Needle),
+    /// The item of this number, from 1, among those that follow between semicolons.
     Item(usize),
-    /// It is always this.
+    /// Always this version.
     Is(String),
 }
 
 /// A program, a system or a device.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// Where it stands.
+    /// The number of its line.
     pub(crate) line: usize,
-    /// What to look for.
+    /// The text by which it is found.
     pub(crate) marker: Marker,
-    /// What it is called, perhaps with a `*`.
+    /// The name, perhaps with a `*`.
     pub(crate) name: String,
     /// In order of preference.
     pub(crate) versions: Vec<Version>,
     /// Empty, or a category.
     pub(crate) category: String,
-    /// Empty, or who makes or runs it.
+    /// Empty, or the maker of a device or the operator of a bot.
     pub(crate) vendor: String,
-    /// Names that have to stand below.
+    /// Names of rules that must stand below this one.
     pub(crate) beats: Vec<String>,
 }
 
-/// All that is in the file.
+/// The contents of the file.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
-    /// What the file calls itself.
+    /// The edition: year and month.
     pub(crate) version: String,
     /// Browsers, apps, bots, tools; then engines.
     pub(crate) programs: Vec<Rule>,
-    /// Which of the programs is the first engine.
+    /// The index of the first engine in `programs`.
     pub(crate) first_engine: usize,
     /// Operating systems.
     pub(crate) systems: Vec<Rule>,
-    /// Devices with names of their own.
+    /// Devices other than models of Android.
     pub(crate) devices: Vec<Rule>,
-    /// What woothee knows more of.
-    pub(crate) woothees: Vec<Marker>,
-    /// Beginnings of names, makers, categories; and versions by number. By name of the section.
+    /// Words about which woothee is asked.
+    pub(crate) woothee: Vec<Marker>,
+    /// The lines of the sections that are plain lists, by the name of the section.
     pub(crate) lists: BTreeMap<String, Vec<Vec<String>>>,
 }
 
@@ -97,19 +98,19 @@ const CATEGORIES: &[&str] = &[
     "", "bot", "tool", "desktop", "mobile", "tablet", "tv", "console", "other",
 ];
 
-/// Sections that are plain lists, and how many fields a line has at least and at most.
+/// The sections that are plain lists, with the least and the largest number of fields in a line.
 const LISTS: &[(&str, usize, usize)] = &[
     ("windows", 2, 2),
     ("android", 2, 2),
     ("darwin", 2, 3),
-    ("no mac", 1, 1),
+    ("not macs", 1, 1),
     ("models", 2, 3),
-    ("no model", 1, 1),
-    ("no program", 1, 1),
-    ("no bot", 1, 1),
+    ("not models", 1, 1),
+    ("not programs", 1, 1),
+    ("not bots", 1, 1),
 ];
 
-/// Reads all lines; gives the rules, or everything that is wrong with them.
+/// Reads all lines. Returns the rules, or all errors in them.
 pub(crate) fn rules(text: &str) -> Result<Rules, Vec<Error>> {
     let (mut rules, mut errors, mut section) = (Rules::default(), Vec::new(), String::new());
     for (index, line) in text.lines().enumerate() {
@@ -117,19 +118,19 @@ pub(crate) fn rules(text: &str) -> Result<Rules, Vec<Error>> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        if let Err(what) = take(&mut rules, &mut section, index + 1, line) {
+        if let Err(message) = read_line(&mut rules, &mut section, index + 1, line) {
             let line = index + 1;
-            errors.push(Error { line, what });
+            errors.push(Error { line, message });
         }
     }
     if rules.version.is_empty() {
-        let what = "no line 'rules' that gives the version".to_owned();
-        errors.push(Error { line: 1, what });
+        let message = "there is no line 'rules' with the version".to_owned();
+        errors.push(Error { line: 1, message });
     }
     for table in [&rules.programs, &rules.systems, &rules.devices] {
-        unreachable(table, &mut errors);
+        check_reachable(table, &mut errors);
     }
-    beaten(&rules.programs, &mut errors);
+    check_beats(&rules.programs, &mut errors);
     errors.sort_by_key(|error| error.line);
     if errors.is_empty() {
         Ok(rules)
@@ -138,11 +139,16 @@ pub(crate) fn rules(text: &str) -> Result<Rules, Vec<Error>> {
     }
 }
 
-fn take(rules: &mut Rules, section: &mut String, line: usize, text: &str) -> Result<(), String> {
+fn read_line(
+    rules: &mut Rules,
+    section: &mut String,
+    line: usize,
+    text: &str,
+) -> Result<(), String> {
     if let Some(name) = text.strip_prefix('[') {
         *section = name
             .strip_suffix(']')
-            .ok_or("a section ends with ]")?
+            .ok_or("the name of a section must end with ]")?
             .to_owned();
         if section == "engines" {
             rules.first_engine = rules.programs.len();
@@ -150,17 +156,21 @@ fn take(rules: &mut Rules, section: &mut String, line: usize, text: &str) -> Res
         return Ok(());
     }
     if !text.is_ascii() {
-        return Err("only ASCII can be looked for".to_owned());
+        return Err("a rule must be in ASCII".to_owned());
     }
     let fields: Vec<&str> = text.split('|').map(str::trim).collect();
     let field = |index: usize| fields.get(index).copied().unwrap_or_default();
     let at_most = |most: usize| match fields.len() {
         count if count <= most => Ok(()),
-        count => Err(format!("{count} fields, and at most {most} have a meaning")),
+        count => Err(format!(
+            "{count} fields are too many: at most {most} have a meaning"
+        )),
     };
     match section.as_str() {
         "" => {
-            let version = text.strip_prefix("rules ").ok_or("before any section")?;
+            let version = text
+                .strip_prefix("rules ")
+                .ok_or("a rule must be in a section")?;
             rules.version = version.trim().to_owned();
         }
         "programs" | "engines" => {
@@ -182,7 +192,7 @@ fn take(rules: &mut Rules, section: &mut String, line: usize, text: &str) -> Res
         }
         "woothee" => {
             at_most(1)?;
-            rules.woothees.push(marker(fields[0])?);
+            rules.woothee.push(marker(fields[0])?);
         }
         name => {
             let Some(&(_, least, most)) = LISTS.iter().find(|list| list.0 == name) else {
@@ -199,12 +209,14 @@ fn take(rules: &mut Rules, section: &mut String, line: usize, text: &str) -> Res
 
 fn list_line(section: &str, fields: &[&str], least: usize) -> Result<(), String> {
     if fields.len() < least || fields[0].is_empty() {
-        return Err(format!("a line of '{section}' has {least} fields or more"));
+        return Err(format!(
+            "a line of '{section}' must have at least {least} fields"
+        ));
     }
     if section == "models" {
         category(fields.get(2).copied().unwrap_or_default())?;
         if fields[0].starts_with(['#', '@', '$']) {
-            return Err("a model begins with a letter or digit of its own".to_owned());
+            return Err("the name of a model must begin with a letter or a digit".to_owned());
         }
     }
     Ok(())
@@ -220,7 +232,7 @@ fn rule(
 ) -> Result<Rule, String> {
     let name = fields.get(1).copied().unwrap_or_default();
     if name.is_empty() || name.matches('*').count() > 1 {
-        return Err("a rule has a name, with one * at most".to_owned());
+        return Err("a rule must have a name, with one * at most".to_owned());
     }
     category(category_name)?;
     Ok(Rule {
@@ -242,7 +254,7 @@ fn category(name: &str) -> Result<(), String> {
     if CATEGORIES.contains(&name) {
         Ok(())
     } else {
-        Err(format!("'{name}' is no category"))
+        Err(format!("'{name}' is not a category"))
     }
 }
 
@@ -258,47 +270,47 @@ fn marker(field: &str) -> Result<Marker, String> {
         None => (first, false),
     };
     if first.len() < 2 {
-        return Err("what to look for has two characters or more".to_owned());
+        return Err("the text to look for must have at least two characters".to_owned());
     }
     if first.starts_with(|c: char| " \t;,()[]/+\"~!".contains(c)) {
-        return Err(format!("no word begins with '{first}'"));
+        return Err(format!("a word cannot begin with '{first}'"));
     }
-    let needs = parts.map(need).collect::<Result<_, _>>()?;
+    let conditions = parts.map(condition).collect::<Result<_, _>>()?;
     let text = first.to_owned();
     Ok(Marker {
         text,
         at_start,
         whole,
-        needs,
+        conditions,
     })
 }
 
-fn need(part: &str) -> Result<Need, String> {
+fn condition(part: &str) -> Result<Condition, String> {
     let (part, present) = match part.strip_prefix('!') {
         Some(rest) => (rest, false),
         None => (part, true),
     };
-    let place = place(part)?;
-    Ok(Need { place, present })
+    let needle = needle(part)?;
+    Ok(Condition { needle, present })
 }
 
-fn place(text: &str) -> Result<Place, String> {
+fn needle(text: &str) -> Result<Needle, String> {
     let (text, anywhere) = match text.strip_prefix('~') {
         Some(rest) => (rest, true),
         None => (text, false),
     };
     let text = unquoted(text)?.to_owned();
     if text.is_empty() {
-        return Err("a part is empty".to_owned());
+        return Err("a text to look for is empty".to_owned());
     }
-    Ok(Place { text, anywhere })
+    Ok(Needle { text, anywhere })
 }
 
 fn unquoted(text: &str) -> Result<&str, String> {
     match text.strip_prefix('"') {
         Some(rest) => rest
             .strip_suffix('"')
-            .ok_or_else(|| format!("{text} has no second quote")),
+            .ok_or_else(|| format!("{text} must end with a quote")),
         None => Ok(text),
     }
 }
@@ -311,13 +323,13 @@ fn versions(field: &str) -> Result<Vec<Version>, String> {
         if part.is_empty() || part == "here" {
             Ok(Version::Here)
         } else if let Some(text) = part.strip_prefix("after ") {
-            place(text).map(Version::After)
+            needle(text).map(Version::After)
         } else if let Some(text) = part.strip_prefix("is ") {
             Ok(Version::Is(text.to_owned()))
         } else if let Some(number) = part.strip_prefix("item ") {
             let number = number
                 .parse()
-                .map_err(|_| format!("'{number}' is no number"))?;
+                .map_err(|_| format!("'{number}' is not a number"))?;
             Ok(Version::Item(number))
         } else {
             Err(format!("'{part}' does not say where the version stands"))
@@ -326,26 +338,32 @@ fn versions(field: &str) -> Result<Vec<Version>, String> {
     field.split(" or ").map(one).collect()
 }
 
-/// A rule that stands below one that matches wherever it does would never be reached.
-fn unreachable(table: &[Rule], errors: &mut Vec<Error>) {
+/// A rule is never reached if one above it matches every string that it matches.
+fn check_reachable(table: &[Rule], errors: &mut Vec<Error>) {
     for (index, rule) in table.iter().enumerate() {
         let covers = |above: &&Rule| {
             let (above, below) = (&above.marker, &rule.marker);
             below.text.starts_with(&above.text)
                 && (!above.at_start || below.at_start)
                 && (!above.whole || (below.whole && above.text == below.text))
-                && above.needs.iter().all(|need| below.needs.contains(need))
+                && above
+                    .conditions
+                    .iter()
+                    .all(|condition| below.conditions.contains(condition))
         };
         if let Some(above) = table[..index].iter().find(covers) {
             errors.push(Error {
                 line: rule.line,
-                what: format!("is never reached: line {} matches first", above.line),
+                message: format!(
+                    "this rule is never reached: line {} matches first",
+                    above.line
+                ),
             });
         }
     }
 }
 
-fn beaten(programs: &[Rule], errors: &mut Vec<Error>) {
+fn check_beats(programs: &[Rule], errors: &mut Vec<Error>) {
     for (index, rule) in programs.iter().enumerate() {
         for name in &rule.beats {
             if !programs[index + 1..]
@@ -354,7 +372,7 @@ fn beaten(programs: &[Rule], errors: &mut Vec<Error>) {
             {
                 errors.push(Error {
                     line: rule.line,
-                    what: format!("beats '{name}', and no rule below has that name"),
+                    message: format!("this rule beats '{name}', but no rule below has that name"),
                 });
             }
         }

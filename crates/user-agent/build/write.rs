@@ -5,12 +5,12 @@ use std::fmt::Write;
 #[path = "../src/bucket.rs"]
 mod bucket;
 
-use super::read::{Marker, Need, Place, Rule, Rules, Version};
+use super::read::{Condition, Marker, Needle, Rule, Rules, Version};
 
 /// The tables, as the source of a module.
 pub(crate) fn tables(rules: &Rules) -> String {
     let mut out = String::new();
-    writeln!(out, "/// What the file of rules calls itself.").unwrap();
+    writeln!(out, "/// The edition of the file of rules.").unwrap();
     writeln!(out, "pub(crate) const VERSION: &str = {:?};", rules.version).unwrap();
     writeln!(
         out,
@@ -35,22 +35,22 @@ pub(crate) fn tables(rules: &Rules) -> String {
     });
     array(&mut out, "DARWIN", "(&str, &str, &str)", darwin);
     for (constant, section) in [
-        ("NO_MAC", "no mac"),
-        ("NO_MODEL", "no model"),
-        ("NO_BOT", "no bot"),
+        ("NOT_MACS", "not macs"),
+        ("NOT_MODELS", "not models"),
+        ("NOT_BOTS", "not bots"),
     ] {
         let words = list(rules, section)
             .iter()
             .map(|line| format!("{:?}", line[0]));
         array(&mut out, constant, "&str", words);
     }
-    let mut sorted: Vec<&String> = list(rules, "no program")
+    let mut sorted: Vec<&String> = list(rules, "not programs")
         .iter()
         .map(|line| &line[0])
         .collect();
     sorted.sort_unstable();
     let words = sorted.iter().map(|word| format!("{word:?}"));
-    array(&mut out, "NO_PROGRAM", "&str", words);
+    array(&mut out, "NOT_PROGRAMS", "&str", words);
     out
 }
 
@@ -94,16 +94,16 @@ fn named(out: &mut String, name: &str, rules: &[Rule]) {
 fn version(version: &Version) -> String {
     match version {
         Version::Here => "Version::Here".to_owned(),
-        Version::After(text) => format!("Version::After({})", place(text)),
+        Version::After(needle) => format!("Version::After({})", self::needle(needle)),
         Version::Item(number) => format!("Version::Item({number})"),
         Version::Is(version) => format!("Version::Is({version:?})"),
     }
 }
 
-fn place(place: &Place) -> String {
+fn needle(needle: &Needle) -> String {
     format!(
-        "Place {{ text: {:?}, anywhere: {} }}",
-        place.text, place.anywhere
+        "Needle {{ text: {:?}, anywhere: {} }}",
+        needle.text, needle.anywhere
     )
 }
 
@@ -127,7 +127,7 @@ fn markers<'a>(out: &mut String, rules: &'a Rules) {
         of(&rules.programs),
         of(&rules.systems),
         of(&rules.devices),
-        rules.woothees.iter().collect(),
+        rules.woothee.iter().collect(),
     ];
     for (table, list) in tables.into_iter().enumerate() {
         for (index, marker) in list.into_iter().enumerate() {
@@ -147,27 +147,27 @@ fn markers<'a>(out: &mut String, rules: &'a Rules) {
     let begin = begin.iter().map(usize::to_string);
     array(out, "BEGIN", "u16", begin);
     let items = markers.iter().map(|(_, table, index, marker)| {
-        let needs: Vec<String> = marker.needs.iter().map(need).collect();
+        let conditions: Vec<String> = marker.conditions.iter().map(condition).collect();
         format!(
-            "\nMarker {{ text: {:?}, at_start: {}, whole: {}, needs: &[{}], table: {table}, rule: {index} }}",
+            "\nMarker {{ text: {:?}, at_start: {}, whole: {}, conditions: &[{}], table: {table}, rule: {index} }}",
             marker.text,
             marker.at_start,
             marker.whole,
-            needs.join(", ")
+            conditions.join(", ")
         )
     });
     array(out, "MARKERS", "Marker", items);
 }
 
-fn need(need: &Need) -> String {
+fn condition(condition: &Condition) -> String {
     format!(
-        "Need {{ place: {}, present: {} }}",
-        place(&need.place),
-        need.present
+        "Condition {{ needle: {}, present: {} }}",
+        needle(&condition.needle),
+        condition.present
     )
 }
 
-/// Sorted by the first byte, and with one byte in the order of the file.
+/// The models, sorted by their first byte. Those with the same byte keep the order of the file.
 fn models(out: &mut String, lines: &[Vec<String>]) {
     let mut lines: Vec<&Vec<String>> = lines.iter().collect();
     lines.sort_by_key(|line| line[0].as_bytes()[0]);

@@ -1,13 +1,13 @@
-//! Prints how much of `tests/strings.tsv` is right, beside what woothee alone gets right, and lists
-//! each miss. `make accuracy` runs it.
+//! Prints how many answers for `tests/strings.tsv` are right, beside those of woothee alone, and
+//! lists each string with a wrong one. `make accuracy` runs it.
 
 #[path = "../tests/score/mod.rs"]
 mod score;
 
-use score::{FIELDS, Share, ours, score as compare, woothees};
+use score::{FIELDS, Share, ours, score as compare, woothee};
 
 fn main() {
-    let (ours, bare) = (compare(ours), compare(woothees));
+    let (ours, bare) = (compare(ours), compare(woothee));
     for (row, wrong) in &ours.misses {
         println!("{row}\n    {wrong}");
     }
@@ -16,7 +16,7 @@ fn main() {
     }
     println!("{:<18}{:>18}{:>18}", "field", "qsessions", "woothee");
     for (index, field) in FIELDS.iter().enumerate() {
-        // woothee says nothing of devices.
+        // woothee knows no devices.
         let bare = (!matches!(*field, "device" | "vendor")).then_some(bare.fields[index]);
         line(field, ours.fields[index], bare);
     }
@@ -33,12 +33,12 @@ fn main() {
         line(
             category,
             told(category, score::ours),
-            Some(told(category, woothees)),
+            Some(told(category, woothee)),
         );
     }
 }
 
-/// How many strings of a category are told to be of it.
+/// How many strings of a category are recognised as such.
 fn told(category: &str, answers: impl Fn(&str) -> score::Answers) -> Share {
     let rows = score::rows();
     let rows = rows.iter().filter(|row| row.category() == category);

@@ -1,4 +1,4 @@
-//! Shows what is made of strings, one a line.
+//! Prints the parts of strings, one string a line.
 //!
 //! `cargo run --example show < STRINGS`
 

@@ -1,7 +1,8 @@
 //! Times this crate against woothee alone on the same strings, in turns in one process.
 //!
-//! `cargo run --release --example speed -- [LIST.tsv]`: the first column of the list are the strings.
-//! Prints microseconds for one string, the ratio of the medians and those of the rounds.
+//! `cargo run --release --example speed -- [LIST.tsv]`: the strings are the first column of the
+//! list. Prints the microseconds for one string, and the median, least and greatest ratio of the
+//! rounds.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect();
     let ours = || time(&texts, |text| drop(black_box(parse(text))));
     let bare = || time(&texts, |text| drop(black_box(Parser::new().parse(text))));
-    // The first of each compiles woothee's expressions.
+    // The first round compiles the expressions of woothee.
     ours();
     bare();
     let mut rounds = Vec::with_capacity(ROUNDS);

@@ -1,19 +1,20 @@
-//! What the rules leave open, asked of woothee: old telephones, feed readers, rare systems.
+//! What woothee knows and the rules do not: feature phones, feed readers, rare systems.
 //!
-//! It is asked only about strings that have one of the words in the section `woothee` of the rules. About
-//! others it could tell nothing, and would first compile some forty expressions, which take a
-//! millisecond and a megabyte of each server process.
+//! woothee is asked only about strings that have one of the words in the section `woothee` of the
+//! rules. It knows nothing more of other strings. Its first call compiles some forty regular
+//! expressions, which takes a millisecond and a megabyte in each server process.
 
 use woothee::parser::{Parser, WootheeResult};
 
-use crate::{Category, program, system};
+use crate::category::Category;
+use crate::{program, system};
 
 const UNKNOWN: &str = "UNKNOWN";
 
-/// Names that say what kind of program it is, not which.
+/// Names of kinds of programs.
 const KINDS: &[&str] = &["HTTP Library", "Webview", "misc crawler", "misc RSS Reader"];
 
-/// Fills in what is missing, and gives the model of an old telephone.
+/// Fills in the missing parts, and returns the model of a feature phone.
 pub(crate) fn fill<'a>(
     text: &'a str,
     program: &mut program::Found<'a>,
@@ -24,16 +25,16 @@ pub(crate) fn fill<'a>(
     }
     let result = Parser::new().parse(text)?;
     let category = category(&result);
-    // Of old telephones it gives the network as the program, and the model as the version.
-    let is_telephone = result.category == "mobilephone";
+    // woothee gives the network of a feature phone as its program, and the model as the version.
+    let is_feature_phone = result.category == "mobilephone";
     let version = Some(result.version).filter(|&version| version != UNKNOWN && !version.is_empty());
-    // Of telephones and consoles it gives the system as the program.
+    // woothee gives the system of a phone or a console as its program.
     let is_program = result.name != UNKNOWN
         && !KINDS.contains(&result.name)
         && result.name != result.os
-        && !is_telephone
+        && !is_feature_phone
         && category != Some(Category::Console);
-    // A browser of a system that the rules know is theirs, or has no name.
+    // If the rules know the system, they know its browsers as well.
     if program.name.is_none() && is_program && system.name.is_none() {
         program.name = Some(result.name.into());
         let is_number = |version: &&str| version.starts_with(|first: char| first.is_ascii_digit());
@@ -47,7 +48,7 @@ pub(crate) fn fill<'a>(
         system.version = Some(result.os_version).filter(|version| version != UNKNOWN);
         system.category = category;
     }
-    version.filter(|_| is_telephone)
+    version.filter(|_| is_feature_phone)
 }
 
 fn category(result: &WootheeResult<'_>) -> Option<Category> {

@@ -1,16 +1,25 @@
 //! What a User-Agent string says about the browser, the system and the device behind it.
 //!
-//! [`parse`] gives the parts, [`device_line`] one line for a person. Both take any text, look at
-//! no more than its first [`MAX_LENGTH`] bytes, and never fail: what the string doesn't tell is
-//! `None`.
+//! [`parse`] returns the parts, [`device_line`] one line that a person can read. Both take any
+//! text, read no more than its first [`MAX_LENGTH`] bytes, and never fail. A part that the string
+//! does not tell is `None`.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | `rules` | the tables that `build.rs` makes of `rules/user-agents.rules` |
+//! | `text` | words, comments and versions in a string |
+//! | `scan` | the pass that finds the rules that match |
+//! | `program` | browsers, apps, bots and tools |
+//! | `system` | operating systems |
+//! | `device`, `model` | devices, and models of Android devices |
+//! | `fallback` | what woothee knows and the rules do not |
 #![forbid(unsafe_code)]
 
-mod apple;
-mod bot;
 mod bucket;
+mod category;
 mod device;
 mod fallback;
-mod product;
+mod model;
 mod program;
 mod rules;
 mod scan;
@@ -19,55 +28,19 @@ mod text;
 
 use std::borrow::Cow;
 
+pub use category::Category;
 pub use rules::{RuleCounts, rule_counts};
 
-/// How many bytes of a string are looked at. The rest is ignored, so that a hostile text of any
-/// size costs no more than this.
+/// How many bytes of a string are read. The rest is ignored, so that a hostile text of any size
+/// costs no more than this.
 pub const MAX_LENGTH: usize = 2048;
 
-/// What kind of machine or program sent the string.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Category {
-    /// A computer with a keyboard.
-    Desktop,
-    /// A phone, or a program on one.
-    Mobile,
-    /// A tablet.
-    Tablet,
-    /// A crawler, a link preview, a monitor: nobody is looking.
-    Bot,
-    /// A command-line program or a library for HTTP.
-    Tool,
-    /// A television, or a box beside one.
-    Tv,
-    /// A game console.
-    Console,
-    /// Anything else, and nothing to tell by.
-    Other,
-}
-
-impl Category {
-    /// The name in lower case, as the SQL function returns it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Desktop => "desktop",
-            Self::Mobile => "mobile",
-            Self::Tablet => "tablet",
-            Self::Bot => "bot",
-            Self::Tool => "tool",
-            Self::Tv => "tv",
-            Self::Console => "console",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// What a string says. `None` where it says nothing.
+/// The parts of a string. `None` stands for a part that the string does not tell.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UserAgent<'a> {
     /// Name of the browser, app, bot or tool: `Chrome`, `Samsung Internet`, `curl`.
     pub browser: Option<Cow<'a, str>>,
-    /// Its version, all numbers that are there: `70.0.3538.102`.
+    /// Its version, with all its numbers: `70.0.3538.102`.
     pub browser_version: Option<Cow<'a, str>>,
     /// Name of the operating system: `Windows`, `macOS`, `iOS`, `Android`.
     pub os: Option<Cow<'a, str>>,
@@ -75,9 +48,9 @@ pub struct UserAgent<'a> {
     pub os_version: Option<Cow<'a, str>>,
     /// Model (`Pixel 8`) or family (`iPhone`, `Mac`, `PC`) of the device.
     pub device: Option<Cow<'a, str>>,
-    /// Who makes the device, where model or family tell; who runs the bot, where that is known.
+    /// The maker of the device, where model or family tell it; the operator of a bot, where known.
     pub vendor: Option<Cow<'a, str>>,
-    /// What kind of machine or program it is.
+    /// The kind of machine or program.
     pub category: Category,
     /// Whether it calls itself a bot, or is known as one.
     pub is_bot: bool,
@@ -90,12 +63,12 @@ pub fn parse(user_agent: &str) -> UserAgent<'_> {
     let found = scan::matches(text);
     let mut program = program::program(text, &found);
     let mut system = system::system(text, found.system.as_ref());
-    let telephone = match found.is_woothees {
+    let feature_phone = match found.ask_woothee {
         true => fallback::fill(text, &mut program, &mut system),
         false => None,
     };
     let is_person = program.is_person();
-    // What a bot says of a device is not where it runs.
+    // A bot names a device that it does not run on.
     let device = if is_person {
         device::device(text, &system, found.device.as_ref())
     } else {
@@ -107,7 +80,7 @@ pub fn parse(user_agent: &str) -> UserAgent<'_> {
 
     let browser = printable(program.name);
     let os = printable(system.name);
-    let device_name = printable(device.name.or(telephone.map(Cow::Borrowed)));
+    let device_name = printable(device.name.or(feature_phone.map(Cow::Borrowed)));
     UserAgent {
         browser_version: program
             .version
@@ -123,8 +96,8 @@ pub fn parse(user_agent: &str) -> UserAgent<'_> {
     }
 }
 
-/// One line for a person: `iPhone / iOS 17.1 / Safari 17.1`. Parts unknown are `Other`; an
-/// empty string gives an empty line.
+/// One line that a person can read: `iPhone / iOS 17.1 / Safari 17.1`. An unknown part is `Other`;
+/// an empty string gives an empty line.
 #[must_use]
 pub fn device_line(user_agent: &str) -> String {
     let text = cut(user_agent);
@@ -132,7 +105,7 @@ pub fn device_line(user_agent: &str) -> String {
         return String::new();
     }
     let mut parsed = parse(text);
-    // The number that every one gives here would be read as this one's.
+    // Every browser sends the same number here, whatever the version. A person would believe it.
     let chrome_os = |version: &Cow<'_, str>| system::is_reduced_chrome_os(version);
     if system::is_reduced_android(text) || parsed.os_version.as_ref().is_some_and(chrome_os) {
         parsed.os_version = None;
@@ -184,27 +157,27 @@ fn category(
                 || text.contains("Mobile")
                 || text::find_word(text, "Phone").is_some();
             let is_android = system.is(&["Android", "HarmonyOS"]);
-            // Without an engine there is no browser that would say so.
+            // Only a browser says 'Mobile', and a string of one names it.
             let is_browser = program.name.is_some();
             if device::is_tablet(text) || (is_android && is_browser && !is_phone) {
                 return Tablet;
             }
         }
         (Some(_), _) => {}
-        // A program that names itself and no system it runs on is seldom a person's browser.
+        // A program that names itself but no system is seldom the browser of a person.
         (None, _) if program.name.is_some() && !text::is_mozilla(text) => return Tool,
         (None, _) => {}
     }
     system.category.unwrap_or(Other)
 }
 
-/// Apps about television run on other systems than televisions do.
+/// On these systems, a word that ends in 'TV' is part of an app's name.
 fn may_be_tv(system: &system::Found<'_>) -> bool {
     !system.is(&["iOS", "iPadOS", "macOS", "Windows"])
 }
 
-/// Without what a person doesn't see and a terminal or a page may act on: control characters, and those that turn the
-/// direction of a line.
+/// No name may have characters that a person does not see and that a terminal or a page may act on:
+/// control characters, and those that change the direction of a line.
 fn printable(name: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
     let is_invisible = |letter: char| {
         letter.is_control()
@@ -213,7 +186,8 @@ fn printable(name: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
     name.filter(|name| !name.contains(is_invisible))
 }
 
-/// The part that is looked at. Half a word would be another word.
+/// The part of a text that is read. It ends between two words: a word that is cut in half would be
+/// another word.
 fn cut(text: &str) -> &str {
     let start = &text[..text.floor_char_boundary(MAX_LENGTH)];
     if start.len() == text.len() {

@@ -1,41 +1,41 @@
 //! The rules, as tables made at compile time from `rules/user-agents.rules`.
 
-use crate::Category;
+use crate::category::Category;
 
-/// What a rule calls what it has found.
+/// The name that a rule gives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Name {
-    /// This.
+    /// This text.
     Fixed(&'static str),
-    /// This, the rest of the word that was found, and this.
+    /// The first text, the rest of the word that was found, and the second text.
     AroundRest(&'static str, &'static str),
 }
 
-/// Text that is looked for in a string.
+/// A text to look for in a string.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Needle {
     pub(crate) text: &'static str,
     /// Also in the middle of a word.
     pub(crate) anywhere: bool,
 }
 
-/// What has to be elsewhere in the string, or must not be.
+/// A text that the string must have as well, or must not have.
 #[derive(Debug)]
-pub(crate) struct Need {
-    pub(crate) place: Place,
+pub(crate) struct Condition {
+    pub(crate) needle: Needle,
     pub(crate) present: bool,
 }
 
 /// Where a version stands.
 #[derive(Debug)]
 pub(crate) enum Version {
-    /// Behind what was found.
+    /// Behind the text of the marker.
     Here,
-    /// Behind something else.
-    After(Place),
-    /// It is the one at this place among the things between semicolons that follow, counted from 1.
+    /// Behind another text.
+    After(Needle),
+    /// The item of this number, from 1, among those that follow between semicolons.
     Item(usize),
-    /// It is always this.
+    /// Always this version.
     Is(&'static str),
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Rule {
     pub(crate) vendor: Option<&'static str>,
 }
 
-/// What to look for.
+/// The text by which a rule is found.
 #[derive(Debug)]
 pub(crate) struct Marker {
     pub(crate) text: &'static str,
@@ -57,26 +57,26 @@ pub(crate) struct Marker {
     pub(crate) at_start: bool,
     /// Only if the word ends there.
     pub(crate) whole: bool,
-    pub(crate) needs: &'static [Need],
-    /// 0 for programs, 1 for systems, 2 for devices, 3 for what woothee knows more of.
+    pub(crate) conditions: &'static [Condition],
+    /// 0 for programs, 1 for systems, 2 for devices, 3 for the words about which woothee is asked.
     pub(crate) table: u8,
-    /// Its place there.
+    /// The index of the rule there.
     pub(crate) rule: u16,
 }
 
-/// What the beginning of the name of an Android's model tells.
+/// What the beginning of the name of a model tells.
 #[derive(Debug)]
 pub(crate) struct Model {
     /// With `#` for a digit, `@` for a capital letter, `$` for the end.
     pub(crate) pattern: &'static str,
     pub(crate) vendor: &'static str,
-    /// The kind of device where that is no phone.
+    /// The kind of device, unless it is a phone.
     pub(crate) category: Option<Category>,
 }
 
 include!(concat!(env!("OUT_DIR"), "/rules.rs"));
 
-/// How many rules there are, and which edition of them.
+/// The edition of the rules, and how many there are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct RuleCounts {
@@ -90,13 +90,13 @@ pub struct RuleCounts {
     pub tools: usize,
     /// Operating systems.
     pub systems: usize,
-    /// Devices with names of their own.
+    /// Devices other than models of Android.
     pub devices: usize,
-    /// Beginnings of models' names, by which their makers are known.
+    /// Beginnings of names of models, by which the makers are known.
     pub models: usize,
 }
 
-/// Which rules are compiled in.
+/// Describes the rules that are compiled in.
 #[must_use]
 pub fn rule_counts() -> RuleCounts {
     let of = |category| {

@@ -1,25 +1,24 @@
-//! One pass over a string, which finds the rules that match.
+//! The pass over a string that finds the rules that match.
 
 use std::borrow::Cow;
 
-use crate::Category;
 use crate::bucket::bucket;
-use crate::device::model_place;
-use crate::product::words_behind_the_engine;
+use crate::category::Category;
+use crate::model;
 use crate::rules::{
     BEGIN, DEVICES, FIRST_ENGINE, MARKERS, Marker, Name, PROGRAMS, Rule, SYSTEMS, Version,
 };
-use crate::text::{find, is_separator, present, version, word_starts};
+use crate::text::{contains, find, is_separator, version, word_starts, words_behind_the_engine};
 
 /// A rule that matches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Match {
     pub(crate) rule: &'static Rule,
-    /// Its place in the table: the first of those that match wins.
-    pub(crate) place: u16,
-    /// Where what was looked for begins.
+    /// Its index in the table: of the rules that match, the first one wins.
+    pub(crate) rank: u16,
+    /// Where the text of the marker begins.
     pub(crate) start: usize,
-    /// Where it ends.
+    /// Where the text of the marker ends.
     end: usize,
 }
 
@@ -35,9 +34,9 @@ impl Match {
         }
     }
 
-    /// The version, from where the rule says.
+    /// The version, read where the rule says.
     pub(crate) fn version<'a>(&self, text: &'a str) -> Option<&'a str> {
-        self.rule.versions.iter().find_map(|place| match place {
+        self.rule.versions.iter().find_map(|source| match source {
             Version::Here => {
                 let mut rest = &text[self.end..];
                 if matches!(self.rule.name, Name::AroundRest(..)) {
@@ -45,7 +44,7 @@ impl Match {
                 }
                 version(rest.strip_prefix(['/', ' ', '_', ':', '-']).unwrap_or(rest))
             }
-            Version::After(place) => find(text, place).and_then(|end| version(&text[end..])),
+            Version::After(needle) => find(text, needle).and_then(|end| version(&text[end..])),
             Version::Item(number) => {
                 let items = text[self.end..].split(')').next()?;
                 version(items.split(';').nth(number - 1)?.trim())
@@ -55,20 +54,20 @@ impl Match {
     }
 }
 
-/// What matches in each of the tables.
+/// The best match in each of the tables.
 #[derive(Debug, Default)]
 pub(crate) struct Matches {
     pub(crate) program: Option<Match>,
     pub(crate) system: Option<Match>,
     pub(crate) device: Option<Match>,
     /// Whether woothee may know more.
-    pub(crate) is_woothees: bool,
+    pub(crate) ask_woothee: bool,
 }
 
 pub(crate) fn matches(text: &str) -> Matches {
     let mut best = [(u16::MAX, 0, 0); 4];
     let bytes = text.as_bytes();
-    let model = model_place(text);
+    let model = model::range(text);
     for start in word_starts(text) {
         let rest = &bytes[start..];
         let &[first, second, ..] = rest else { break };
@@ -84,11 +83,11 @@ pub(crate) fn matches(text: &str) -> Matches {
             }
         }
     }
-    let found = |rules: &'static [Rule], (place, start, end): (u16, usize, usize)| {
-        let rule = rules.get(usize::from(place))?;
+    let found = |rules: &'static [Rule], (rank, start, end): (u16, usize, usize)| {
+        let rule = rules.get(usize::from(rank))?;
         Some(Match {
             rule,
-            place,
+            rank,
             start,
             end,
         })
@@ -97,12 +96,12 @@ pub(crate) fn matches(text: &str) -> Matches {
         program: found(&PROGRAMS, best[0]),
         system: found(&SYSTEMS, best[1]),
         device: found(&DEVICES, best[2]),
-        is_woothees: best[3].0 != u16::MAX,
+        ask_woothee: best[3].0 != u16::MAX,
     }
 }
 
-/// The browser or app whose product stands as a word alone behind the engine: `… Safari/604.1 Brave`. Some browsers keep
-/// their version to themselves.
+/// The browser or app whose product stands behind the engine without a version:
+/// `… Safari/604.1 Brave`. Some browsers do not send their version.
 pub(crate) fn without_a_version(text: &str) -> Option<Match> {
     let alone = words_behind_the_engine(text).filter(|word| !word.contains('/'));
     let matches = alone.flat_map(|word| {
@@ -117,21 +116,21 @@ pub(crate) fn without_a_version(text: &str) -> Option<Match> {
                 && marker.rule < FIRST_ENGINE
                 && !marker.at_start
                 && marker.text.strip_suffix(['/', ' ']) == Some(word)
-                && has_its_needs(marker, text)
+                && meets_conditions(marker, text)
         })?;
         let rule = &PROGRAMS[usize::from(marker.rule)];
         let is_persons = !matches!(rule.category, Some(Category::Bot | Category::Tool));
         is_persons.then_some(Match {
             rule,
-            place: marker.rule,
+            rank: marker.rule,
             start,
             end: start + word.len(),
         })
     });
-    matches.min_by_key(|found| found.place)
+    matches.min_by_key(|found| found.rank)
 }
 
-/// Whether it is a program that is found by a plain word, as models have them in their names.
+/// Whether a marker finds a program by a plain word, which may be part of the name of a model.
 fn may_be_a_model(marker: &Marker) -> bool {
     marker.table == 0
         && !marker.text.contains('/')
@@ -144,12 +143,12 @@ fn fits(marker: &Marker, text: &str, start: usize) -> bool {
     bytes[start..].starts_with(marker.text.as_bytes())
         && (!marker.at_start || start == 0)
         && (!marker.whole || bytes.get(end).is_none_or(|&next| is_separator(next)))
-        && has_its_needs(marker, text)
+        && meets_conditions(marker, text)
 }
 
-fn has_its_needs(marker: &Marker, text: &str) -> bool {
-    let mut needs = marker.needs.iter();
-    needs.all(|need| present(text, &need.place) == need.present)
+fn meets_conditions(marker: &Marker, text: &str) -> bool {
+    let mut conditions = marker.conditions.iter();
+    conditions.all(|condition| contains(text, &condition.needle) == condition.present)
 }
 
 fn rest_of_word(text: &str) -> &str {

@@ -1,11 +1,13 @@
-//! Which operating system a string tells of.
+//! The operating system that a string tells.
+
+mod apple;
 
 use std::borrow::Cow;
 
-use crate::rules::{ANDROID, NO_MAC, WINDOWS};
+use crate::category::Category;
+use crate::rules::{ANDROID, NOT_MACS, WINDOWS};
 use crate::scan::Match;
 use crate::text::find_word;
-use crate::{Category, apple};
 
 /// What is known of the system.
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ pub(crate) fn system<'a>(text: &'a str, found: Option<&Match>) -> Found<'a> {
     let (name, version, category) = match &*name {
         "Windows" => (name, windows(version), category),
         "Android" => (name, android(text, version), category),
-        "macOS" if NO_MAC.iter().any(|word| find_word(text, word).is_some()) => {
+        "macOS" if NOT_MACS.iter().any(|word| find_word(text, word).is_some()) => {
             ("iPadOS".into(), None, Some(Category::Tablet))
         }
         "macOS" => {
@@ -50,7 +52,7 @@ pub(crate) fn system<'a>(text: &'a str, found: Option<&Match>) -> Found<'a> {
     }
 }
 
-/// Apps have their system in their names: `Example-Android/3.4`, `Example-iOS/3.4`.
+/// Some apps have their system in their names: `Example-Android/3.4`, `Example-iOS/3.4`.
 fn in_a_name(text: &str) -> Found<'static> {
     const NAMES: &[(&str, &str)] = &[("Android", "Android"), ("-iOS", "iOS"), ("_iOS", "iOS")];
     let found = NAMES.iter().find(|(part, _)| text.contains(part));
@@ -61,12 +63,12 @@ fn in_a_name(text: &str) -> Found<'static> {
     })
 }
 
-/// Chrome on Android gives `10` and no model, whatever the version.
+/// Chrome on Android sends `10` and no model, whatever the version.
 pub(crate) fn is_reduced_android(text: &str) -> bool {
     text.contains("Android 10; K)") || text.contains("Android 10; K;")
 }
 
-/// Chrome on ChromeOS gives this number of the platform, whatever it is.
+/// Chrome on ChromeOS sends this number of the platform, whatever the version.
 pub(crate) fn is_reduced_chrome_os(version: &str) -> bool {
     version == "14541.0.0"
 }
@@ -75,13 +77,12 @@ fn windows(version: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
     let version = version?;
     match WINDOWS.iter().find(|(kernel, _)| *kernel == version) {
         Some((_, name)) => Some(Cow::Borrowed(name)),
-        // `Windows 98`, which was of no kernel's number.
+        // `Windows 98`, which is not the number of a kernel.
         None => Some(version).filter(|version| !version.contains('.') || version == "8.1"),
     }
 }
 
-/// `Android/33` and `Android (33/13; …)` give the level of the interface; the latter, the version
-/// as well.
+/// `Android/33` and `Android (33/13; …)` have the API level. The latter has the version as well.
 fn android<'a>(text: &'a str, version: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
     if let Some(end) = find_word(text, "Android (")
         && let Some((level, rest)) = text[end..].split_once('/')

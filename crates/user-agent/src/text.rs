@@ -1,32 +1,32 @@
-//! Reading a string by words.
+//! Words, comments and versions in a string.
 
-use crate::rules::Place;
+use crate::rules::Needle;
 
-/// Where something that a rule looks for ends in the text.
-pub(crate) fn find(text: &str, place: &Place) -> Option<usize> {
-    // A needle may be in the text any number of times without beginning a word; each look goes on
+/// Where a needle ends in the text.
+pub(crate) fn find(text: &str, needle: &Needle) -> Option<usize> {
+    // A needle may be in the text any number of times without beginning a word. Each search goes on
     // behind the last, so that the text is read once.
     let mut from = 0;
-    while let Some(offset) = text[from..].find(place.text) {
+    while let Some(offset) = text[from..].find(needle.text) {
         let start = from + offset;
         let begins = start == 0 || is_separator(text.as_bytes()[start - 1]);
-        if begins || place.anywhere || is_separator(place.text.as_bytes()[0]) {
-            return Some(start + place.text.len());
+        if begins || needle.anywhere || is_separator(needle.text.as_bytes()[0]) {
+            return Some(start + needle.text.len());
         }
         from = start + 1;
     }
     None
 }
 
-pub(crate) fn present(text: &str, place: &Place) -> bool {
-    find(text, place).is_some()
+pub(crate) fn contains(text: &str, needle: &Needle) -> bool {
+    find(text, needle).is_some()
 }
 
-/// Where a word begins with this, and that ends.
+/// Where this beginning of a word ends in the text.
 pub(crate) fn find_word(text: &str, word: &'static str) -> Option<usize> {
     find(
         text,
-        &Place {
+        &Needle {
             text: word,
             anywhere: false,
         },
@@ -60,8 +60,8 @@ static SEPARATORS: [bool; 256] = {
     table
 };
 
-/// What is longer is no version.
-const LONGEST_VERSION: usize = 40;
+/// A longer number is not taken for a version.
+const MAX_VERSION_LENGTH: usize = 40;
 
 /// The version that `text` begins with, perhaps after a `v`: numbers with dots or underscores
 /// between them.
@@ -73,7 +73,7 @@ pub(crate) fn version(text: &str) -> Option<&str> {
         .unwrap_or(text.len());
     let version = text[..end].trim_end_matches(['.', '_']);
     let is_version = version.starts_with(|first: char| first.is_ascii_digit())
-        && version.len() <= LONGEST_VERSION;
+        && version.len() <= MAX_VERSION_LENGTH;
     is_version.then_some(version)
 }
 
@@ -82,20 +82,21 @@ pub(crate) fn major(version: &str) -> Option<u32> {
     version.split(['.', '_']).next()?.parse().ok()
 }
 
-/// Products and remarks, one after the other: what stands between spaces, brackets, commas and
-/// semicolons, without addresses of pages and of people.
+/// The words between spaces, brackets, commas and semicolons, in and outside of comments, without
+/// addresses of pages and of people.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', '\t', ';', ',', '(', ')', '[', ']', '"'])
         .filter(|word| !word.is_empty() && !word.contains("://") && !word.contains('@'))
 }
 
-/// Whether a string is in the form that browsers use, where `Mozilla/5.0` means nothing.
+/// Whether a string has the form that browsers use. The product `Mozilla/5.0` itself means nothing.
 pub(crate) fn is_mozilla(text: &str) -> bool {
     text.starts_with("Mozilla/")
 }
 
-/// The text in the first brackets, with those that are in it: `Android 12; moto g(60)`.
-pub(crate) fn remark(text: &str) -> &str {
+/// The first comment (RFC 9110: text in round brackets, which may have more in it):
+/// `Android 12; moto g(60)`.
+pub(crate) fn comment(text: &str) -> &str {
     let rest = text.split_once('(').map_or("", |(_, rest)| rest);
     let mut depth = 0_usize;
     for (index, byte) in rest.bytes().enumerate() {
@@ -107,4 +108,29 @@ pub(crate) fn remark(text: &str) -> &str {
         }
     }
     rest
+}
+
+/// The words behind the engine that are outside of brackets. Without an engine there are none.
+pub(crate) fn words_behind_the_engine(text: &str) -> impl Iterator<Item = &str> {
+    let start = match text.find(" Firefox/") {
+        Some(start) => start + 1,
+        None => text.find("Gecko)").unwrap_or(text.len()),
+    };
+    outside_brackets(&text[start..])
+}
+
+/// Words outside of brackets.
+fn outside_brackets(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    text.split_inclusive(['(', ')', '[', ']', ' ', ';', ','])
+        .filter_map(move |piece| {
+            let inside = depth > 0;
+            let word = piece.trim_end_matches(['(', ')', '[', ']', ' ', ';', ',']);
+            match piece.as_bytes().last() {
+                Some(b'(' | b'[') => depth += 1,
+                Some(b')' | b']') => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            (!inside && !word.is_empty()).then_some(word)
+        })
 }

@@ -1,4 +1,4 @@
-//! Strings that somebody made up to do harm. `make fuzz` makes far more of them.
+//! Strings that were made up to do harm. `make fuzz` makes far more of them.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ const STRINGS: &str = include_str!("strings.tsv");
 const HOSTILE: &str = include_str!("hostile.txt");
 const RULES: &str = include_str!("../rules/user-agents.rules");
 
-/// Whatever the text is, an answer keeps to these.
-fn read(user_agent: &str) {
+/// Checks the properties that the answer for any text must have.
+fn check(user_agent: &str) {
     let parsed = parse(user_agent);
     let UserAgent {
         browser,
@@ -49,7 +49,7 @@ fn read(user_agent: &str) {
 }
 
 #[test]
-fn what_acts_on_a_terminal_or_turns_a_line_is_no_name() {
+fn a_name_has_no_invisible_characters() {
     for mark in [
         "\u{1b}[31m",
         "\r\n",
@@ -66,13 +66,13 @@ fn what_acts_on_a_terminal_or_turns_a_line_is_no_name() {
 }
 
 #[test]
-fn a_number_that_goes_on_and_on_is_no_version() {
+fn a_very_long_number_is_not_a_version() {
     let chrome = format!("Mozilla/5.0 (Windows NT 10.0) Chrome/{}", "1".repeat(1000));
     assert_eq!(device_line(&chrome), "PC / Windows 10 / Chrome");
 }
 
 #[test]
-fn half_a_word_at_the_end_of_what_is_looked_at_is_none() {
+fn a_word_that_is_cut_at_the_maximum_length_is_ignored() {
     const START: &str = "Mozilla/5.0 (Linux; Android 14; Galaxy";
     for cut in START.len() - "Galaxy".len()..START.len() {
         let filler = "en; ".repeat(MAX_LENGTH / 4);
@@ -89,7 +89,7 @@ fn strings() -> impl Iterator<Item = &'static str> {
     rows.filter_map(|row| row.split('\t').next())
 }
 
-/// Those of `hostile.txt`, with its escapes read.
+/// The strings of `hostile.txt`, with the escapes replaced.
 fn hostile() -> impl Iterator<Item = String> {
     let lines = HOSTILE.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| {
@@ -105,7 +105,7 @@ fn hostile() -> impl Iterator<Item = String> {
     })
 }
 
-/// What the rules look for, where it is plain text.
+/// The plain texts that the rules look for.
 fn markers() -> Vec<&'static str> {
     let lines = RULES.lines().filter(|line| !line.starts_with(['#', '[']));
     let first = lines.filter_map(|line| line.split(" | ").next()?.split(" & ").next());
@@ -117,10 +117,10 @@ fn markers() -> Vec<&'static str> {
 fn every_prefix_and_some_suffixes_of_every_string() {
     for user_agent in strings() {
         for end in 0..=user_agent.len() {
-            read(&user_agent[..end]);
+            check(&user_agent[..end]);
         }
         for start in (0..user_agent.len()).step_by(7) {
-            read(&user_agent[start..]);
+            check(&user_agent[start..]);
         }
     }
 }
@@ -128,14 +128,14 @@ fn every_prefix_and_some_suffixes_of_every_string() {
 #[test]
 fn every_hostile_string_alone_and_repeated() {
     for text in hostile() {
-        read(&text);
-        read(&text.repeat(500));
-        read(&(text.clone() + " Mozilla/5.0 (Linux; Android 14; Pixel 8) Chrome/126.0.0.0"));
+        check(&text);
+        check(&text.repeat(500));
+        check(&(text.clone() + " Mozilla/5.0 (Linux; Android 14; Pixel 8) Chrome/126.0.0.0"));
     }
 }
 
 #[test]
-fn of_any_length_only_the_beginning_counts() {
+fn only_the_beginning_of_a_long_text_counts() {
     let hostile: Vec<String> = hostile().filter(|text| !text.is_empty()).collect();
     for text in hostile.iter().map(String::as_str).chain(markers()) {
         let long = text.repeat(4 * MAX_LENGTH / text.len());
@@ -151,12 +151,12 @@ proptest! {
 
     #[test]
     fn any_text(user_agent in "\\PC*") {
-        read(&user_agent);
+        check(&user_agent);
     }
 
     #[test]
     fn any_text_with_control_characters(user_agent in any::<String>()) {
-        read(&user_agent);
+        check(&user_agent);
     }
 
     #[test]
@@ -168,25 +168,25 @@ proptest! {
             let start = usize::from(start) % part.len();
             user_agent.push_str(&part[start..part.len().min(start + length)]);
         }
-        read(&user_agent);
+        check(&user_agent);
     }
 
     #[test]
-    fn what_the_rules_look_for_in_any_order(
+    fn markers_of_the_rules_in_any_order(
         parts in vec((select(markers()), "[0-9a-zA-Z._ ;/()é]{0,6}"), 0..20),
         separator in select(vec!["", " ", "; ", "/", " (", ") ", "+"]),
     ) {
         let parts: Vec<String> = parts.iter().map(|(marker, rest)| format!("{marker}{rest}")).collect();
-        read(&parts.join(separator));
+        check(&parts.join(separator));
     }
 
     #[test]
-    fn a_real_string_with_something_put_into_it(
+    fn a_real_string_with_an_insertion(
         user_agent in select(strings().collect::<Vec<_>>()),
-        place in any::<u16>(),
-        put_in in "\\PC{0,12}",
+        position in any::<u16>(),
+        insertion in "\\PC{0,12}",
     ) {
-        let place = usize::from(place) % (user_agent.len() + 1);
-        read(&[&user_agent[..place], &put_in, &user_agent[place..]].concat());
+        let position = usize::from(position) % (user_agent.len() + 1);
+        check(&[&user_agent[..position], &insertion, &user_agent[position..]].concat());
     }
 }

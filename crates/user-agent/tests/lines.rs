@@ -1,11 +1,11 @@
-//! What a person is shown, and what is special about some strings.
+//! The lines that a person is shown.
 
 use qsessions_user_agent::{MAX_LENGTH, device_line, parse};
 
 const LINES: &str = include_str!("lines.tsv");
 
 #[test]
-fn each_string_says_what_it_says() {
+fn each_string_gives_its_line() {
     let mut wrong = Vec::new();
     for row in LINES.lines().skip(1) {
         let columns: Vec<&str> = row.split('\t').collect();
@@ -33,7 +33,7 @@ fn makers_are_known_by_the_model() {
         ("Pixel 8", Some("Google")),
         ("Redmi Note 8", Some("Xiaomi")),
         ("CPH2269", Some("OPPO")),
-        // OnePlus takes its numbers from the same range.
+        // OnePlus uses numbers of the same range.
         ("CPH2451", Some("OnePlus")),
         ("moto g power", Some("Motorola")),
         ("Model X", None),
@@ -48,7 +48,7 @@ fn makers_are_known_by_the_model() {
 }
 
 #[test]
-fn a_reduced_string_keeps_what_it_says_to_the_fields() {
+fn a_reduced_string_keeps_its_version_in_the_fields() {
     let parsed = parse("Mozilla/5.0 (Linux; Android 10; K) Chrome/118.0.0.0 Mobile");
     assert_eq!(parsed.os_version.as_deref(), Some("10"));
     assert_eq!(parsed.device, None);
@@ -59,7 +59,7 @@ fn only_the_beginning_is_read() {
     let name = "curl/8.0 ";
     let long = name.to_owned() + &"é".repeat(MAX_LENGTH) + " Googlebot/2.1";
     assert_eq!(parse(&long).browser.as_deref(), Some("curl"));
-    // The last character that would be read is cut in two, and left out.
+    // The maximum length is in the middle of a character, which is left out.
     let cut = "x".repeat(MAX_LENGTH - 1) + "é Googlebot/2.1";
     assert!(!parse(&cut).is_bot);
 }

@@ -1,6 +1,6 @@
-//! What is refused in a file of rules, and where it says so. The reader is build.rs's own.
+//! Errors in a file of rules. The reader is that of build.rs.
 
-#![allow(dead_code, reason = "build.rs uses what is not used here")]
+#![allow(dead_code, reason = "build.rs uses the rest")]
 
 #[path = "../build/read.rs"]
 mod read;
@@ -9,7 +9,7 @@ use qsessions_user_agent::{parse, rule_counts};
 use read::rules;
 
 const GOOD: &str = "\
-# a remark
+# a comment
 rules 2026.11
 
 [programs]
@@ -23,12 +23,12 @@ Chrome/ | Chrome
 Windows | Windows | | desktop
 ";
 
-/// The line and the words of the first complaint.
-fn complaint(file: &str) -> (usize, String) {
+/// The line and the message of the first error.
+fn first_error(file: &str) -> (usize, String) {
     let mut errors = rules(file).err().unwrap_or_default();
-    assert!(!errors.is_empty(), "nothing is refused of\\n{file}");
+    assert!(!errors.is_empty(), "no error in\n{file}");
     let first = errors.remove(0);
-    (first.line, first.what)
+    (first.line, first.message)
 }
 
 /// The good file with one line more, at the end of the first section.
@@ -43,60 +43,60 @@ fn a_good_file_is_read() {
     assert_eq!((rules.programs.len(), rules.first_engine), (3, 2));
     assert_eq!(rules.programs[1].marker.text, "Other One ");
     assert!(rules.programs[1].versions.is_empty());
-    assert!(!rules.programs[1].marker.needs[0].present);
+    assert!(!rules.programs[1].marker.conditions[0].present);
     assert_eq!(rules.systems[0].category, "desktop");
 }
 
 #[test]
-fn a_complaint_names_the_line() {
+fn an_error_names_the_line() {
     for (line, words) in [
         ("Foo/ | Foo | behind Bar/", "where the version stands"),
-        ("Foo/ | Foo | | phone", "'phone' is no category"),
-        ("Foo/", "a rule has a name"),
+        ("Foo/ | Foo | | phone", "'phone' is not a category"),
+        ("Foo/", "a rule must have a name"),
         ("Foo/ | F*o*", "one * at most"),
-        ("F | Foo", "two characters"),
-        ("(Foo/ | Foo", "no word begins with"),
-        ("\"Foo | Foo", "no second quote"),
-        ("Foo/ | Foo | item x", "'x' is no number"),
+        ("F | Foo", "at least two characters"),
+        ("(Foo/ | Foo", "a word cannot begin with"),
+        ("\"Foo | Foo", "must end with a quote"),
+        ("Foo/ | Foo | item x", "'x' is not a number"),
         ("Foo/ | Foo | | | | | more", "7 fields"),
-        ("Föö/ | Foo", "only ASCII"),
-        ("Foo/ & ! | Foo", "a part is empty"),
+        ("Föö/ | Foo", "must be in ASCII"),
+        ("Foo/ & ! | Foo", "a text to look for is empty"),
     ] {
-        let (found, what) = complaint(&with(line));
+        let (found, message) = first_error(&with(line));
         assert_eq!(found, 7, "{line}");
-        assert!(what.contains(words), "{line}: {what}");
+        assert!(message.contains(words), "{line}: {message}");
     }
 }
 
 #[test]
 fn a_rule_that_can_never_win_is_refused() {
-    let (line, what) = complaint(&with("Example/Mobile | Mobile Example"));
+    let (line, message) = first_error(&with("Example/Mobile | Mobile Example"));
     assert_eq!(line, 7);
-    assert!(what.contains("line 5 matches first"), "{what}");
-    // Not so with a part that need not be there, or the other way round.
+    assert!(message.contains("line 5 matches first"), "{message}");
+    // A rule above with a condition, or with a longer text, does not hide the one below.
     assert!(rules(&with("Exam | Exam")).is_ok());
     assert!(rules(&with("\"Other One Lite\" | Other One Lite")).is_ok());
 }
 
 #[test]
-fn what_a_rule_beats_has_to_stand_below_it() {
-    let (line, what) = complaint(&with("Foo/ | Foo | | | | Example"));
+fn a_rule_must_stand_above_those_that_it_beats() {
+    let (line, message) = first_error(&with("Foo/ | Foo | | | | Example"));
     assert_eq!(line, 7);
-    assert!(what.contains("beats 'Example'"), "{what}");
+    assert!(message.contains("beats 'Example'"), "{message}");
     assert!(rules(&with("Foo/ | Foo | | | | Chrome")).is_ok());
 }
 
 #[test]
-fn a_section_that_nobody_reads_and_a_file_without_a_version_are_refused() {
-    let (line, what) = complaint(&(GOOD.to_owned() + "[telephones]\nFoo/ | Foo\n"));
+fn an_unknown_section_and_a_file_without_a_version_are_refused() {
+    let (line, message) = first_error(&(GOOD.to_owned() + "[telephones]\nFoo/ | Foo\n"));
     assert_eq!(line, 14);
-    assert!(what.contains("no section 'telephones'"), "{what}");
-    let (_, what) = complaint(&GOOD.replace("rules 2026.11\n", ""));
-    assert!(what.contains("gives the version"), "{what}");
+    assert!(message.contains("no section 'telephones'"), "{message}");
+    let (_, message) = first_error(&GOOD.replace("rules 2026.11\n", ""));
+    assert!(message.contains("with the version"), "{message}");
 }
 
 #[test]
-fn what_is_compiled_in_is_what_the_file_says() {
+fn the_compiled_rules_are_those_of_the_file() {
     let rules = rules(include_str!("../rules/user-agents.rules")).unwrap();
     let counts = rule_counts();
     assert_eq!(counts.version, rules.version);
@@ -116,7 +116,7 @@ fn what_is_compiled_in_is_what_the_file_says() {
     );
 }
 
-/// Some browsers keep their version to themselves, and any of them may begin to.
+/// Some browsers do not send their version, and any of them may stop sending it.
 #[test]
 fn a_browser_is_known_by_its_product_without_a_version() {
     let rules = rules(include_str!("../rules/user-agents.rules")).unwrap();
@@ -128,7 +128,7 @@ fn a_browser_is_known_by_its_product_without_a_version() {
         };
         let is_plain = product.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let is_persons = !matches!(rule.category.as_str(), "bot" | "tool");
-        if !is_persons || !is_plain || marker.at_start || !marker.needs.is_empty() {
+        if !is_persons || !is_plain || marker.at_start || !marker.conditions.is_empty() {
             continue;
         }
         count += 1;
@@ -161,7 +161,7 @@ fn a_browser_is_known_by_its_product_without_a_version() {
     assert!(count > 100, "{count} browsers");
 }
 
-/// In brackets and before the engine stands what a device or a system is called.
+/// The words in brackets and before the engine are names of devices and systems.
 #[test]
 fn a_word_elsewhere_is_no_browser() {
     for user_agent in [

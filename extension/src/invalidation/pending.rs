@@ -1,26 +1,26 @@
-//! The ids that the current transaction has changed so far.
+//! The ids of the sessions that the current transaction has changed so far, and their delivery.
 
-use super::payload::{Changes, Id};
-use super::ring::Waiting;
-use super::{announcer, notify, ring};
+use super::changes::{Changes, Id};
+use super::ring::Backlog;
+use super::{notifier, notify, ring};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 
-/// A transaction that changes more rows than this says `*`: whoever caches would drop most of what
-/// he holds anyway, and the list is kept in memory.
-const MOST_IDS: usize = 10_000;
+/// A transaction that changes more rows than this sends `*`: a cache would drop most of its entries
+/// anyway, and the list is kept in memory.
+const MAX_IDS: usize = 10_000;
 
 thread_local! {
     // A backend is one thread and runs one transaction at a time.
     static PENDING: RefCell<Pending> = const { RefCell::new(Pending::new()) };
-    // How this transaction's changes leave, from shortly before its commit to its end.
-    static WAY: RefCell<Way> = const { RefCell::new(Way::Undecided) };
+    // How this transaction delivers its changes, from shortly before its commit to its end.
+    static DELIVERY: RefCell<Delivery> = const { RefCell::new(Delivery::None) };
 }
 
-/// Ids in the order of their changes. Savepoints end in the opposite order of their beginning, so
-/// that what a rollback takes back is always the end of the list.
+/// Ids in the order of the changes. Nested transactions end in the opposite order of their
+/// beginning, so a rollback always removes the end of the list.
 #[derive(Debug)]
 struct Pending {
     ids: Vec<Id>,
@@ -28,16 +28,16 @@ struct Pending {
     marks: Vec<Mark>,
 }
 
-/// How the changes of a transaction leave.
+/// How a transaction delivers its changes.
 #[derive(Debug)]
-enum Way {
+enum Delivery {
     /// Not decided yet, or not at all: the queue has no room, and the record says so.
-    Undecided,
-    /// Through the ring; the announcer waits for them.
+    None,
+    /// By the ring, in which a push is reserved.
     Ring,
-    /// By a NOTIFY of the transaction itself, and what waits in the ring, which may have no
-    /// announcer, goes along.
-    Notify(Option<Waiting>),
+    /// By a NOTIFY of the transaction itself, together with the backlog of the ring: it may have no
+    /// notifier.
+    Notify(Option<Backlog>),
 }
 
 /// Where the ids of a nested transaction begin.
@@ -71,15 +71,14 @@ impl Pending {
             return;
         }
         self.enter(level);
-        if self.ids.len() == MOST_IDS {
+        if self.ids.len() == MAX_IDS {
             self.add_all();
         } else {
             self.ids.push(id);
         }
     }
 
-    /// A rollback to a savepoint doesn't take this back: once the list is gone, `*` is the only
-    /// thing that is surely right.
+    /// A rollback to a savepoint does not undo this: once the list is gone, only `*` is safe.
     fn add_all(&mut self) {
         *self = Self {
             all: true,
@@ -137,7 +136,7 @@ impl Pending {
     }
 }
 
-/// Has PostgreSQL tell of the ends of transactions.
+/// Registers callbacks for the ends of transactions.
 pub(super) fn init() {
     // SAFETY: the callbacks live as long as the process, and are guarded against panics.
     unsafe {
@@ -146,14 +145,14 @@ pub(super) fn init() {
     }
 }
 
-/// Notes a session.
+/// Adds a session that has changed.
 pub(super) fn add(id: Id) {
     // SAFETY: reads a variable of this process.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
     PENDING.with_borrow_mut(|pending| pending.add(id, level));
 }
 
-/// Notes that any session may have changed.
+/// Records that any session may have changed.
 pub(super) fn add_all() {
     PENDING.with_borrow_mut(Pending::add_all);
 }
@@ -170,25 +169,25 @@ unsafe extern "C-unwind" fn transaction_ends(
         return;
     }
     match event {
-        // The last moment at which something may fail, and at which a NOTIFY may be queued.
-        XACT_EVENT_PRE_COMMIT => choose_way(),
-        // Others see the changes from here on, and nothing may fail any more.
+        // The last moment at which an error is allowed, and a NOTIFY.
+        XACT_EVENT_PRE_COMMIT => choose_delivery(),
+        // From here on, other transactions see the changes, and no error is allowed.
         XACT_EVENT_COMMIT => {
             let changes = PENDING.with_borrow_mut(Pending::take);
-            match WAY.replace(Way::Undecided) {
-                Way::Ring => {
+            match DELIVERY.replace(Delivery::None) {
+                Delivery::Ring => {
                     if let Some(latch) = ring::push(&changes) {
-                        announcer::wake(latch);
+                        notifier::wake(latch);
                     }
                 }
-                Way::Notify(Some(waiting)) => ring::announced(&waiting),
-                Way::Notify(None) | Way::Undecided => {}
+                Delivery::Notify(Some(backlog)) => ring::advance(&backlog),
+                Delivery::Notify(None) | Delivery::None => {}
             }
         }
         XACT_EVENT_ABORT => {
             PENDING.with_borrow_mut(Pending::take);
-            if let Way::Ring = WAY.replace(Way::Undecided) {
-                ring::withdraw();
+            if let Delivery::Ring = DELIVERY.replace(Delivery::None) {
+                ring::release();
             }
         }
         XACT_EVENT_PRE_PREPARE => refuse_to_prepare(),
@@ -196,21 +195,21 @@ unsafe extern "C-unwind" fn transaction_ends(
     }
 }
 
-fn choose_way() {
-    if ring::exists() && announcer::is_ready() {
-        WAY.set(Way::Ring);
+fn choose_delivery() {
+    if ring::exists() && notifier::reserve() {
+        DELIVERY.set(Delivery::Ring);
         return;
     }
     let own = PENDING.with_borrow(Pending::changes);
-    let waiting = ring::exists().then(ring::peek);
-    let is_sent = match &waiting {
-        Some(waiting) => notify::send_or_owe(&[&waiting.changes, &own]),
-        None => notify::send_or_owe(&[&own]),
+    let backlog = ring::exists().then(ring::backlog);
+    let is_sent = match &backlog {
+        Some(backlog) => notify::send_or_record(&[&backlog.changes, &own]),
+        None => notify::send_or_record(&[&own]),
     };
     if is_sent {
-        WAY.set(Way::Notify(waiting));
+        DELIVERY.set(Delivery::Notify(backlog));
     }
-    // Else what waits in the ring goes on waiting there.
+    // Otherwise the backlog stays in the ring.
 }
 
 #[pg_guard]
@@ -225,7 +224,7 @@ unsafe extern "C-unwind" fn savepoint_ends(
         if pending.marks.is_empty() {
             return;
         }
-        // SAFETY: reads a variable of this process, which still counts the one that ends.
+        // SAFETY: reads a variable of this process, which still counts the transaction that ends.
         let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
         match event {
             SUBXACT_EVENT_COMMIT_SUB => pending.savepoint_released(level),
@@ -235,8 +234,8 @@ unsafe extern "C-unwind" fn savepoint_ends(
     });
 }
 
-/// As PostgreSQL does for NOTIFY: a prepared transaction may be committed by another process, after
-/// a restart, and nobody would know what to announce.
+/// Refuses as PostgreSQL does after NOTIFY: another process may commit a prepared transaction,
+/// after a restart, and would not know the ids.
 fn refuse_to_prepare() {
     ErrorReport::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,

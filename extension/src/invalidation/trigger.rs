@@ -1,28 +1,21 @@
-//! The trigger: which rows changed in a way that a cache must know of.
+//! The trigger function `qsessions._announce()`: adds the rows that changed in a way that caches
+//! must know of.
+//!
+//! The triggers on the session table name this function, and so do dumps of it: its name stays.
 
-use super::payload::Id;
+use super::changes::Id;
 use super::pending;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::CStr;
 
-/// Columns that change with every visit. A cache reckons expiry by what it holds and reads again
-/// when its copy says dead, so these alone are not worth an announcement; unless a session is to
-/// end earlier than its copies say.
-const QUIET: [&CStr; 3] = [c"last_seen_at", EXPIRES_AT, c"expires_hour"];
+/// The columns that a visit changes. A cache computes the expiry from its copy, and reads the
+/// session again once the copy has expired. So a change of these columns alone invalidates no copy,
+/// unless the session now expires earlier.
+const VISIT_COLUMNS: [&CStr; 3] = [c"last_seen_at", EXPIRES_AT, c"expires_hour"];
 const EXPIRES_AT: &CStr = c"expires_at";
 
-extension_sql!(
-    r"
-CREATE FUNCTION qsessions.announce() RETURNS trigger
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'qsessions_announce';
-",
-    name = "announce",
-    requires = ["schema"]
-);
-
-/// PostgreSQL looks for this to learn how the function is called.
+/// PostgreSQL looks for this symbol to learn the calling convention of the function.
 #[doc(hidden)]
 #[allow(unreachable_pub, reason = "exported by its name")]
 #[unsafe(no_mangle)]
@@ -31,49 +24,48 @@ pub extern "C-unwind" fn pg_finfo_qsessions_announce() -> *const pg_sys::Pg_finf
     &raw const VERSION_1
 }
 
-/// The trigger function, by hand rather than by `#[pg_trigger]`: that would copy each row and its
-/// description, which costs more than the rest.
+/// The trigger function. It does without `#[pg_trigger]`, which would copy each row and its
+/// descriptor: that costs more than the rest.
 #[doc(hidden)]
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn qsessions_announce(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    // SAFETY: PostgreSQL passes a whole call; its context is a TriggerData where a trigger is what
-    // calls.
+    // SAFETY: PostgreSQL passes a complete call. Its context is a TriggerData if a trigger calls.
     unsafe {
         let context = (*fcinfo).context;
         if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
             ereport!(
                 ERROR,
                 PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-                "qsessions.announce() must be called as a trigger"
+                "qsessions._announce() must be called as a trigger"
             );
         }
-        note(&*context.cast::<pg_sys::TriggerData>());
+        add_changes(&*context.cast::<pg_sys::TriggerData>());
     }
     pg_sys::Datum::null()
 }
 
 /// # Safety
 ///
-/// The tuples are those that PostgreSQL hands to the trigger of this event.
-unsafe fn note(trigger: &pg_sys::TriggerData) {
+/// The tuples are those that PostgreSQL passes to a trigger of this event.
+unsafe fn add_changes(trigger: &pg_sys::TriggerData) {
     let event = trigger.tg_event;
     if event & pg_sys::TRIGGER_EVENT_ROW == 0 {
-        // TRUNCATE: nobody says which rows there were.
+        // After TRUNCATE, the ids of the rows are not known.
         pending::add_all();
         return;
     }
     // SAFETY: see the function's contract.
     unsafe {
-        let description = (*trigger.tg_relation).rd_att;
-        let old = Row::read(trigger.tg_trigtuple, description);
+        let descriptor = (*trigger.tg_relation).rd_att;
+        let old = Row::read(trigger.tg_trigtuple, descriptor);
         match event & pg_sys::TRIGGER_EVENT_OPMASK {
             pg_sys::TRIGGER_EVENT_DELETE => pending::add(old.id()),
             pg_sys::TRIGGER_EVENT_UPDATE => {
-                let new = Row::read(trigger.tg_newtuple, description);
-                if new.is_news_after(&old) {
+                let new = Row::read(trigger.tg_newtuple, descriptor);
+                if new.invalidates(&old) {
                     pending::add(old.id());
                     if new.id() != old.id() {
                         pending::add(new.id());
@@ -86,7 +78,7 @@ unsafe fn note(trigger: &pg_sys::TriggerData) {
     }
 }
 
-/// A row taken apart; the values point into the tuple.
+/// The values of a row. They point into the tuple.
 struct Row<'a> {
     attributes: &'a [pg_sys::FormData_pg_attribute],
     values: Vec<pg_sys::Datum>,
@@ -96,14 +88,14 @@ struct Row<'a> {
 impl Row<'_> {
     /// # Safety
     ///
-    /// The tuple is of this description, and both outlive the row.
-    unsafe fn read(tuple: pg_sys::HeapTuple, description: pg_sys::TupleDesc) -> Self {
-        // SAFETY: see the contract; both arrays have a place for each attribute.
+    /// The tuple has this descriptor, and both outlive the row.
+    unsafe fn read(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Self {
+        // SAFETY: see the contract; both arrays have an element for each attribute.
         unsafe {
-            let attributes = attributes(&*description);
+            let attributes = attributes(&*descriptor);
             let mut values = vec![pg_sys::Datum::null(); attributes.len()];
             let mut nulls = vec![true; attributes.len()];
-            pg_sys::heap_deform_tuple(tuple, description, values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
             Self {
                 attributes,
                 values,
@@ -117,32 +109,40 @@ impl Row<'_> {
             attribute.atttypid == pg_sys::UUIDOID && name(attribute) == c"id"
         };
         let Some(column) = self.attributes.iter().position(is_id) else {
-            error!("qsessions.announce() is for a table with a column id of type uuid")
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                "qsessions._announce() must be called for a table with a column id of type uuid"
+            );
         };
         assert!(!self.nulls[column], "the id of a session is not null");
         // SAFETY: a uuid is 16 bytes, passed by reference.
         unsafe { *self.values[column].cast_mut_ptr::<Id>() }
     }
 
-    /// Whether caches that hold the old row must drop it. A value that is stored in another form
-    /// (compressed anew, say) counts as another: one announcement too many does no harm.
-    fn is_news_after(&self, old: &Self) -> bool {
+    /// Whether caches must drop their copies of the old row. A value that is stored in another
+    /// form, such as compressed, counts as another value: an extra notification does no harm.
+    fn invalidates(&self, old: &Self) -> bool {
         (0..self.values.len()).any(|column| {
             let name = name(&self.attributes[column]);
-            !self.same(old, column)
-                && (!QUIET.contains(&name) || name == EXPIRES_AT && self.is_less(old, column))
+            !self.is_same(old, column)
+                && (!VISIT_COLUMNS.contains(&name)
+                    || name == EXPIRES_AT && self.is_earlier(old, column))
         })
     }
 
-    /// Whether an instant is an earlier one than in the other row.
-    fn is_less(&self, other: &Self, column: usize) -> bool {
-        let is_instant = self.attributes[column].atttypid == pg_sys::TIMESTAMPTZOID;
-        let instant = |row: &Self| row.values[column].value() as i64;
-        // Of what is no instant nobody knows what it means.
-        !is_instant || self.nulls[column] || other.nulls[column] || instant(self) < instant(other)
+    /// Whether a timestamp is earlier than that in the other row.
+    fn is_earlier(&self, other: &Self, column: usize) -> bool {
+        let is_timestamp = self.attributes[column].atttypid == pg_sys::TIMESTAMPTZOID;
+        let timestamp = |row: &Self| row.values[column].value() as i64;
+        // A value of another type may mean an earlier time.
+        !is_timestamp
+            || self.nulls[column]
+            || other.nulls[column]
+            || timestamp(self) < timestamp(other)
     }
 
-    fn same(&self, other: &Self, column: usize) -> bool {
+    fn is_same(&self, other: &Self, column: usize) -> bool {
         if self.nulls[column] || other.nulls[column] {
             return self.nulls[column] == other.nulls[column];
         }
@@ -156,18 +156,18 @@ impl Row<'_> {
 }
 
 #[cfg(not(feature = "pg18"))]
-fn attributes(description: &pg_sys::TupleDescData) -> &[pg_sys::FormData_pg_attribute] {
-    // SAFETY: a description has as many as it says.
-    unsafe { description.attrs.as_slice(description.natts as usize) }
+fn attributes(descriptor: &pg_sys::TupleDescData) -> &[pg_sys::FormData_pg_attribute] {
+    // SAFETY: a descriptor has as many attributes as it says.
+    unsafe { descriptor.attrs.as_slice(descriptor.natts as usize) }
 }
 
 #[cfg(feature = "pg18")]
-fn attributes(description: &pg_sys::TupleDescData) -> &[pg_sys::FormData_pg_attribute] {
-    let count = description.natts as usize;
-    // SAFETY: the attributes lie behind as many compact ones (`TupleDescAttr` in PostgreSQL's
+fn attributes(descriptor: &pg_sys::TupleDescData) -> &[pg_sys::FormData_pg_attribute] {
+    let count = descriptor.natts as usize;
+    // SAFETY: the attributes follow as many compact ones (`TupleDescAttr` in PostgreSQL's
     // `access/tupdesc.h`).
     unsafe {
-        let first = description.compact_attrs.as_ptr().add(count).cast();
+        let first = descriptor.compact_attrs.as_ptr().add(count).cast();
         std::slice::from_raw_parts(first, count)
     }
 }
@@ -177,7 +177,7 @@ fn name(attribute: &pg_sys::FormData_pg_attribute) -> &CStr {
     unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }
 }
 
-/// The bytes of a value as it is stored, compressed or elsewhere as it may be.
+/// The bytes of a value as it is stored. It may be compressed, or a pointer to a TOAST table.
 ///
 /// # Safety
 ///

@@ -1,6 +1,6 @@
-//! A change of `qsessions.invalidation_channel` while sessions change and caches listen.
+//! Changes of `qsessions.invalidation_channel` while sessions change and caches listen.
 
-use super::{Heard, heard_until, server_with};
+use super::{Listener, received_until, server_with};
 use crate::common::{begin, row};
 use deadpool_postgres::{Manager, Pool};
 use qsessions::{CachedStore, Key, Store};
@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-/// Has the server announce on another channel; returns when new connections know.
+/// Sets another channel; returns when new connections use it.
 async fn move_to(server: &Server, channel: &str) {
     let admin = server.connect("postgres").await.unwrap();
-    // Before a function of the extension is called, the connection may not know the setting.
+    // The connection may not know the parameter before it calls a function of the extension.
     shown(&admin).await;
     admin
         .batch_execute(&format!(
@@ -24,14 +24,14 @@ async fn move_to(server: &Server, channel: &str) {
     while shown(&server.connect("postgres").await.unwrap()).await != channel {}
 }
 
-/// A statement that has begun before a change of the setting, and does not learn of it.
+/// A statement that has begun before a change of the parameter, and uses the old value.
 struct Late {
     admin: Client,
     statement: JoinHandle<()>,
 }
 
 impl Late {
-    async fn logs_out(server: &Server, key: &str) -> Self {
+    async fn logout(server: &Server, key: &str) -> Self {
         let admin = server.connect("postgres").await.unwrap();
         admin.batch_execute("CREATE TABLE go ()").await.unwrap();
         let client = server.connect("postgres").await.unwrap();
@@ -48,7 +48,7 @@ impl Late {
         Self { admin, statement }
     }
 
-    async fn commits(self) {
+    async fn commit(self) {
         let go = "INSERT INTO go DEFAULT VALUES";
         self.admin.batch_execute(go).await.unwrap();
         self.statement.await.unwrap();
@@ -62,42 +62,42 @@ async fn shown(client: &Client) -> String {
 }
 
 #[tokio::test]
-async fn who_announces_on_another_channel_than_the_last_one_says_so_on_both() {
+async fn the_first_transaction_on_another_channel_sends_everything_on_both() {
     let server = server_with(&[]).await;
-    let mut old = Heard::of(server.config("postgres")).await;
-    let mut new = Heard::on("other", server.config("postgres")).await;
+    let mut old = Listener::new(server.config("postgres")).await;
+    let mut new = Listener::on("other", server.config("postgres")).await;
     let (ended, ended_late) = (begin(&old.client, "").await, begin(&old.client, "").await);
 
-    let late = Late::logs_out(&server, &ended_late.key).await;
+    let late = Late::logout(&server, &ended_late.key).await;
     move_to(&server, "other").await;
     while shown(&old.client).await != "other" {}
     row(&old.client, "SELECT qsessions.logout($1)", &[&ended.key]).await;
     assert_eq!(
-        heard_until(&mut new, ended.id).await,
+        received_until(&mut new, ended.id).await,
         ["*".to_owned(), ended.id.to_string()]
     );
     assert_eq!(old.payloads.recv().await.unwrap(), "*");
 
-    late.commits().await;
+    late.commit().await;
     let probe = Uuid::from_u128(7);
     row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
-    // Who listens where it is not named drops it with everything.
+    // The other listener receives `*` for it.
     assert_eq!(
-        heard_until(&mut new, probe).await,
+        received_until(&mut new, probe).await,
         ["*".to_owned(), "*".to_owned(), probe.to_string()]
     );
     assert_eq!(
-        heard_until(&mut old, ended_late.id).await,
+        received_until(&mut old, ended_late.id).await,
         ["*".to_owned(), ended_late.id.to_string()]
     );
     assert_eq!(old.payloads.recv().await.unwrap(), "*");
 
-    // Back again, and nothing is kept of it.
+    // Back on the default channel, the record is empty.
     move_to(&server, "qsessions").await;
     while shown(&old.client).await != "qsessions" {}
     row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
     assert_eq!(
-        heard_until(&mut old, probe).await,
+        received_until(&mut old, probe).await,
         ["*".to_owned(), probe.to_string()]
     );
     let rows = row(
@@ -109,13 +109,13 @@ async fn who_announces_on_another_channel_than_the_last_one_says_so_on_both() {
 }
 
 #[tokio::test]
-async fn the_worker_takes_a_change_of_the_channel_over() {
+async fn the_notifier_adopts_a_change_of_the_channel() {
     let server = server_with(&[("shared_preload_libraries", "qsessions")]).await;
-    let mut old = Heard::of(server.config("postgres")).await;
-    let mut new = Heard::on("other", server.config("postgres")).await;
-    old.announced().await;
+    let mut old = Listener::new(server.config("postgres")).await;
+    let mut new = Listener::on("other", server.config("postgres")).await;
+    old.notified().await;
     move_to(&server, "other").await;
-    // Whichever of the two channels it takes for a few of them.
+    // The notifier may send the first probes on the old channel.
     let first = loop {
         let probe = Uuid::new_v4();
         row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
@@ -127,7 +127,7 @@ async fn the_worker_takes_a_change_of_the_channel_over() {
     while old.payloads.recv().await.unwrap() != "*" {}
     let session = begin(&old.client, "").await;
     row(&old.client, "SELECT qsessions.logout($1)", &[&session.key]).await;
-    heard_until(&mut new, session.id).await;
+    received_until(&mut new, session.id).await;
 }
 
 /// A store that caches, and one that does not.
@@ -159,21 +159,21 @@ async fn a_cache_follows(settings: &[(&str, &str)]) {
         row(&logout, "SELECT qsessions.logout($1)", &[&key.expose()]).await;
         store.catch_up().await;
         assert!(store.load(key).await.unwrap().is_none());
-        // It comes back by itself, on the new channel.
+        // The cache reconnects by itself, and listens on the new channel.
         store.ready().await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_cache_hears_of_what_a_statement_from_before_the_change_does() {
+async fn a_cache_learns_of_a_statement_that_has_begun_before_the_change() {
     let server = server_with(&[]).await;
     let (_, other) = stores(&server).await;
     let session = other.create().await.unwrap();
-    let late = Late::logs_out(&server, session.key.expose()).await;
+    let late = Late::logout(&server, session.key.expose()).await;
     move_to(&server, "other").await;
     let (store, _) = stores(&server).await;
     assert!(store.load(&session.key).await.unwrap().is_some());
-    late.commits().await;
+    late.commit().await;
     store.catch_up().await;
     assert!(store.load(&session.key).await.unwrap().is_none());
 }

@@ -1,10 +1,10 @@
-//! What `invalidation_status()` says is wrong, and that what it tells to do is right.
+//! The problems that `invalidation_status()` reports, and the statements that it proposes.
 
-use super::{Heard, ids, problem};
+use super::{Listener, ids, problem};
 use crate::common::begin;
 use qsessions_testkit::{Database, Users};
 
-/// The statements in a problem's words.
+/// The statements in the text of a problem.
 fn remedies(problem: &str) -> Vec<String> {
     problem
         .split("; ")
@@ -16,12 +16,12 @@ fn remedies(problem: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_trigger_that_is_not_as_it_must_be_is_told_of_with_what_to_do() {
+async fn a_damaged_trigger_is_reported_with_the_statement_that_mends_it() {
     let database = Database::new().await;
-    let mut heard = Heard::of(database.config()).await;
-    assert_eq!(problem(&heard.client).await, None);
+    let mut listener = Listener::new(database.config()).await;
+    assert_eq!(problem(&listener.client).await, None);
     for (damage, words) in [
-        // What `pg_dump --data-only --disable-triggers` writes around the data.
+        // `pg_dump --data-only --disable-triggers` writes these around the data.
         (
             "ALTER TABLE qsessions.session DISABLE TRIGGER ALL; ALTER TABLE qsessions.session ENABLE TRIGGER ALL",
             "not ENABLE ALWAYS",
@@ -43,29 +43,29 @@ async fn a_trigger_that_is_not_as_it_must_be_is_told_of_with_what_to_do() {
             "TRUNCATE",
         ),
     ] {
-        heard.run(damage).await;
-        let told = problem(&heard.client).await.expect(damage);
-        assert!(told.contains(words), "{damage}: {told}");
-        for remedy in remedies(&told) {
-            heard.run(&remedy).await;
+        listener.run(damage).await;
+        let reported = problem(&listener.client).await.expect(damage);
+        assert!(reported.contains(words), "{damage}: {reported}");
+        for remedy in remedies(&reported) {
+            listener.run(&remedy).await;
         }
-        assert_eq!(problem(&heard.client).await, None, "{damage}");
-        let session = begin(&heard.client, "").await;
-        heard.run("SET session_replication_role = replica").await;
-        heard.touch(&session).await;
-        heard.run("SET session_replication_role = origin").await;
-        assert_eq!(heard.announced().await, ids([&session]), "{damage}");
+        assert_eq!(problem(&listener.client).await, None, "{damage}");
+        let session = begin(&listener.client, "").await;
+        listener.run("SET session_replication_role = replica").await;
+        listener.touch(&session).await;
+        listener.run("SET session_replication_role = origin").await;
+        assert_eq!(listener.notified().await, ids([&session]), "{damage}");
     }
 }
 
 #[tokio::test]
-async fn without_a_session_table_nothing_is_wrong() {
+async fn without_a_session_table_there_is_no_problem() {
     let database = Database::with(Users::Nothing).await;
     assert_eq!(problem(&database.connect().await).await, None);
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_found_whatever_the_search_path_is() {
+async fn problems_are_found_with_any_search_path() {
     let database = Database::new().await;
     let client = database.connect().await;
     client

@@ -1,9 +1,11 @@
-//! A NOTIFY queue that somebody fills: the life of sessions goes on, and what was not announced is made good.
+//! A full NOTIFY queue: sessions can still be changed, and listeners receive `*` for the changes
+//! once there is room.
 //!
-//! The queue holds 8 GB. The servers here take it for full when there is as much in it as one test can put there.
+//! The queue holds 8 GB. The limit of the servers here is as low as the amount that one test can
+//! put there.
 
-use super::ring::announcer;
-use super::{Heard, everything, heard_until, ids, problem, server_with, status};
+use super::ring::notifier;
+use super::{Listener, everything, ids, problem, received_until, server_with, status};
 use crate::common::{begin, failure, row};
 use nix::sys::signal::{Signal, kill};
 use qsessions_testkit::{Server, connect};
@@ -11,16 +13,16 @@ use std::collections::BTreeSet;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-/// Pages of 8 kB, of which the queue has 1,048,576.
+/// The queue has 1,048,576 pages of 8 kB.
 const LIMIT: (&str, &str) = ("qsessions.notify_queue_limit", "0.00005");
 
-/// A role that may do nothing but connect, and holds the queue up.
+/// A role that may only connect, and fills the queue.
 struct Mallory {
     listener: Client,
 }
 
 impl Mallory {
-    async fn fills_the_queue(server: &Server) -> Self {
+    async fn fill_queue(server: &Server) -> Self {
         let admin = server.connect("postgres").await.unwrap();
         admin
             .batch_execute(
@@ -28,7 +30,7 @@ impl Mallory {
             )
             .await
             .unwrap();
-        // Any database will do.
+        // It may be any database.
         let config = server.config("template1").user("mallory").clone();
         let listener = connect(&config).await.unwrap();
         listener.batch_execute("LISTEN mine").await.unwrap();
@@ -43,8 +45,8 @@ impl Mallory {
         Self { listener }
     }
 
-    /// Returns when the queue is empty again.
-    async fn gives_up(self, observer: &Client) {
+    /// Ends the transaction; returns when the queue is empty again.
+    async fn give_up(self, observer: &Client) {
         self.listener.batch_execute("ROLLBACK").await.unwrap();
         while row(observer, "SELECT pg_notification_queue_usage()", &[])
             .await
@@ -54,7 +56,7 @@ impl Mallory {
     }
 }
 
-/// A role as an application has it, with no right on what the extension keeps for itself.
+/// The role of an application, without privileges on the internal table.
 async fn application(server: &Server) -> Client {
     let admin = server.connect("postgres").await.unwrap();
     admin
@@ -67,18 +69,18 @@ async fn application(server: &Server) -> Client {
 }
 
 #[tokio::test]
-async fn without_preload_what_a_full_queue_kept_back_is_made_good_before_anything_else_is_heard() {
+async fn without_preload_a_listener_receives_everything_before_other_ids_after_a_full_queue() {
     let server = server_with(&[LIMIT]).await;
-    let mut heard = Heard::of(server.config("postgres")).await;
+    let mut listener = Listener::new(server.config("postgres")).await;
     let shop = application(&server).await;
     let observer = server.connect("postgres").await.unwrap();
-    // Twice, for what it leaves must not hold up the next time.
+    // Twice: the first time must leave nothing that prevents the second.
     for _ in 0..2 {
         let (saved, ended) = (begin(&shop, "").await, begin(&shop, "").await);
-        heard.announced().await;
+        listener.notified().await;
         assert_eq!(problem(&observer).await, None);
 
-        let mallory = Mallory::fills_the_queue(&server).await;
+        let mallory = Mallory::fill_queue(&server).await;
         row(
             &shop,
             "SELECT qsessions.save_session($1, '{\"a\": 1}')",
@@ -86,7 +88,7 @@ async fn without_preload_what_a_full_queue_kept_back_is_made_good_before_anythin
         )
         .await;
         row(&shop, "SELECT qsessions.login($1, 1)", &[&saved.key]).await;
-        // Whatever the transaction is like.
+        // Also in a serializable transaction.
         shop.batch_execute(&format!(
             "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT qsessions.logout('{}'); COMMIT",
             ended.key
@@ -97,18 +99,18 @@ async fn without_preload_what_a_full_queue_kept_back_is_made_good_before_anythin
         let refused = failure(&shop, "SELECT qsessions.invalidate($1)", &[&probe]).await;
         assert_eq!(refused.code, "53000");
         assert!(refused.hint.contains("idle_in_transaction_session_timeout"));
-        let told = problem(&observer).await.unwrap();
-        assert!(told.contains("NOTIFY queue"), "{told}");
-        let owed = row(
+        let reported = problem(&observer).await.unwrap();
+        assert!(reported.contains("NOTIFY queue"), "{reported}");
+        let behind = row(
             &observer,
             "SELECT count(*) FROM qsessions.invalidation_state WHERE is_behind",
             &[],
         );
-        assert_eq!(owed.await.get::<_, i64>(0), 1);
+        assert_eq!(behind.await.get::<_, i64>(0), 1);
 
-        mallory.gives_up(&observer).await;
+        mallory.give_up(&observer).await;
         assert_eq!(problem(&observer).await, None);
-        // Who does not commit makes nothing good.
+        // A rollback leaves the record as it was.
         shop.batch_execute(&format!(
             "BEGIN; SELECT qsessions.invalidate('{probe}'); ROLLBACK"
         ))
@@ -116,27 +118,30 @@ async fn without_preload_what_a_full_queue_kept_back_is_made_good_before_anythin
         .unwrap();
         row(&shop, "SELECT qsessions.invalidate($1)", &[&probe]).await;
         assert_eq!(
-            heard_until(&mut heard, probe).await,
+            received_until(&mut listener, probe).await,
             ["*".to_owned(), probe.to_string()]
         );
-        // Once is enough.
+        // The next transaction does not send it again.
         row(&shop, "SELECT qsessions.invalidate($1)", &[&probe]).await;
-        assert_eq!(heard_until(&mut heard, probe).await, [probe.to_string()]);
+        assert_eq!(
+            received_until(&mut listener, probe).await,
+            [probe.to_string()]
+        );
     }
     let log = std::fs::read_to_string(server.log_path()).unwrap();
     assert_eq!(
-        log.matches("NOTIFY queue is too full to announce changed")
+        log.matches("NOTIFY queue is too full to notify of changed")
             .count(),
         2
     );
 }
 
 #[tokio::test]
-async fn many_writers_leave_one_word_for_all_of_them() {
+async fn many_writers_leave_one_row_in_the_record() {
     let server = server_with(&[LIMIT]).await;
-    let mut heard = Heard::of(server.config("postgres")).await;
-    heard.announced().await;
-    let mallory = Mallory::fills_the_queue(&server).await;
+    let mut listener = Listener::new(server.config("postgres")).await;
+    listener.notified().await;
+    let mallory = Mallory::fill_queue(&server).await;
     let mut writers = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let client = server.connect("postgres").await.unwrap();
@@ -149,28 +154,28 @@ async fn many_writers_leave_one_word_for_all_of_them() {
     }
     writers.join_all().await;
     let rows = row(
-        &heard.client,
+        &listener.client,
         "SELECT count(*) FROM qsessions.invalidation_state",
         &[],
     );
     assert_eq!(rows.await.get::<_, i64>(0), 1);
-    mallory.gives_up(&heard.client).await;
-    assert_eq!(heard.announced().await, everything());
+    mallory.give_up(&listener.client).await;
+    assert_eq!(listener.notified().await, everything());
 }
 
 #[tokio::test]
-async fn with_preload_the_worker_waits_until_a_full_queue_has_room() {
+async fn with_preload_the_notifier_waits_until_a_full_queue_has_room() {
     let server = server_with(&[LIMIT, ("shared_preload_libraries", "qsessions")]).await;
-    let mut heard = Heard::of(server.config("postgres")).await;
+    let mut listener = Listener::new(server.config("postgres")).await;
     let observer = server.connect("postgres").await.unwrap();
     let log = || std::fs::read_to_string(server.log_path()).unwrap();
-    const WAITS: &str = "WARNING:  the NOTIFY queue is too full to announce changed sessions";
+    const WAITS: &str = "WARNING:  the NOTIFY queue is too full to notify of changed sessions";
 
-    let session = begin(&heard.client, "").await;
-    let pid = announcer(&mut heard).await;
-    // Held up, so that it does not end for want of work meanwhile.
+    let session = begin(&listener.client, "").await;
+    let pid = notifier(&mut listener).await;
+    // Stopped, so that it does not end for lack of work meanwhile.
     kill(pid, Signal::SIGSTOP).unwrap();
-    let mallory = Mallory::fills_the_queue(&server).await;
+    let mallory = Mallory::fill_queue(&server).await;
     row(&observer, "SELECT qsessions.logout($1)", &[&session.key]).await;
     kill(pid, Signal::SIGCONT).unwrap();
     while !log().contains(WAITS) {
@@ -188,16 +193,16 @@ async fn with_preload_the_worker_waits_until_a_full_queue_has_room() {
     .await;
     assert_eq!(refused.code, "53000");
 
-    mallory.gives_up(&observer).await;
-    // It needs no further commit.
-    let mut announced = BTreeSet::new();
-    while announced.len() < 2 {
-        let payload = heard.payloads.recv().await.unwrap();
-        announced.extend(payload.split(',').map(str::to_owned));
+    mallory.give_up(&observer).await;
+    // No further commit is needed.
+    let mut notified = BTreeSet::new();
+    while notified.len() < 2 {
+        let payload = listener.payloads.recv().await.unwrap();
+        notified.extend(payload.split(',').map(str::to_owned));
     }
-    assert_eq!(announced, ids([&session, &other]));
+    assert_eq!(notified, ids([&session, &other]));
     assert_eq!(
-        status(&observer, "announcer_pid").await,
+        status(&observer, "notifier_pid").await,
         Some(pid.as_raw().into())
     );
     assert_eq!(log().matches(WAITS).count(), 1);

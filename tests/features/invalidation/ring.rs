@@ -1,110 +1,116 @@
-//! What becomes of announcements when the worker is killed, the ring overflows, the server crashes or is promoted, and
-//! when there are more databases than one.
+//! The ring when the notifier is killed, when writers overrun it, when the server crashes or is
+//! promoted, and with several databases.
 
 use super::{everything, ids, prepare, server_with_ring, status};
 use crate::common::{begin, row};
-use crate::heard::Heard;
+use crate::listener::Listener;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qsessions_testkit::{Server, StopMode};
 use uuid::Uuid;
 
-/// The process that announces, which an idle database has none of. It has done what there was to do, and so holds no lock.
-pub(super) async fn announcer(heard: &mut Heard) -> Pid {
+/// The process of the notifier. Sends until there is one, as an idle database has none. Its backlog
+/// is empty, so it holds no lock.
+pub(super) async fn notifier(listener: &mut Listener) -> Pid {
     loop {
-        heard.announced().await;
-        if let Some(pid) = status(&heard.client, "announcer_pid").await {
-            // The first one may have been announced by its transaction.
-            heard.announced().await;
-            while status(&heard.client, "backlog").await != Some(0) {}
+        listener.notified().await;
+        if let Some(pid) = status(&listener.client, "notifier_pid").await {
+            // The transaction of the first id may have done the NOTIFY itself.
+            listener.notified().await;
+            while status(&listener.client, "backlog").await != Some(0) {}
             return Pid::from_raw(pid.try_into().unwrap());
         }
     }
 }
 
 #[tokio::test]
-async fn a_worker_that_is_killed_comes_back_and_nothing_is_lost() {
+async fn a_killed_notifier_is_started_again_and_nothing_is_lost() {
     let server = server_with_ring().await;
-    let mut heard = Heard::of(server.config("postgres")).await;
+    let mut listener = Listener::new(server.config("postgres")).await;
     for round in 0..3 {
-        let pid = announcer(&mut heard).await.as_raw();
+        let pid = notifier(&mut listener).await.as_raw();
         row(
-            &heard.client,
+            &listener.client,
             "SELECT pg_terminate_backend($1, 60000)",
             &[&pid],
         )
         .await;
         let mut sessions = Vec::new();
         for _ in 0..=round {
-            let session = begin(&heard.client, "").await;
+            let session = begin(&listener.client, "").await;
             row(
-                &heard.client,
+                &listener.client,
                 "SELECT qsessions.logout($1)",
                 &[&session.key],
             )
             .await;
             sessions.push(session);
         }
-        assert_eq!(heard.announced().await, ids(&sessions));
+        assert_eq!(listener.notified().await, ids(&sessions));
     }
 }
 
 #[tokio::test]
-async fn a_ring_that_overflows_says_so() {
+async fn a_ring_that_is_overrun_sends_everything() {
     let server = server_with_ring().await;
-    let mut heard = Heard::of(server.config("postgres")).await;
-    let pid = announcer(&mut heard).await;
-    // Held up, so that more is written than the ring holds: 4 times 9,000.
+    let mut listener = Listener::new(server.config("postgres")).await;
+    let pid = notifier(&mut listener).await;
+    // Stopped, so that more is written than the ring holds: 4 times 9,000.
     kill(pid, Signal::SIGSTOP).unwrap();
     for _ in 0..4 {
-        heard
+        listener
             .run("SELECT qsessions.create_session(user_id => 1) FROM generate_series(1, 9000)")
             .await;
-        heard
+        listener
             .run("DELETE FROM qsessions.session WHERE user_id = 1")
             .await;
     }
-    let backlog = status(&heard.client, "backlog").await;
-    assert_eq!(backlog, status(&heard.client, "ring_size").await);
+    let backlog = status(&listener.client, "backlog").await;
+    assert_eq!(backlog, status(&listener.client, "ring_size").await);
     kill(pid, Signal::SIGCONT).unwrap();
-    assert_eq!(heard.announced().await, everything());
-    assert_eq!(status(&heard.client, "overflows").await, Some(1));
+    assert_eq!(listener.notified().await, everything());
+    assert_eq!(status(&listener.client, "overflows").await, Some(1));
 }
 
 #[tokio::test]
-async fn whoever_hears_an_id_has_heard_of_all_that_was_committed_before() {
+async fn a_listener_receives_ids_in_the_order_of_the_commits() {
     let server = server_with_ring().await;
-    let mut heard = Heard::of(server.config("postgres")).await;
-    heard
+    let mut listener = Listener::new(server.config("postgres")).await;
+    listener
         .run("SELECT qsessions.create_session(user_id => 1) FROM generate_series(1, 1000)")
         .await;
-    let pid = announcer(&mut heard).await;
-    // So that all of it is announced at once, in several notifications.
+    let pid = notifier(&mut listener).await;
+    // Stopped, so that it sends all ids at once, in several notifications.
     kill(pid, Signal::SIGSTOP).unwrap();
-    heard
+    listener
         .run("DELETE FROM qsessions.session WHERE user_id = 1")
         .await;
     let last = Uuid::nil();
-    row(&heard.client, "SELECT qsessions.invalidate($1)", &[&last]).await;
+    row(
+        &listener.client,
+        "SELECT qsessions.invalidate($1)",
+        &[&last],
+    )
+    .await;
     kill(pid, Signal::SIGCONT).unwrap();
     let mut before = 0;
     loop {
-        let payload = heard.payloads.recv().await.unwrap();
+        let payload = listener.payloads.recv().await.unwrap();
         let ids: Vec<_> = payload.split(',').collect();
         match ids.iter().position(|id| *id == last.to_string()) {
-            Some(place) => break assert_eq!(before + place, 1000),
+            Some(position) => break assert_eq!(before + position, 1000),
             None => before += ids.len(),
         }
     }
 }
 
 #[tokio::test]
-async fn databases_have_workers_of_their_own_which_stand_in_nobodys_way() {
+async fn each_database_has_a_notifier_that_does_not_prevent_its_drop() {
     let server = server_with_ring().await;
-    let mut first = Heard::of(server.config("postgres")).await;
+    let mut first = Listener::new(server.config("postgres")).await;
     first.run("CREATE DATABASE second").await;
     prepare(&server.connect("second").await.unwrap()).await;
-    let mut second = Heard::of(server.config("second")).await;
+    let mut second = Listener::new(server.config("second")).await;
     let (mine, theirs) = (
         begin(&first.client, "").await,
         begin(&second.client, "").await,
@@ -116,22 +122,22 @@ async fn databases_have_workers_of_their_own_which_stand_in_nobodys_way() {
         &[&theirs.key],
     )
     .await;
-    assert_eq!(first.announced().await, ids([&mine]));
-    assert_eq!(second.announced().await, ids([&theirs]));
+    assert_eq!(first.notified().await, ids([&mine]));
+    assert_eq!(second.notified().await, ids([&theirs]));
     drop(second);
-    // Waits for connections to end, those of clients and of the worker.
+    // Until the connections of the clients and of the notifier have ended.
     while first
         .client
         .batch_execute("DROP DATABASE second")
         .await
         .is_err()
     {}
-    // So does an extension: its worker needs none of its objects.
+    // The extension can be dropped as well: the notifier needs none of its objects.
     first.run("DROP TABLE qsessions.session; DROP DOMAIN qsessions.user_key; DROP EXTENSION qsessions").await;
 }
 
 #[tokio::test]
-async fn a_crash_of_the_server_ends_connections_and_announcing_goes_on_after_it() {
+async fn after_a_crash_of_the_server_listeners_are_notified_again() {
     let mut server = Server::builder()
         .setting("shared_preload_libraries", "qsessions")
         .durable()
@@ -139,24 +145,24 @@ async fn a_crash_of_the_server_ends_connections_and_announcing_goes_on_after_it(
         .await
         .unwrap();
     prepare(&server.connect("postgres").await.unwrap()).await;
-    let mut heard = Heard::of(server.config("postgres")).await;
-    heard.announced().await;
+    let mut listener = Listener::new(server.config("postgres")).await;
+    listener.notified().await;
     server.stop(StopMode::Immediate).unwrap();
-    assert!(heard.payloads.recv().await.is_none());
+    assert!(listener.payloads.recv().await.is_none());
     server.start().await.unwrap();
-    let mut heard = Heard::of(server.config("postgres")).await;
-    let session = begin(&heard.client, "").await;
+    let mut listener = Listener::new(server.config("postgres")).await;
+    let session = begin(&listener.client, "").await;
     row(
-        &heard.client,
+        &listener.client,
         "SELECT qsessions.logout($1)",
         &[&session.key],
     )
     .await;
-    assert_eq!(heard.announced().await, ids([&session]));
+    assert_eq!(listener.notified().await, ids([&session]));
 }
 
 #[tokio::test]
-async fn a_standby_announces_from_its_promotion_on() {
+async fn a_promoted_standby_notifies() {
     let primary = server_with_ring().await;
     let admin = primary.connect("postgres").await.unwrap();
     let session = begin(&admin, "").await;
@@ -164,18 +170,18 @@ async fn a_standby_announces_from_its_promotion_on() {
     let observer = standby.connect("postgres").await.unwrap();
     assert_eq!(status(&observer, "backlog").await, Some(0));
     row(&observer, "SELECT pg_promote()", &[]).await;
-    let mut heard = Heard::of(standby.config("postgres")).await;
+    let mut listener = Listener::new(standby.config("postgres")).await;
     row(
-        &heard.client,
+        &listener.client,
         "SELECT qsessions.logout($1)",
         &[&session.key],
     )
     .await;
-    assert_eq!(heard.announced().await, ids([&session]));
+    assert_eq!(listener.notified().await, ids([&session]));
 }
 
 #[tokio::test]
-async fn changes_that_logical_replication_applies_are_announced() {
+async fn listeners_are_notified_of_changes_by_logical_replication() {
     let publisher = server_with_ring().await;
     let admin = publisher.connect("postgres").await.unwrap();
     let session = begin(&admin, "user_id => 1").await;
@@ -184,38 +190,38 @@ async fn changes_that_logical_replication_applies_are_announced() {
         .await
         .unwrap();
     let subscriber = server_with_ring().await;
-    let mut heard = Heard::of(subscriber.config("postgres")).await;
+    let mut listener = Listener::new(subscriber.config("postgres")).await;
     let subscription = format!(
         "CREATE SUBSCRIPTION sessions CONNECTION 'host={} user=postgres dbname=postgres' PUBLICATION sessions",
         publisher.folder().display()
     );
-    heard.run(&subscription).await;
+    listener.run(&subscription).await;
     let load = "SELECT FROM qsessions.load_session($1)";
-    while heard
+    while listener
         .client
         .query(load, &[&session.key])
         .await
         .unwrap()
         .is_empty()
     {}
-    heard.announced().await;
+    listener.notified().await;
     row(&admin, "SELECT qsessions.logout($1)", &[&session.key]).await;
-    while !heard
+    while !listener
         .client
         .query(load, &[&session.key])
         .await
         .unwrap()
         .is_empty()
     {}
-    assert_eq!(heard.announced().await, ids([&session]));
+    assert_eq!(listener.notified().await, ids([&session]));
 }
 
 #[tokio::test]
-async fn a_dropped_database_leaves_no_worker_that_tries_for_ever() {
+async fn the_notifier_of_a_dropped_database_is_not_started_for_ever() {
     let server = server_with_ring().await;
     let admin = server.connect("postgres").await.unwrap();
     for statement in [
-        // So that the log tells of a worker that ends by itself.
+        // The log then has a line for a worker that ends by itself.
         "ALTER SYSTEM SET log_min_messages = 'debug1'",
         "SELECT pg_reload_conf()",
         "CREATE DATABASE doomed",
@@ -234,15 +240,15 @@ async fn a_dropped_database_leaves_no_worker_that_tries_for_ever() {
         &[&session.key],
     )
     .await;
-    let announcers =
-        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qsessions announcer'";
-    while row(&admin, announcers, &[]).await.get::<_, i64>(0) == 0 {}
+    let notifiers =
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qsessions notifier'";
+    while row(&admin, notifiers, &[]).await.get::<_, i64>(0) == 0 {}
     drop(client);
     admin
         .batch_execute("DROP DATABASE doomed WITH (FORCE)")
         .await
         .unwrap();
-    // It does not even try to connect.
+    // The notifier ends without an attempt to connect.
     let attempts = || {
         let log = std::fs::read_to_string(server.log_path()).unwrap();
         log.matches("FATAL:  database ").count()
@@ -250,7 +256,7 @@ async fn a_dropped_database_leaves_no_worker_that_tries_for_ever() {
     let has_given_up = || {
         let log = std::fs::read_to_string(server.log_path()).unwrap();
         log.lines().any(|line| {
-            line.contains("qsessions announcer") && line.ends_with("exited with exit code 0")
+            line.contains("qsessions notifier") && line.ends_with("exited with exit code 0")
         })
     };
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));

@@ -1,15 +1,15 @@
-//! Background workers that cannot be had, do not come up, or end at the wrong moment: what was committed is announced all
-//! the same, and it needs no later commit.
+//! Notifiers that cannot be started, or that end at the wrong moment: listeners are still notified
+//! of every commit, and no later commit is needed.
 
-use super::ring::announcer;
-use super::{Heard, ids, prepare, problem, server_with, server_with_ring, status};
+use super::ring::notifier;
+use super::{Listener, ids, prepare, problem, server_with, server_with_ring, status};
 use crate::common::{Begun, begin, row};
 use qsessions_testkit::Server;
 use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-/// Begins and ends sessions; gives those that it has ended.
+/// Creates sessions and ends them; returns them.
 async fn write(client: &Client, count: usize) -> Vec<Begun> {
     let mut ended = Vec::new();
     for _ in 0..count {
@@ -29,40 +29,40 @@ async fn writers(server: &Server, database: &str, count: usize) -> Vec<Begun> {
     writers.join_all().await.concat()
 }
 
-/// What is heard until all of these were.
-async fn all_heard(heard: &mut Heard, sessions: &[Begun]) -> BTreeSet<String> {
+/// The ids that are received until all of these were.
+async fn receive_all(listener: &mut Listener, sessions: &[Begun]) -> BTreeSet<String> {
     let mut missing = ids(sessions);
-    let mut announced = BTreeSet::new();
+    let mut received = BTreeSet::new();
     while !missing.is_empty() {
-        let payload = heard.payloads.recv().await.unwrap();
+        let payload = listener.payloads.recv().await.unwrap();
         for id in payload.split(',') {
             missing.remove(id);
-            announced.insert(id.to_owned());
+            received.insert(id.to_owned());
         }
     }
-    announced
+    received
 }
 
 #[tokio::test]
-async fn without_a_free_worker_each_transaction_announces_by_itself() {
-    // The one that there is launches logical replication.
+async fn without_a_free_worker_each_transaction_does_the_notify_itself() {
+    // The only worker is the launcher of logical replication.
     let server = server_with(&[
         ("shared_preload_libraries", "qsessions"),
         ("max_worker_processes", "1"),
     ])
     .await;
-    let mut heard = Heard::of(server.config("postgres")).await;
+    let mut listener = Listener::new(server.config("postgres")).await;
     let observer = server.connect("postgres").await.unwrap();
     let ended = writers(&server, "postgres", 16).await;
-    // Nothing has been left to a worker that there is none of.
+    // Nothing waits in the ring for a notifier.
     assert_eq!(status(&observer, "backlog").await, Some(0));
-    assert_eq!(all_heard(&mut heard, &ended).await, ids(&ended));
-    let told = problem(&observer).await.unwrap();
-    assert!(told.contains("max_worker_processes"), "{told}");
+    assert_eq!(receive_all(&mut listener, &ended).await, ids(&ended));
+    let reported = problem(&observer).await.unwrap();
+    assert!(reported.contains("max_worker_processes"), "{reported}");
 }
 
 #[tokio::test]
-async fn more_databases_than_workers_all_announce() {
+async fn more_databases_than_workers_all_notify() {
     let server = server_with(&[
         ("shared_preload_libraries", "qsessions"),
         ("max_worker_processes", "3"),
@@ -77,7 +77,7 @@ async fn more_databases_than_workers_all_announce() {
             .await
             .unwrap();
         prepare(&server.connect(&name).await.unwrap()).await;
-        let mut heard = Heard::of(server.config(&name)).await;
+        let mut listener = Listener::new(server.config(&name)).await;
         let clients = [
             server.connect(&name).await.unwrap(),
             server.connect(&name).await.unwrap(),
@@ -85,16 +85,16 @@ async fn more_databases_than_workers_all_announce() {
         databases.spawn(async move {
             let ended = tokio::join!(write(&clients[0], 100), write(&clients[1], 100));
             let ended = [ended.0, ended.1].concat();
-            assert_eq!(all_heard(&mut heard, &ended).await, ids(&ended));
+            assert_eq!(receive_all(&mut listener, &ended).await, ids(&ended));
         });
     }
     databases.join_all().await;
 }
 
 #[tokio::test]
-async fn a_worker_that_ends_again_and_again_leaves_nothing_unannounced() {
+async fn a_notifier_that_ends_again_and_again_loses_nothing() {
     let server = server_with_ring().await;
-    let mut heard = Heard::of(server.config("postgres")).await;
+    let mut listener = Listener::new(server.config("postgres")).await;
     let observer = server.connect("postgres").await.unwrap();
     let writers = writers(&server, "postgres", 6);
     tokio::pin!(writers);
@@ -102,28 +102,28 @@ async fn a_worker_that_ends_again_and_again_leaves_nothing_unannounced() {
         tokio::select! {
             ended = &mut writers => break ended,
             _ = observer.query(
-                "SELECT pg_terminate_backend(announcer_pid) FROM qsessions.invalidation_status()", &[],
+                "SELECT pg_terminate_backend(notifier_pid) FROM qsessions.invalidation_status()", &[],
             ) => {}
         }
     };
-    // And at once again, whether it has come up or not.
-    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'qsessions announcer'";
+    // Once more, while it may be starting.
+    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'qsessions notifier'";
     observer.query(terminate, &[]).await.unwrap();
-    all_heard(&mut heard, &ended).await;
+    receive_all(&mut listener, &ended).await;
 }
 
 #[tokio::test]
-async fn what_waits_in_the_ring_when_its_worker_is_killed_needs_no_later_commit() {
+async fn the_backlog_of_a_killed_notifier_is_sent_without_a_later_commit() {
     use nix::sys::signal::{Signal, kill};
 
     let server = server_with_ring().await;
-    let mut heard = Heard::of(server.config("postgres")).await;
+    let mut listener = Listener::new(server.config("postgres")).await;
     let observer = server.connect("postgres").await.unwrap();
-    let pid = announcer(&mut heard).await;
+    let pid = notifier(&mut listener).await;
     kill(pid, Signal::SIGSTOP).unwrap();
     let ended = write(&observer, 3).await;
     assert_eq!(status(&observer, "backlog").await, Some(3));
-    // Whoever is connected goes on changing sessions then, and has to be announced.
+    // Existing connections still change sessions, of which listeners must be notified.
     let elsewhere = server.connect("template1").await.unwrap();
     elsewhere
         .batch_execute("ALTER DATABASE postgres ALLOW_CONNECTIONS false")
@@ -131,5 +131,5 @@ async fn what_waits_in_the_ring_when_its_worker_is_killed_needs_no_later_commit(
         .unwrap();
     kill(pid, Signal::SIGTERM).unwrap();
     kill(pid, Signal::SIGCONT).unwrap();
-    assert_eq!(all_heard(&mut heard, &ended).await, ids(&ended));
+    assert_eq!(receive_all(&mut listener, &ended).await, ids(&ended));
 }

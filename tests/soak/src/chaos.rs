@@ -83,8 +83,8 @@ async fn end_announcer(server: &Server) -> Result<bool> {
     let client = server.connect(DATABASE).await?;
     let ended = client
         .query_opt(
-            "SELECT pg_terminate_backend(announcer_pid) FROM qsessions.invalidation_status()
-             WHERE announcer_pid IS NOT NULL",
+            "SELECT pg_terminate_backend(notifier_pid) FROM qsessions.invalidation_status()
+             WHERE notifier_pid IS NOT NULL",
             &[],
         )
         .await?;

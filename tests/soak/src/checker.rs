@@ -1,8 +1,9 @@
-//! Looks for loads that may not have come out as they did.
+//! Finds loads whose results violate the guarantee of the cache.
 //!
-//! A load that was called at `s` by a process whose cache has `max_staleness` `m` must see each change that had ended
-//! before `s - m`, and each of the same process that it was promised to see. All else may be seen or not. A change of
-//! unknown outcome is a fact once somebody has loaded what it made; until then it is only a possibility.
+//! Consider a load that was called at `s` by a process whose cache has a `max_staleness` of `m`. It must see every
+//! change that had ended before `s - m`, and every change of the same process for which the client guarantees that.
+//! It may or may not see all other changes. A change of unknown outcome counts as made when a load has returned its
+//! result; until then it is only possible.
 
 mod facts;
 mod rules;
@@ -15,35 +16,35 @@ use crate::history::{Deed, Event};
 
 use facts::Facts;
 
-/// What a load did that it mustn't.
+/// A load that violates the guarantee.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The load, by its place in the history.
+    /// The index of the load in the history.
     pub load: usize,
-    /// The event that shows it to be wrong.
+    /// The index of the event that contradicts it.
     pub because_of: usize,
-    /// Which promise was broken.
+    /// The rule that was violated.
     pub rule: Rule,
 }
 
-/// What is promised of loads.
+/// The ways in which a load can violate the guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// It found a version that had been replaced.
+    /// It returned a version that had been replaced.
     OldVersion,
-    /// It found something with a key that was dead.
+    /// It returned a session for a dead key.
     DeadKey,
-    /// It found a session that had expired.
+    /// It returned a session that had expired.
     Expired,
-    /// It found nothing, and the key was alive.
+    /// It returned nothing although the key was live.
     LiveKeyNotFound,
-    /// It found data that another version has.
+    /// It returned the data of another version.
     OtherData,
-    /// It found another session than the key's.
+    /// It returned a session that does not have this key.
     OtherSession,
 }
 
-/// All that is wrong with a history, in the order of starts; `max_staleness` is that of each process.
+/// The violations in a history, in the order of starts. `max_staleness` has the value of each process.
 #[must_use]
 pub fn check(history: &[Event], max_staleness: &[Duration]) -> Vec<Violation> {
     let facts = Facts::of(history, max_staleness);

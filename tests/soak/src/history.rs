@@ -1,4 +1,4 @@
-//! What the processes write down: one event for each call, in the order of their ends.
+//! The history of a process: one event for each call, in the order in which the calls ended.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,26 +13,26 @@ use uuid::Uuid;
 
 use crate::Result;
 
-/// An instant of `CLOCK_MONOTONIC` in nanoseconds, the same in all processes of a machine.
+/// A time of `CLOCK_MONOTONIC` in nanoseconds, which is the same in all processes of a machine.
 pub type Nanos = u64;
 
-/// Now.
+/// The current time.
 ///
 /// # Panics
 ///
-/// Where the system has no such clock.
+/// If the system has no such clock.
 #[must_use]
 pub fn now() -> Nanos {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the machine has a monotonic clock");
     Duration::from(now).as_nanos() as Nanos
 }
 
-/// Stands for a key, which is written nowhere.
+/// A hash of a key, because the history must not contain keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyHash(pub u64);
 
 impl KeyHash {
-    /// The same in all processes.
+    /// The hash of a key, which is the same in all processes.
     #[must_use]
     pub fn of(key: &str) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -41,128 +41,128 @@ impl KeyHash {
     }
 }
 
-/// One call and what came of it.
+/// A call and its result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Which process made it.
+    /// The process that made the call.
     pub process: usize,
-    /// What it was, for people.
+    /// A description of the call.
     pub operation: String,
-    /// Just before it was called.
+    /// The time just before the call.
     pub start: Nanos,
-    /// Just after it returned, or was given up.
+    /// The time just after the call returned or was cancelled.
     pub end: Nanos,
-    /// What came of it.
+    /// The result.
     pub deed: Deed,
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Deed {
-    /// A load was answered.
+    /// A load returned a session or nothing.
     Load {
-        /// What was asked for.
+        /// The key of the load.
         key: KeyHash,
-        /// `None`: no session.
+        /// The session, or `None`.
         found: Option<Found>,
     },
-    /// A load failed, as those may that the database has to answer.
+    /// A load failed, which is allowed if the database had to answer it.
     Failure,
-    /// Something was changed, or that was tried.
+    /// A change, or an attempt to make one.
     Change {
-        /// Whether it is known to be committed.
+        /// Whether the change is known to be committed.
         outcome: Outcome,
-        /// From when on loads of the same process must see it; `None` if nothing is said of that.
+        /// The time from which loads of the same process must see the change; `None` if there is no such guarantee.
         known: Option<Nanos>,
-        /// What it did, or may have done.
+        /// The effects that the change had or may have had.
         effects: Vec<Effect>,
     },
 }
 
-/// Whether a change has come about.
+/// Whether a change was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Committed before the call ended.
+    /// The change was committed before the call ended.
     Done,
-    /// The connection failed, or nobody waited any longer: it may have been committed, or may be later.
+    /// The connection failed or the call was cancelled. The change may have been committed, or may be committed later.
     Unknown,
 }
 
-/// The session that a load came to.
+/// The session that a load returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Its public id.
     pub id: Uuid,
     /// Its version.
     pub version: i64,
-    /// What its data says of the change that made it: each has a number of its own.
+    /// The number in its data, which identifies the change that wrote the data.
     pub token: u64,
 }
 
-/// A part of what a change does.
+/// One effect of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// The session has this key from now on.
+    /// The session has this key from this change on.
     KeyBegan {
         /// Of the session.
         id: Uuid,
         /// The key.
         key: KeyHash,
     },
-    /// This key is dead from now on, if it ever was alive.
+    /// This key is dead from this change on, if it ever was live.
     KeyEnded {
         /// The key.
         key: KeyHash,
     },
-    /// The session has other data.
+    /// The data of the session was replaced.
     Saved {
         /// Of the session.
         id: Uuid,
-        /// Its version, if the call says.
+        /// The new version, if the call returns it.
         version: Option<i64>,
-        /// What the data says.
+        /// The number in the data.
         token: u64,
     },
-    /// The session is this user's from now on, to its end.
+    /// The session belongs to this user from this change on.
     Owned {
         /// Of the session.
         id: Uuid,
-        /// Whose it is.
+        /// The user.
         user: i64,
     },
-    /// Dead from now on, unless they began later.
+    /// These sessions are dead from this change on, except those that began later.
     Ended {
-        /// Which sessions.
+        /// The sessions.
         who: Who,
-        /// But not the one with this key.
+        /// The key of a session that is excluded.
         except: Option<KeyHash>,
     },
-    /// Some of them may be dead.
+    /// Some of these sessions may be dead.
     MayEnd {
-        /// Of which sessions.
+        /// The sessions that may be dead.
         who: Who,
     },
-    /// The session expires then.
+    /// The session expires at this time.
     Expires {
         /// Of the session.
         id: Uuid,
-        /// When; [`Nanos::MAX`] for never.
+        /// The time; [`Nanos::MAX`] for never.
         at: Nanos,
     },
 }
 
-/// Sessions that a change is about.
+/// The sessions that a change affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Who {
-    /// One.
+    /// One session.
     Session(Uuid),
-    /// Those of a user.
+    /// The sessions of a user.
     User(i64),
-    /// All.
+    /// All sessions.
     Everybody,
 }
 
-/// Where a process writes its events.
+/// The file to which a process writes its events.
 #[derive(Debug)]
 pub struct Log(Mutex<BufWriter<File>>);
 
@@ -171,20 +171,20 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// When the file can't be made.
+    /// If the file cannot be created.
     pub fn create(folder: &Path, process: usize) -> Result<Self> {
         let file = File::create(path(folder, process))?;
         Ok(Self(Mutex::new(BufWriter::new(file))))
     }
 
-    /// Writes an event down.
+    /// Writes an event.
     ///
     /// # Panics
     ///
-    /// When it can't be written: a history with gaps proves nothing.
+    /// If it cannot be written, because a history with gaps proves nothing.
     pub fn write(&self, event: &Event) {
         let line = serde_json::to_string(event).expect("an event can be written");
-        let mut file = self.0.lock().expect("nobody panics while writing");
+        let mut file = self.0.lock().expect("no thread panics while it writes");
         writeln!(file, "{line}").expect("the history can be written");
     }
 
@@ -192,7 +192,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// When it can't be written.
+    /// If it cannot be written.
     pub fn finish(&self) -> Result<()> {
         let mut file = self.0.lock().map_err(|_| "somebody panicked")?;
         Ok(file.flush()?)
@@ -203,11 +203,11 @@ fn path(folder: &Path, process: usize) -> PathBuf {
     folder.join(format!("history-{process}.jsonl"))
 }
 
-/// The histories of so many processes as one, in the order of starts.
+/// Reads the histories of all processes and sorts them by the start of calls.
 ///
 /// # Errors
 ///
-/// When one is missing or not whole.
+/// If a history is missing or incomplete.
 pub fn read(folder: &Path, processes: usize) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     for process in 0..processes {

@@ -1,8 +1,8 @@
-//! A randomised run that shows whether a cache ever answers with what is too old.
+//! A long random test of the client's cache.
 //!
-//! Several processes, each with a cache of its own, load and change the same sessions at random, while the server is
-//! restarted and connections are cut or silently stalled. Each process writes down what it did, when, and what came of it;
-//! afterwards the [`checker`] looks for a load that may not have come out as it did.
+//! Several processes, each with its own cache, load and change the same sessions at random, while the server is
+//! restarted and connections are cut or silently stalled. Each process records every call with its time and its
+//! result. Afterwards the [`checker`] looks for loads whose results violate the guarantee of the cache.
 
 pub mod chaos;
 pub mod checker;

@@ -1,4 +1,5 @@
-//! `qsessions-soak SECONDS SEED ring|notify` runs and says what came of it; it calls itself for its processes.
+//! `qsessions-soak SECONDS SEED ring|notify` performs a run and prints a report. It starts itself again for each
+//! process of the run.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a run came to, in words.
+//! The report of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,28 +9,28 @@ use crate::history::{Deed, Effect, Event, KeyHash, Nanos, Outcome, Who};
 use crate::run::Options;
 use crate::worker::Counts;
 
-/// Lines of history printed with a violation, before and after the load.
+/// The number of events that are printed with a violation, before and after the load.
 const CONTEXT: usize = 25;
-/// How many violations are printed in full.
+/// The number of violations that are printed in full.
 const SHOWN: usize = 5;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// What was run.
+    /// The parameters of the run.
     pub options: Options,
-    /// All that the processes did.
+    /// The events of all processes.
     pub history: Vec<Event>,
-    /// What is wrong with it.
+    /// The violations in the history.
     pub violations: Vec<Violation>,
-    /// What went wrong on purpose.
+    /// The faults that were injected.
     pub mishaps: Mishaps,
-    /// What the caches counted, by process.
+    /// The counters of the caches, by process.
     pub counts: Vec<Counts>,
 }
 
 impl Report {
-    /// Why the run proves nothing, if so: for one in which the caches answer nothing, say.
+    /// The reason why the run proves nothing, if there is one, for example that a cache has answered no load.
     #[must_use]
     pub fn shortcomings(&self) -> Vec<String> {
         let seconds = self.options.duration.as_secs() as usize;
@@ -78,14 +78,14 @@ impl Report {
         self.counts.iter().map(|counts| count(counts, name)).sum()
     }
 
-    /// Of all that the caches were asked for.
+    /// The share of a counter in all loads of the caches.
     fn share(&self, name: &str) -> f64 {
         let answers = ["hits", "negative_hits", "misses", "bypassed"];
         let asked: u64 = answers.iter().map(|name| self.total(name)).sum();
         self.total(name) as f64 / asked.max(1) as f64
     }
 
-    /// The violating loads, each with what others did with the same session at the time.
+    /// The violations, each with the concurrent events of the same session.
     #[must_use]
     pub fn explain(&self) -> String {
         let mut text = String::new();
@@ -121,7 +121,7 @@ impl Report {
         text
     }
 
-    /// The keys and the session that an event is about.
+    /// The keys and the session of an event.
     fn subjects(&self, load: &Event) -> (Vec<KeyHash>, Vec<uuid::Uuid>) {
         let Deed::Load { key, found } = &load.deed else {
             return (vec![], vec![]);

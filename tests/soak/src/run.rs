@@ -1,4 +1,4 @@
-//! A run: a server, processes, mishaps, and the verdict.
+//! A run: a server, processes, injected faults, and the check of the history.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -15,46 +15,46 @@ use crate::report::Report;
 use crate::worker::{self, CROWDS, Counts, READY, USERS};
 use crate::{Result, checker, history};
 
-/// How many processes.
+/// The number of processes.
 pub const PROCESSES: usize = 8;
 
-/// How often a run is made until it proves something.
+/// The number of attempts until a run is long enough to prove something.
 const ROUNDS: u32 = 3;
 
-/// Longer than any call of a worker takes.
+/// Longer than any call of a worker.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What to run.
+/// The parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// This program, for the processes.
+    /// The path of this program, which the processes run.
     pub program: PathBuf,
-    /// For all that is chosen at random.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// How long.
+    /// The duration.
     pub duration: Duration,
-    /// Whether the server has the library preloaded, so that it announces by way of the ring.
+    /// Whether the server preloads the library, so that notifications go through the ring.
     pub is_preloaded: bool,
 }
 
-/// Of a process's cache. They differ, so that not all do the same at once.
+/// The `max_staleness` of a process. It differs between processes, so that they do not act in step.
 #[must_use]
 pub fn max_staleness(process: usize) -> Duration {
     Duration::from_millis([300, 600, 1500][process % 3])
 }
 
-/// Some are too small for what is loaded.
+/// The capacity of a process's cache. Some are smaller than the number of sessions.
 fn capacity(process: usize) -> u64 {
     if process % 4 == 3 { 40 } else { 10_000 }
 }
 
-/// Runs it, and once more if too little has happened: a machine that has no time for it is not the caches' fault. The
-/// history is kept where something is wrong with it.
+/// Performs a run, and repeats it if too little has happened, because a slow machine is not an error of the caches. The
+/// history is kept if it contains a violation.
 ///
 /// # Errors
 ///
-/// When the run can't be made, a load has violated what is promised, or too little has happened again and again. The
-/// error says which, with the seed.
+/// If the run cannot be performed, if a load violates the guarantee, or if too little has happened in every attempt. The
+/// error contains the seed.
 pub async fn run(options: Options) -> Result<Report> {
     for round in 1.. {
         let report = run_once(&options).await?;
@@ -81,7 +81,7 @@ async fn run_once(options: &Options) -> Result<Report> {
         Err(error) => error.to_string(),
     };
     let kept = folder.keep();
-    // Keys that are dead with their server, but keys.
+    // The keys are dead without their server, but they are keys.
     let _ = fs::remove_file(kept.join("keys"));
     let (seed, kept) = (options.seed, kept.display());
     Err(format!("{why}\nSEED={seed}, history in {kept}").into())
@@ -132,7 +132,7 @@ async fn start_server(is_preloaded: bool) -> Result<Server> {
     let server = Server::builder()
         .durable()
         .setting("shared_preload_libraries", libraries)
-        // What a stalled client has locked shall not stop all others.
+        // Locks of a stalled client must not stop all others.
         .setting("idle_in_transaction_session_timeout", "2s")
         .setting("lock_timeout", "1s")
         .start()
@@ -149,7 +149,7 @@ async fn start_server(is_preloaded: bool) -> Result<Server> {
     Ok(server)
 }
 
-/// A process; it is ended when this is dropped.
+/// A process, which is killed when this is dropped.
 struct Worker {
     process: usize,
     child: Child,
@@ -157,7 +157,7 @@ struct Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // It has ended, mostly.
+        // The process has usually exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -184,7 +184,7 @@ impl Worker {
         Ok(Self { process, child })
     }
 
-    /// Waits until all are ready, and tells them until when to go on.
+    /// Waits until all processes are ready, and sends them the end of the run.
     fn set_off(workers: &mut [Self], duration: Duration) -> Result<history::Nanos> {
         for worker in &mut *workers {
             let stdout = worker.child.stdout.as_mut().ok_or("no standard output")?;
@@ -212,7 +212,7 @@ impl Worker {
                 None if Instant::now() > deadline => {
                     return Err(format!("process {process} does not end").into());
                 }
-                // The signal that a child has ended is the harness's to handle.
+                // Polls, because SIGCHLD belongs to the test harness.
                 None => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }

@@ -1,4 +1,4 @@
-//! Compares answers with a list of strings and what is right of them.
+//! Compares answers with a list of strings and their right answers.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use woothee::parser::Parser;
 /// Strings of all kinds, with answers that were decided before any parser was run.
 pub(crate) const STRINGS: &str = include_str!("../strings.tsv");
 
-/// What is compared; the columns of the list behind `user_agent`, `year` and `kind`.
+/// The fields that are compared: the columns of the list behind `user_agent`, `year` and `kind`.
 pub(crate) const FIELDS: [&str; 8] = [
     "browser",
     "browser_version",
@@ -20,7 +20,7 @@ pub(crate) const FIELDS: [&str; 8] = [
     "is_bot",
 ];
 
-/// A string and what is right of it. An empty field means that the string doesn't tell.
+/// A string and its right answers. An empty field means that the string does not tell it.
 pub(crate) struct Row {
     /// The string.
     pub(crate) user_agent: &'static str,
@@ -49,10 +49,10 @@ pub(crate) fn rows() -> Vec<Row> {
     STRINGS.lines().skip(1).map(row).collect()
 }
 
-/// What is answered, in the order of [`FIELDS`].
+/// An answer, in the order of [`FIELDS`].
 pub(crate) type Answers = [String; FIELDS.len()];
 
-/// What this crate answers.
+/// The answer of this crate.
 pub(crate) fn ours(user_agent: &str) -> Answers {
     let parsed = parse(user_agent);
     let text = |part: Option<std::borrow::Cow<'_, str>>| part.unwrap_or_default().into_owned();
@@ -68,8 +68,9 @@ pub(crate) fn ours(user_agent: &str) -> Answers {
     ]
 }
 
-/// What woothee answers, in our words: it knows no devices, and of Apple's it gives them as systems.
-pub(crate) fn woothees(user_agent: &str) -> Answers {
+/// The answer of woothee, in the words of this crate. woothee knows no devices, and gives those of
+/// Apple as systems.
+pub(crate) fn woothee(user_agent: &str) -> Answers {
     let Some(result) = Parser::new().parse(user_agent) else {
         let mut nothing = Answers::default();
         "other".clone_into(&mut nothing[6]);
@@ -111,12 +112,12 @@ pub(crate) fn woothees(user_agent: &str) -> Answers {
     ]
 }
 
-/// How many are right, and of how many.
+/// A number of right answers, and of all.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Share {
     /// How many are right.
     pub(crate) right: usize,
-    /// Of how many.
+    /// How many there are.
     pub(crate) all: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a history says of each key and session, arranged for asking.
+//! The changes of a history, by key and session.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,29 +7,29 @@ use uuid::Uuid;
 
 use crate::history::{Deed, Effect, Event, Found, KeyHash, Nanos, Outcome, Who};
 
-/// A change as the rules see it.
+/// A change in the form that the rules need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Change {
-    /// Its place in the history.
+    /// Its index in the history.
     pub(super) at: usize,
     pub(super) process: usize,
     pub(super) start: Nanos,
-    /// By then it was committed; [`Nanos::MAX`] if nobody knows.
+    /// The time by which it was committed; [`Nanos::MAX`] if that is unknown.
     pub(super) end: Nanos,
-    /// From when on its own process must see it.
+    /// The time from which its own process must see it.
     pub(super) known: Option<Nanos>,
-    /// Whether it has surely come about.
+    /// Whether it was certainly made.
     pub(super) is_sure: bool,
-    /// A key that it spared.
+    /// A key that it excluded.
     pub(super) except: Option<KeyHash>,
 }
 
-/// Versions with the times at which they had surely been made.
+/// Versions with the times by which they had certainly been made.
 #[derive(Debug, Default)]
 pub(super) struct Versions(Vec<(Nanos, i64, usize)>);
 
 impl Versions {
-    /// So that each entry tells the newest version until its time.
+    /// Sorts the entries, so that each one has the newest version until its time.
     fn arrange(&mut self) {
         self.0.sort_unstable();
         for at in 1..self.0.len() {
@@ -40,7 +40,7 @@ impl Versions {
         }
     }
 
-    /// The newest that had been made before this time, and the event that shows it.
+    /// The newest version that had been made before this time, and the event that proves it.
     pub(super) fn before(&self, time: Nanos) -> Option<(i64, usize)> {
         let count = self.0.partition_point(|(made, ..)| *made < time);
         let (_, version, event) = self.0.get(count.checked_sub(1)?)?;
@@ -51,7 +51,7 @@ impl Versions {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     max_staleness: Vec<Nanos>,
-    /// Which session a key is of, and what has begun it.
+    /// The session of each key, and the change that made it.
     pub(super) births: HashMap<KeyHash, (Uuid, Change)>,
     pub(super) ends: HashMap<KeyHash, Vec<Change>>,
     pub(super) ends_of_sessions: HashMap<Uuid, Vec<Change>>,
@@ -59,15 +59,15 @@ pub(super) struct Facts {
     pub(super) ends_of_all: Vec<Change>,
     pub(super) owners: HashMap<Uuid, Vec<(i64, Change)>>,
     pub(super) expiries: HashMap<Uuid, Vec<(Nanos, Change)>>,
-    /// By whomever they were made.
+    /// The versions that all processes have made.
     pub(super) versions: HashMap<Uuid, Versions>,
-    /// What a process has made itself, from when on it must see that.
+    /// The versions that each process has made, with the times from which it must see them.
     pub(super) own_versions: HashMap<(usize, Uuid), Versions>,
-    /// The data of a version, and an event that shows it.
+    /// The data of each version, and an event that proves it.
     pub(super) tokens: HashMap<(Uuid, i64), (u64, usize)>,
-    /// When a key that had been alive was first found to be dead.
+    /// The time at which a key that had been live was first found to be dead.
     pub(super) seen_dead: HashMap<KeyHash, (Nanos, usize)>,
-    /// The saves that don't say which version they made.
+    /// The saves that do not return their version.
     unnumbered: Vec<(Uuid, u64, Change)>,
 }
 
@@ -96,7 +96,7 @@ impl Facts {
         facts
     }
 
-    /// What had ended before then has to be seen by this load.
+    /// The time before which ended changes must be visible to this load.
     pub(super) fn must_see_before(&self, load: &Event) -> Nanos {
         load.start.saturating_sub(self.max_staleness[load.process])
     }
@@ -131,7 +131,7 @@ impl Facts {
         }
     }
 
-    /// What somebody has found had been committed by then.
+    /// A load that returns a change proves that it had been committed by then.
     fn note_found(&mut self, at: usize, end: Nanos, found: &Found) {
         self.versions
             .entry(found.id)
@@ -196,7 +196,7 @@ impl Facts {
         }
     }
 
-    /// Who has loaded what a save made knows its version.
+    /// A load that returns the data of a save also has its version.
     fn number_saves(&mut self) {
         let numbers: HashMap<(Uuid, u64), i64> = self
             .tokens
@@ -210,7 +210,7 @@ impl Facts {
         }
     }
 
-    /// A key that must have been seen and wasn't is dead, and nothing brings it back.
+    /// A key is dead if a load had to see it and did not, and it remains dead.
     fn note_death(&mut self, at: usize, event: &Event) {
         let Deed::Load { key, found: None } = &event.deed else {
             return;
@@ -226,24 +226,24 @@ impl Facts {
 }
 
 impl Change {
-    /// Whether this load has to see it.
+    /// Whether this load must see the change.
     pub(super) fn must_be_seen(&self, load: &Event, must_see_before: Nanos) -> bool {
         let knows =
             || self.process == load.process && self.known.is_some_and(|known| known <= load.start);
         self.is_sure && (self.end < must_see_before || knows())
     }
 
-    /// Whether this load can have seen it.
+    /// Whether this load can have seen the change.
     pub(super) fn can_be_seen(&self, load: &Event) -> bool {
         self.start < load.end
     }
 
-    /// Whether it can have come about after another.
+    /// Whether the change can have been made after another one.
     pub(super) fn can_follow(&self, other: &Self) -> bool {
         self.end > other.start
     }
 
-    /// Whether it can only have begun after another was committed.
+    /// Whether the change can only have begun after another one was committed.
     pub(super) fn surely_follows(&self, other: &Self) -> bool {
         other.is_sure && other.end < self.start
     }

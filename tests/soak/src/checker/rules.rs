@@ -1,4 +1,4 @@
-//! What a load mustn't come to.
+//! The rules that loads must follow.
 
 use uuid::Uuid;
 
@@ -6,14 +6,14 @@ use super::Rule;
 use super::facts::{Change, Facts};
 use crate::history::{Event, Found, KeyHash, Nanos};
 
-/// Clocks that are set right while the history is made let an expiry seem earlier or later than it is.
+/// A tolerance, because an expiry appears earlier or later if a clock is adjusted during the run.
 const CLOCK_ERROR: Nanos = 50_000_000;
 
-/// A load as the rules see it.
+/// A load in the form that the rules need.
 pub(super) struct Load<'a> {
     pub(super) event: &'a Event,
     pub(super) key: KeyHash,
-    /// What had ended before then it has to see.
+    /// The load must see changes that had ended before this time.
     pub(super) must_see_before: Nanos,
 }
 
@@ -25,7 +25,7 @@ impl Load<'_> {
 
 type Wrong = (Rule, usize);
 
-/// Why it should not have found this, and which event shows that.
+/// The rule that forbids this result, and the event that proves it.
 pub(super) fn wrongly_found(facts: &Facts, load: &Load<'_>, found: &Found) -> Option<Wrong> {
     let rules = [
         other_session,
@@ -59,7 +59,7 @@ fn dead_key(facts: &Facts, load: &Load<'_>, found: &Found) -> Option<Wrong> {
     end.map(|at| (Rule::DeadKey, at))
 }
 
-/// What has ended this key together with others: those that had begun before.
+/// A change that has ended this key together with other sessions that had begun before.
 fn ends_with_others(facts: &Facts, key: KeyHash, id: Uuid) -> impl Iterator<Item = &Change> {
     let birth = facts.births.get(&key).map(|(_, birth)| birth);
     let owners = facts.owners.get(&id).into_iter().flatten();
@@ -93,7 +93,7 @@ fn other_data(facts: &Facts, _: &Load<'_>, found: &Found) -> Option<Wrong> {
     (*token != found.token).then_some((Rule::OtherData, *at))
 }
 
-/// Expired by the last word on it. Where others may have had a later one, nothing is said.
+/// Whether the last known expiry had passed. If another change may have set a later one, there is no violation.
 fn expired(facts: &Facts, load: &Load<'_>, found: &Found) -> Option<Wrong> {
     let expiries = facts.expiries.get(&found.id)?;
     let (_, end) = expiries.iter().find(|(at, change)| {
@@ -106,7 +106,7 @@ fn expired(facts: &Facts, load: &Load<'_>, found: &Found) -> Option<Wrong> {
     Some((Rule::Expired, end.at))
 }
 
-/// Why it should have found the session of this key, and which event shows that.
+/// The rule that requires the session of this key, and the event that proves it.
 pub(super) fn wrongly_not_found(facts: &Facts, load: &Load<'_>) -> Option<Wrong> {
     let (id, birth) = facts.births.get(&load.key)?;
     let is_alive = load.must_see(birth)
@@ -116,7 +116,7 @@ pub(super) fn wrongly_not_found(facts: &Facts, load: &Load<'_>) -> Option<Wrong>
     is_alive.then_some((Rule::LiveKeyNotFound, birth.at))
 }
 
-/// All that can have ended this key.
+/// All changes that can have ended this key.
 fn possible_ends<'a>(
     facts: &'a Facts,
     load: &'a Load<'_>,

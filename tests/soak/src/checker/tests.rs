@@ -1,4 +1,4 @@
-//! The checker finds what it is there to find, and nothing else.
+//! The checker finds violations, and accepts histories without them.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const USER: i64 = 42;
 struct History(Vec<Event>);
 
 impl History {
-    /// A session of a user that was begun at 10, with token 1.
+    /// A session of a user that began at 10, with token 1.
     fn new() -> Self {
         let mut effects = vec![
             Effect::Owned { id: ID, user: USER },
@@ -101,7 +101,7 @@ fn ended(who: Who) -> Effect {
     Effect::Ended { who, except: None }
 }
 
-/// Process 1 finds the first version at this time; what process 0 has done by then may forbid it.
+/// Process 1 loads the first version at this time, which changes by process 0 may forbid.
 fn found_at(history: History, at: Nanos) -> Vec<(Rule, Nanos)> {
     history.found(1, at, KEY, 1).wrong()
 }

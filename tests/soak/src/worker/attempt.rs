@@ -1,4 +1,4 @@
-//! Calls that may fail, and what is then known of them.
+//! Calls that may fail, and what is known about them afterwards.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::history::{Deed, Effect, Event, Found, KeyHash, Log, Nanos, Outcome, n
 #[derive(Debug)]
 pub(super) enum Attempt<T> {
     Done(T),
-    /// The server has refused, so that nothing was changed.
+    /// The server refused the call, so nothing was changed.
     Refused(Error),
-    /// The connection failed, or the caller has given up.
+    /// The connection failed, or the caller cancelled the call.
     Unknown,
 }
 
-/// Waits for it as long as a request would, and now and then for a much shorter time.
+/// Waits as long as a request would, and sometimes much less.
 pub(super) async fn patiently<T>(rng: &mut Rng, future: impl IntoFuture<Output = T>) -> Option<T> {
     let patience = match rng.u32(0..12) {
         0 => Duration::from_micros(rng.u64(100..20_000)),
@@ -26,7 +26,7 @@ pub(super) async fn patiently<T>(rng: &mut Rng, future: impl IntoFuture<Output =
     tokio::time::timeout(patience, future).await.ok()
 }
 
-/// Makes a call.
+/// Performs a call.
 pub(super) async fn attempt<T>(
     rng: &mut Rng,
     call: impl IntoFuture<Output = Result<T, Error>>,
@@ -58,7 +58,7 @@ pub(super) fn is_refused_by_server(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|code| code.code().starts_with("23"))
 }
 
-/// A call that is under way.
+/// A call in progress.
 pub(super) struct Call<'a> {
     process: usize,
     log: &'a Log,
@@ -105,7 +105,7 @@ impl<'a> Call<'a> {
         self.write(end, deed);
     }
 
-    /// Nothing was changed; what the refusal says is all that is known.
+    /// Records a refused call. Nothing was changed, and only the error is known.
     pub(super) fn refused(self, effects: Vec<Effect>) {
         self.changed(Outcome::Done, now(), None, effects);
     }

@@ -1,4 +1,4 @@
-//! What the cache counts, for the report.
+//! The counters of the cache, for the report.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 
 use crate::Result;
 
-/// Counters of the client by their names.
+/// The client's counters by name.
 pub type Counts = BTreeMap<String, u64>;
 
-/// Keeps counters and nothing else.
+/// A recorder that only supports counters.
 #[derive(Clone, Default)]
 pub(super) struct Counting(Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>);
 
-/// Counts from now on in this process.
+/// Installs the recorder in this process.
 pub(super) fn install() -> Result<Counting> {
     let counting = Counting::default();
     metrics::set_global_recorder(counting.clone())
-        .map_err(|_| "something counts in this process already")?;
+        .map_err(|_| "this process already has a recorder")?;
     Ok(counting)
 }
 
-/// Where a process leaves its counts.
+/// The file to which a process writes its counters.
 pub(crate) fn path(folder: &Path, process: usize) -> PathBuf {
     folder.join(format!("counts-{process}.json"))
 }

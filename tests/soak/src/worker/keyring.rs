@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::Result;
 use crate::history::KeyHash;
 
-/// A key that somebody was given.
+/// A key of a session.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) key: Key,
@@ -32,7 +32,7 @@ pub(super) struct Keyring {
 
 struct Reader {
     file: File,
-    /// What was read of a line that another process is writing.
+    /// The part of an incomplete line that another process is writing.
     rest: String,
     keys: Vec<Known>,
 }
@@ -52,16 +52,16 @@ impl Keyring {
         })
     }
 
-    /// Tells all processes of a key.
+    /// Adds a key for all processes.
     pub(super) fn publish(&self, known: &Known) {
         let line = format!("{} {}\n", known.id, known.key.expose());
-        // One system call, so that lines of several processes don't mix.
+        // A single system call, so that lines of several processes do not mix.
         (&self.writer)
             .write_all(line.as_bytes())
             .expect("a key can be written");
     }
 
-    /// A key, mostly one of the latest.
+    /// A random key, usually a recent one.
     pub(super) fn pick(&self, rng: &mut Rng) -> Option<Known> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         reader.read();

@@ -10,7 +10,7 @@ use super::sessions::began;
 use super::{Known, USERS, Worker};
 use crate::history::{Effect, KeyHash, Who};
 
-/// A login to come.
+/// A login that is being prepared.
 pub(super) struct Wish {
     pub(super) user: i64,
     token: u64,
@@ -73,7 +73,7 @@ impl Wish {
             });
             effects
         } else {
-            // The other session was another user's, or was dead before.
+            // The old session belonged to another user, or was dead already.
             let mut effects = began(created, Some(self.user), token);
             effects.push(Effect::KeyEnded { key: known.hash() });
             effects.push(Effect::MayEnd {

@@ -1,0 +1,113 @@
+//! Models of Android devices and their like: where a string names them, and who makes them.
+
+use std::ops::Range;
+
+use crate::rules::{MODELS, MODELS_BEGIN, Model, NOT_MODELS};
+use crate::text::{comment, is_mozilla};
+
+/// The name of the model, and the rule that its name begins with.
+///
+/// It stands in the first comment, behind the system. Apps name it elsewhere; there, a name counts
+/// only if a rule knows its maker.
+pub(crate) fn model(text: &str) -> Option<(&str, Option<&'static Model>)> {
+    const SYSTEMS: &[&str] = &[
+        "Android",
+        "Andr0id",
+        "HarmonyOS",
+        "Adr ",
+        "Tizen ",
+        "Mobile",
+    ];
+    let comment = comment(text);
+    let mut behind = comment.split(';').map(str::trim);
+    let has_system = behind.any(|part| SYSTEMS.iter().any(|system| part.starts_with(system)));
+    if has_system && let Some(name) = behind.find_map(name) {
+        return Some((name, rule(name)));
+    }
+    let mut parts = comment.split(';').map(str::trim).filter_map(name);
+    if let Some((name, model)) = parts.find_map(|name| Some((name, rule(name)?))) {
+        return Some((name, Some(model)));
+    }
+    // `Android (33/13; 420dpi; 1080x2110; maker; model; …)`
+    match comment.split(';').nth(4) {
+        Some(part) if !is_mozilla(text) && text.contains("Android (") => {
+            Some((name(part.trim())?, None))
+        }
+        _ => None,
+    }
+}
+
+/// Where a browser on Android names the model. A word there is not a program, even if a program has
+/// that name: there is a phone called Dolphin.
+pub(crate) fn range(text: &str) -> Range<usize> {
+    if !text.starts_with("Mozilla/5.0 (Linux; ") {
+        return 0..0;
+    }
+    let comment = comment(text);
+    let mut start = text.len() - text.split_once('(').map_or("", |(_, rest)| rest).len();
+    let mut is_behind = false;
+    for part in comment.split(';') {
+        let range = start..start + part.len();
+        start = range.end + 1;
+        if is_behind && name(part.trim()).is_some() {
+            return range;
+        }
+        is_behind |= part.trim_start().starts_with("Android ");
+    }
+    0..0
+}
+
+fn name(part: &str) -> Option<&str> {
+    let name = part.split("Build/").next().unwrap_or_default();
+    let name = name.trim();
+    // Samsung's browser puts the maker before the model.
+    let name = match name.strip_prefix("SAMSUNG ") {
+        Some(model) if rule(model).is_some() => model,
+        _ => name,
+    };
+    // `SM-S928B/DS` takes two SIM cards.
+    let name = match name.split_once('/') {
+        Some((model, _)) if rule(model).is_some() => model,
+        _ => name,
+    };
+    let is_other = NOT_MODELS
+        .iter()
+        .any(|other| match other.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name.eq_ignore_ascii_case(other),
+        });
+    // A part with a slash is a program.
+    let is_name = !is_other
+        && !is_locale(name)
+        && !name.contains(['/', '#', '='])
+        && name.len() <= 60
+        && name.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    is_name.then_some(name)
+}
+
+/// `en-us`, `zh_CN`, `zh-Hans-CN`.
+fn is_locale(name: &str) -> bool {
+    let mut parts = name.split(['-', '_']);
+    let language = parts.next().unwrap_or_default();
+    language.len() == 2
+        && language.bytes().all(|byte| byte.is_ascii_lowercase())
+        && parts.all(|part| part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}
+
+/// The rule that a name begins with.
+fn rule(name: &str) -> Option<&'static Model> {
+    let first = usize::from(*name.as_bytes().first()?);
+    let (begin, end) = (MODELS_BEGIN.get(first)?, MODELS_BEGIN.get(first + 1)?);
+    let models = &MODELS[usize::from(*begin)..usize::from(*end)];
+    models.iter().find(|model| begins(name, model.pattern))
+}
+
+fn begins(name: &str, pattern: &str) -> bool {
+    let mut bytes = name.bytes();
+    pattern.bytes().all(|wanted| match wanted {
+        b'#' => bytes.next().is_some_and(|byte| byte.is_ascii_digit()),
+        b'@' => bytes.next().is_some_and(|byte| byte.is_ascii_uppercase()),
+        b'$' => bytes.next().is_none(),
+        _ => bytes.next() == Some(wanted),
+    })
+}
