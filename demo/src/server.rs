@@ -1,4 +1,4 @@
-//! The private PostgreSQL, and the places it knows.
+//! The private PostgreSQL, and its GeoIP database.
 
 use std::env;
 use std::path::PathBuf;
@@ -47,11 +47,11 @@ impl DemoServer {
         Ok(Pool::builder(Manager::new(config, NoTls)).build()?)
     }
 
-    /// Tells the extension where to look places up.
-    pub(crate) async fn configure_places(&self) -> Result {
+    /// Tells the extension where its GeoIP database is.
+    pub(crate) async fn configure_geoip(&self) -> Result {
         let path = match env::var_os("QSESSIONS_CITY_MMDB").map(PathBuf::from) {
             Some(path) => {
-                say("Places are looked up in a real city database:");
+                say("Locations come from a real city database:");
                 path.canonicalize()
                     .map_err(|error| format!("{}: {error}", path.display()))?
             }
