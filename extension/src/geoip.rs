@@ -1,9 +1,15 @@
 //! Where an address is, as SQL functions over the databases at `qsessions.geoip_path`.
 //!
-//! Their cost, in units of a comparison, is what planners go by: 100 is a microsecond or so, and has them use parallel workers
-//! for look-ups by the hundred thousand.
+//! Two processes import files: the background [`worker`], where the library is preloaded, and any
+//! that calls `geoip_reload`. Look-ups only map the copies that an import has made
+//! ([`open`]); a number in [`shared`] memory tells them that there are new ones.
+//!
+//! The functions' cost, in units of a comparison, guides the planner: 100 is about a microsecond,
+//! and has it use parallel workers for look-ups by the hundred thousand.
 
 mod open;
+mod shared;
+mod worker;
 
 use crate::gucs;
 use crate::values::{Address, RawJsonb};
@@ -11,8 +17,17 @@ use pgrx::PgTupleDesc;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::prelude::*;
-use qsessions_geoip::{Database, Directory, Problem};
+use qsessions_geoip::{Database, Databases, Problem};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Called once by each process that loads the library.
+pub(crate) fn init() {
+    // SAFETY: a variable that PostgreSQL sets before it loads libraries.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        shared::init();
+        worker::register();
+    }
+}
 
 /// `City, Country`, else `Country`, else null.
 #[pg_extern(
@@ -24,10 +39,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 )]
 fn location(ip: Option<Address>, locale: default!(Option<&str>, "NULL")) -> Option<String> {
     let ip = ip?.0;
-    open::look_up(|directory| with_language(locale, |locale| directory.location(ip, locale)))
+    open::look_up(|databases| match databases.look_up(ip)? {
+        Some(place) => with_language(locale, |locale| place.location(locale)),
+        None => Ok(None),
+    })
 }
 
-/// What Django's GeoIP2 says of an address, as jsonb, and whose network it is in where a database knows that.
+/// The keys of Django's GeoIP2 for an address, as jsonb, and the network that it is in where a
+/// database knows that.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -37,16 +56,17 @@ fn location(ip: Option<Address>, locale: default!(Option<&str>, "NULL")) -> Opti
 )]
 fn location_info(ip: Option<Address>, locale: default!(Option<&str>, "NULL")) -> Option<RawJsonb> {
     let ip = ip?.0;
-    let json = open::look_up(|directory| {
-        let info = with_language(locale, |locale| directory.location_info(ip, locale))?;
-        let Some(info) = info else {
+    let json = open::look_up(|databases| {
+        let Some(place) = databases.look_up(ip)? else {
             return Ok(None);
         };
-        if !directory.knows_autonomous_systems() {
+        let info = with_language(locale, |locale| place.location_info(locale))?;
+        if !databases.know_networks() {
             return Ok(Some(info.to_json()));
         }
-        let network = directory.autonomous_system(ip)?;
-        Ok(Some(info.to_json_with(network.as_ref())))
+        let network = databases.look_up_network(ip)?;
+        let network = network.map(|network| network.autonomous_system());
+        Ok(Some(info.to_json_with(network.transpose()?.as_ref())))
     })?;
     Some(RawJsonb::from_json_text(&json))
 }
@@ -61,7 +81,10 @@ fn location_info(ip: Option<Address>, locale: default!(Option<&str>, "NULL")) ->
 )]
 fn country_code(ip: Option<Address>) -> Option<String> {
     let ip = ip?.0;
-    open::look_up(|directory| Ok(directory.country_code(ip)?.map(str::to_owned)))
+    open::look_up(|databases| match databases.look_up(ip)? {
+        Some(place) => Ok(place.country_code()?.map(str::to_owned)),
+        None => Ok(None),
+    })
 }
 
 /// The autonomous system that an address is in.
@@ -77,19 +100,17 @@ fn asn(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Option<pgrx::composite_type!('static, "qsessions.asn_info")> {
     let ip = ip?.0;
-    let datums = open::look_up(|directory| {
-        let network = directory.autonomous_system(ip)?;
-        Ok(network.map(|network| {
-            [
-                network
-                    .number
-                    .and_then(|number| i64::try_from(number).ok())
-                    .into_datum(),
-                network.organization.as_deref().into_datum(),
-            ]
-        }))
+    let datums = open::look_up(|databases| {
+        let Some(network) = databases.look_up_network(ip)? else {
+            return Ok(None);
+        };
+        let network = network.autonomous_system()?;
+        let number = network.number.and_then(|number| i64::try_from(number).ok());
+        let organization = network.organization.as_deref();
+        Ok(Some([number.into_datum(), organization.into_datum()]))
     })?;
-    // The function's own result type, by OID: a look-up by name would depend on the caller's search_path.
+    // The function's own result type, by OID: a look-up by name would depend on the caller's
+    // search_path.
     //
     // SAFETY: PostgreSQL fills in the function's description for every call.
     let row_type = unsafe { pg_sys::get_func_rettype((*(*fcinfo).flinfo).fn_oid) };
@@ -103,7 +124,7 @@ fn asn(
     }
 }
 
-/// The open databases of this backend, and what is wrong with files.
+/// The databases that this backend has open, and what is wrong with files.
 #[allow(
     clippy::type_complexity,
     reason = "the columns of a table function are a tuple"
@@ -124,10 +145,10 @@ fn geoip_databases() -> TableIterator<
         name!(error_at, Option<TimestampWithTimeZone>),
     ),
 > {
-    TableIterator::new(open::describe(false, rows).unwrap_or_default())
+    TableIterator::new(open::describe(rows).unwrap_or_default())
 }
 
-/// Takes changed files now, and says what is then open.
+/// Imports changed files now, and says what is then open.
 #[allow(
     clippy::type_complexity,
     reason = "the columns of a table function are a tuple"
@@ -148,7 +169,7 @@ fn geoip_reload() -> TableIterator<
         name!(error_at, Option<TimestampWithTimeZone>),
     ),
 > {
-    TableIterator::new(open::describe(true, rows).unwrap_or_default())
+    TableIterator::new(open::reload(rows).unwrap_or_default())
 }
 
 /// A row of the two functions above.
@@ -165,9 +186,9 @@ type Row = (
     Option<TimestampWithTimeZone>,
 );
 
-/// What is open comes first, in the order in which it is asked; then what is not.
-fn rows(directory: &Directory) -> Vec<Row> {
-    let (databases, problems) = (directory.databases(), directory.problems());
+/// Open databases come first, in the order in which they are asked, then files that cannot be used.
+fn rows(open: &Databases) -> Vec<Row> {
+    let (databases, problems) = (open.databases(), open.problems());
     let unusable = problems
         .iter()
         .filter(|problem| databases.iter().all(|one| one.path != problem.path));

@@ -130,12 +130,13 @@ fn define_geoip() {
     );
     GucRegistry::define_int_guc(
         c"qsessions.geoip_check_interval",
-        c"How long a connection goes on without asking whether the files at qsessions.geoip_path have changed.",
-        c"0 asks at every look-up.",
+        c"How often the background worker looks whether the files at qsessions.geoip_path have changed.",
+        c"Without the worker, how often a connection looks whether geoip_reload() was called in another one.",
         &GEOIP_CHECK_INTERVAL,
-        0,
+        10,
         24 * 3600 * 1000,
-        GucContext::Userset,
+        // One for the whole server: the worker has no database or role whose settings could apply.
+        GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
@@ -173,7 +174,7 @@ pub(crate) fn with_geoip_path<T>(use_it: impl FnOnce(&CStr) -> T) -> T {
     with_text(&GEOIP_PATH, use_it)
 }
 
-/// How long a backend goes on without asking whether the GeoIP databases have changed.
+/// How often to look whether GeoIP databases have changed.
 pub(crate) fn geoip_check_interval() -> Duration {
     Duration::from_millis(GEOIP_CHECK_INTERVAL.get().unsigned_abs().into())
 }

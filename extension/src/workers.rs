@@ -3,7 +3,8 @@
 //! | in `pg_stat_activity` | source | what it does |
 //! | --- | --- | --- |
 //! | `qsessions notifier` | `invalidation/notifier.rs` | sends the ids of changed sessions |
-//! | `qsessions worker` | `worker.rs` | calls pg_cron in another database |
+//! | `qsessions geoip` | `geoip/worker.rs` | imports GeoIP databases |
+//! | `qsessions worker` | `pg_cron/worker.rs` | changes jobs of pg_cron in another database |
 
 use pgrx::pg_sys;
 

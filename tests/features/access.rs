@@ -1,11 +1,11 @@
-//! Access: an application role can live a session and nothing else, and everybody else can do next to nothing.
+//! Access: an application's role can use sessions and nothing else; other roles can call the pure functions only.
 
 use crate::common::{add_expired, alive, begin, begun, failure, row, sessions, texts};
 use crate::roles::{BEYOND_THE_TABLE, DENIED, application, calls, holds, new_role, refused_calls};
 use qsessions_testkit::{Database, Users};
 
 #[tokio::test]
-async fn an_application_role_can_live_a_whole_session() {
+async fn an_application_role_can_use_sessions() {
     let (_database, _admin, _role, client) = application().await;
 
     let visitor = begin(&client, "ip => '192.0.2.1', user_agent => 'curl/8.5.0'").await;
@@ -53,7 +53,7 @@ async fn an_application_role_can_live_a_whole_session() {
 }
 
 #[tokio::test]
-async fn an_application_role_gets_the_errors_of_the_contract() {
+async fn an_application_role_gets_the_documented_errors() {
     let (_database, _admin, _role, client) = application().await;
     let key = begin(&client, "user_id => 1").await.key;
     for (statement, code) in [
@@ -173,7 +173,7 @@ async fn a_role_without_access_can_run_the_pure_functions_only() {
 }
 
 #[tokio::test]
-async fn public_may_not_execute_what_goes_beyond_the_table() {
+async fn public_cannot_execute_functions_that_do_more_than_the_table_allows() {
     let admin = Database::with(Users::Nothing).await.connect().await;
     let guarded = texts(
         &admin,

@@ -1,7 +1,6 @@
-//! What the extension consists of, as the contract says it. A change here is a change of the contract.
+//! The objects of the extension. A change here is a change of the API.
 
-/// Functions and procedures that programs call, as PostgreSQL writes them: arguments, defaults and
-/// result.
+/// Functions and procedures of the API, as PostgreSQL prints them: arguments, defaults and result.
 pub(crate) const CONTRACT: &[&str] = &[
     // Keys and ids
     "generate_key() -> text",
@@ -9,7 +8,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     // The table
     "create_session_table(users regclass DEFAULT NULL::regclass, user_key name DEFAULT NULL::name) -> void",
     "link_users(users regclass, user_key name DEFAULT NULL::name) -> void",
-    // Life of a session
+    // Sessions
     "create_session(user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
      user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
      idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
@@ -32,7 +31,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "revoke_session(id uuid) -> boolean",
     "revoke_session(id uuid, user_id anycompatiblenonarray) -> boolean",
     "revoke_user_sessions(user_id anycompatiblenonarray, except_key text DEFAULT NULL::text) -> bigint",
-    // Seeing sessions
+    // Listing sessions
     "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
     "list_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
      ip inet DEFAULT NULL::inet, after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100) \
@@ -49,7 +48,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "device(user_agent text) -> text",
     "user_agent_rules() -> TABLE(version text, browsers integer, bots integer, tools integer, systems integer, \
      devices integer, models integer)",
-    // Places
+    // Addresses and GeoIP
     "address(written text) -> inet",
     "location(ip inet, locale text DEFAULT NULL::text) -> text",
     "location_info(ip inet, locale text DEFAULT NULL::text) -> jsonb",
@@ -72,7 +71,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "revoke_access(role regrole) -> void",
 ];
 
-/// Functions that the others call and no program should.
+/// Internal functions, which only the functions of the API call.
 pub(crate) const INTERNAL: &[&str] = &[
     "_add_user_foreign_key",
     "_announce",
@@ -118,7 +117,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_visit_due_at",
 ];
 
-/// Tables that the extension keeps something in.
+/// Tables of the extension.
 pub(crate) const TABLES: &[&str] = &["invalidation_state"];
 
 /// Row types and their columns.

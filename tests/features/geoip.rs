@@ -1,4 +1,5 @@
-//! Places: City, Country; the keys of Django's GeoIP2; nested and flat databases; nothing configured.
+//! Locations: City, Country; the keys of Django's GeoIP2; nested and flat databases; nothing
+//! configured.
 
 use crate::common::row;
 use crate::mmdb::{self, location, nested_city, use_path};
@@ -35,7 +36,7 @@ async fn with_folder() -> (Database, Client, PathBuf) {
     let folder = database
         .server()
         .folder()
-        .join(format!("places-{}", database.name()));
+        .join(format!("geoip-{}", database.name()));
     fs::create_dir(&folder).unwrap();
     database.server().installation().hand_over(&folder).unwrap();
     let client = database.connect().await;
@@ -43,7 +44,7 @@ async fn with_folder() -> (Database, Client, PathBuf) {
 }
 
 #[tokio::test]
-async fn with_nothing_configured_places_are_unknown_and_that_is_no_error() {
+async fn with_nothing_configured_locations_are_unknown_and_that_is_no_error() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     let found = row(
@@ -239,12 +240,12 @@ async fn flat_databases_serve_too_and_their_countries_have_names() {
 }
 
 #[tokio::test]
-async fn a_session_shows_its_place() {
+async fn a_session_shows_its_location() {
     let database = Database::new().await;
     let folder = database
         .server()
         .folder()
-        .join(format!("places-{}", database.name()));
+        .join(format!("geoip-{}", database.name()));
     fs::create_dir(&folder).unwrap();
     write(
         &folder.join("city.mmdb"),

@@ -1,7 +1,8 @@
-//! GeoIP files that are broken in every way: none is served, none takes a backend down, and the copy of the good one goes on.
+//! GeoIP files that are broken in every way: none is served, none takes a backend or the worker
+//! down, and the copy of the good one goes on.
 
 use crate::common::{Listening, row};
-use crate::mmdb::{self, Ground, KNOWN, location, reload};
+use crate::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
 use mmdb_writer::Writer;
 use nix::unistd::{Uid, geteuid};
 use qsessions_geoip::Reader;
@@ -16,7 +17,10 @@ const OLD: &str = "Linköping, Sweden";
 /// What the bytes of a file say of the known address, if they can be read at all.
 fn told_by(bytes: &[u8]) -> Option<Option<String>> {
     let reader = Reader::from_source(bytes, Path::new("broken.mmdb")).ok()?;
-    reader.location(KNOWN.parse().unwrap(), "en").ok()
+    match reader.look_up(KNOWN.parse().unwrap()).ok()? {
+        Some(place) => place.location("en").ok(),
+        None => Some(None),
+    }
 }
 
 #[tokio::test]
@@ -25,6 +29,7 @@ async fn a_file_cut_off_anywhere_is_never_served() {
     let good = mmdb::city("Linköping");
     ground.write("city.mmdb", &good);
     let client = ground.client().await;
+    assert_eq!(reload(&client).await, [None]);
     assert_eq!(location(&client, KNOWN).await.as_deref(), Some(OLD));
     let mut faults = 0;
     for length in (0..good.len()).step_by(64) {
@@ -47,6 +52,7 @@ async fn flipped_bits_give_the_answers_of_the_old_file_or_of_the_new_one() {
     let good = mmdb::city("Linköping");
     ground.write("city.mmdb", &good);
     let client = ground.client().await;
+    assert_eq!(reload(&client).await, [None]);
     let mut before = location(&client, KNOWN).await;
     let (mut served, mut refused) = (0, 0);
     for flip in 0..FLIPS {
@@ -143,12 +149,13 @@ fn absurd_node_count() -> Vec<u8> {
 
 #[tokio::test]
 async fn what_is_no_good_database_is_refused_with_a_warning_and_a_hint() {
-    let ground = Ground::new().await;
+    let ground = Ground::with_worker().await;
     let good = mmdb::city("Linköping");
     ground.write("city.mmdb", &good);
     let client = ground.client().await;
     let long_open = ground.client().await;
-    assert_eq!(location(&long_open, KNOWN).await.as_deref(), Some(OLD));
+    until_location(&long_open, KNOWN, OLD).await;
+    let processes = [process_of(&client).await, process_of(&long_open).await];
     let wrong = json!({"country": {"iso_code": "SE", "names": {"en": 4711}}});
     let bad = [
         ("empty", vec![]),
@@ -167,10 +174,10 @@ async fn what_is_no_good_database_is_refused_with_a_warning_and_a_hint() {
         ("circular pointers", circular_pointers()),
     ];
     for (what, bytes) in &bad {
-        let warnings = ground.log().matches("WARNING").count();
+        let before = processes.map(|process| warnings(&ground, process).len());
         ground.swap("city.mmdb", bytes);
         assert_refused(&client, what).await;
-        // Noticed in the midst of things, without a call of geoip_reload; and once only.
+        // Noticed by the other connection without a call of geoip_reload; and once only.
         for _ in 0..3 {
             assert_eq!(
                 location(&long_open, KNOWN).await.as_deref(),
@@ -178,21 +185,30 @@ async fn what_is_no_good_database_is_refused_with_a_warning_and_a_hint() {
                 "{what}"
             );
         }
-        let log = ground.log();
-        // One for each of the two backends.
-        assert_eq!(log.matches("WARNING").count(), warnings + 2, "{what}");
-        assert!(
-            log.trim_end()
-                .rsplit("WARNING")
-                .next()
-                .unwrap()
-                .contains("HINT"),
-            "{what}"
-        );
+        for (process, before) in processes.into_iter().zip(before) {
+            let warnings = warnings(&ground, process);
+            assert_eq!(warnings.len(), before + 1, "{what}: {warnings:?}");
+        }
+        assert!(ground.log().contains("HINT:  "), "{what}");
     }
     ground.swap("city.mmdb", &good);
     assert_eq!(reload(&client).await, [None]);
     ground.survived("bad files", bad.len()).await;
+}
+
+async fn process_of(client: &tokio_postgres::Client) -> i32 {
+    row(client, "SELECT pg_backend_pid()", &[]).await.get(0)
+}
+
+/// What a backend has warned of.
+fn warnings(ground: &Ground, process: i32) -> Vec<String> {
+    let marks = [format!("[{process}]"), "WARNING".to_owned()];
+    let log = ground.log();
+    let lines = log.lines();
+    lines
+        .filter(|line| marks.iter().all(|mark| line.contains(mark)))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The file's error is shown with the time at which it was met, beside the old copy, which serves.
@@ -225,6 +241,7 @@ async fn what_is_no_file_is_refused_too() {
     let file = ground.files.join("city.mmdb");
     ground.write("city.mmdb", &mmdb::city("Linköping"));
     let client = ground.client().await;
+    assert_eq!(reload(&client).await, [None]);
     assert_eq!(location(&client, KNOWN).await.as_deref(), Some(OLD));
 
     fs::remove_file(&file).unwrap();
@@ -248,10 +265,11 @@ async fn what_is_no_file_is_refused_too() {
 
     ground.write("city.mmdb", &mmdb::city("Stockholm"));
     fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
-    // As root, the file is root's, and the server runs as somebody else.
+    // As root, the file is root's, and the server runs as another user.
     assert!(!geteuid().is_root() || fs::metadata(&file).is_ok_and(|it| owner(&it).is_root()));
     assert_refused(&client, "no permission").await;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(reload(&client).await, [None]);
     assert_eq!(
         location(&client, KNOWN).await.as_deref(),
         Some("Stockholm, Sweden")
@@ -294,7 +312,7 @@ fn owner(metadata: &fs::Metadata) -> Uid {
 
 #[tokio::test]
 async fn a_client_is_warned_once_for_each_change() {
-    let ground = Ground::new().await;
+    let ground = Ground::with_worker().await;
     ground.write("city.mmdb", &mmdb::city("Linköping"));
     let listening = Listening::to(&ground.server.config("postgres")).await;
     let client = &listening.client;
@@ -302,15 +320,46 @@ async fn a_client_is_warned_once_for_each_change() {
         .batch_execute("SET client_min_messages = warning")
         .await
         .unwrap();
-    assert_eq!(location(client, KNOWN).await.as_deref(), Some(OLD));
+    until_location(client, KNOWN, OLD).await;
     assert_eq!(listening.notices(), [""; 0]);
     for change in 0..2 {
         ground.swap("city.mmdb", format!("bad {change}").as_bytes());
+        let mut notices = Vec::new();
+        until("there is a warning", async || {
+            assert_eq!(location(client, KNOWN).await.as_deref(), Some(OLD));
+            notices = listening.notices();
+            !notices.is_empty()
+        })
+        .await;
+        assert_eq!(notices.len(), 1, "{notices:?}");
+        assert!(notices[0].contains("city.mmdb"), "{notices:?}");
         for _ in 0..3 {
             assert_eq!(location(client, KNOWN).await.as_deref(), Some(OLD));
         }
-        let notices = listening.notices();
-        assert_eq!(notices.len(), 1, "{notices:?}");
-        assert!(notices[0].contains("city.mmdb"), "{notices:?}");
+        assert_eq!(listening.notices(), [""; 0]);
     }
+}
+
+#[tokio::test]
+async fn every_connection_sees_the_error_that_the_worker_has_met() {
+    let ground = Ground::with_worker().await;
+    ground.swap("city.mmdb", b"bad");
+    ground.swap("country.mmdb", &mmdb::city("Linköping"));
+    until_location(&ground.client().await, KNOWN, OLD).await;
+    for client in [ground.client().await, ground.client().await] {
+        let bad = row(
+            &client,
+            "SELECT error, error_at IS NOT NULL FROM qsessions.geoip_databases() WHERE path LIKE '%city.mmdb'",
+            &[],
+        )
+        .await;
+        let error: String = bad.get(0);
+        assert!(error.contains("is not a usable MaxMind DB file"), "{error}");
+        assert!(bad.get::<_, bool>(1));
+    }
+    // The worker has logged it too, where no connection may be there to do so.
+    let log = ground.log();
+    let is_workers = |line: &&str| line.contains("WARNING") && !line.contains("] postgres WARNING");
+    assert!(log.lines().any(|line| is_workers(&line)), "{log}");
+    ground.survived("a bad file that the worker meets", 1).await;
 }

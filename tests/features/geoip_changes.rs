@@ -1,7 +1,7 @@
-//! GeoIP files that change under running queries: every answer is from the old or the new file, every backend notices,
-//! and none crashes.
+//! GeoIP files that change under running queries: the worker imports them, every answer is from the
+//! old or the new file, every backend notices, and none crashes.
 
-use crate::mmdb::{self, Ground, KNOWN, location, reload};
+use crate::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
 use qsessions_testkit::Server;
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +26,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Queries that run until they are told to stop, and what they have found.
 struct Running {
     stop: Arc<AtomicBool>,
-    finished: watch::Receiver<usize>,
+    /// How many have finished, and what the last one has found.
+    finished: watch::Receiver<(usize, Vec<String>)>,
     task: tokio::task::JoinHandle<BTreeSet<String>>,
     process: i32,
 }
@@ -39,14 +40,15 @@ impl Running {
             .unwrap()
             .get(0);
         let stop = Arc::new(AtomicBool::new(false));
-        let (count, finished) = watch::channel(0);
+        let (count, finished) = watch::channel((0, Vec::new()));
         let stopped = Arc::clone(&stop);
         let task = tokio::spawn(async move {
             let mut found = BTreeSet::new();
             while !stopped.load(Ordering::Relaxed) {
                 let row = client.query_one(MANY, &[&addresses]).await.unwrap();
-                found.extend(row.get::<_, Vec<String>>(0));
-                count.send_modify(|count| *count += 1);
+                let names: Vec<String> = row.get(0);
+                found.extend(names.clone());
+                count.send_modify(|(count, latest)| (*count, *latest) = (*count + 1, names));
                 tokio::time::sleep(pause).await;
             }
             found
@@ -74,9 +76,17 @@ impl Running {
 
     /// Returns when a query that began after this call has ended.
     async fn runs_anew(&mut self) {
-        let count = *self.finished.borrow();
+        let count = self.finished.borrow().0;
         self.finished
-            .wait_for(|now| *now >= count + 2)
+            .wait_for(|(now, _)| *now >= count + 2)
+            .await
+            .unwrap();
+    }
+
+    /// Returns when a query has found such a name.
+    async fn finds(&mut self, name: &str) {
+        self.finished
+            .wait_for(|(_, latest)| latest.iter().any(|found| found == name))
             .await
             .unwrap();
     }
@@ -95,8 +105,9 @@ fn only(found: &BTreeSet<String>, allowed: &[&str]) {
 #[tokio::test]
 async fn a_copy_in_place_and_a_cut_to_nothing_harm_no_running_query() {
     const ROUNDS: usize = 10;
-    let ground = Ground::new().await;
-    let versions = ["Old", "New"].map(|name| {
+    let ground = Ground::with_worker().await;
+    let names = ["Old", "New"];
+    let versions = names.map(|name| {
         let path = ground.server.folder().join(name);
         fs::write(&path, mmdb::cities(name, NETWORKS)).unwrap();
         path
@@ -104,25 +115,25 @@ async fn a_copy_in_place_and_a_cut_to_nothing_harm_no_running_query() {
     let file = ground.files.join("city.mmdb");
     fs::copy(&versions[0], &file).unwrap();
     let admin = ground.client().await;
+    assert_eq!(reload(&admin).await, [None]);
     let mut running = Running::on(ground.client().await, 1000, Duration::ZERO).await;
-    running.runs_anew().await;
+    running.finds("Old").await;
     let mut faults = 0;
     for round in 0..ROUNDS {
         running.is_active(&admin).await;
+        let version = (round + 1) % 2;
         let copied = Command::new("cp")
-            .args([&versions[(round + 1) % 2], &file])
+            .args([&versions[version], &file])
             .status();
         assert!(copied.unwrap().success());
-        running.runs_anew().await;
+        running.finds(names[version]).await;
         running.is_active(&admin).await;
         let cut = fs::OpenOptions::new().write(true).open(&file).unwrap();
         cut.set_len(0).unwrap();
         running.runs_anew().await;
         faults += 2;
     }
-    let found = running.stop().await;
-    only(&found, &["Old", "New"]);
-    assert_eq!(found.len(), 2, "both were served");
+    only(&running.stop().await, &["Old", "New"]);
     ground
         .survived("cp in place, then cut to nothing", faults)
         .await;
@@ -131,19 +142,19 @@ async fn a_copy_in_place_and_a_cut_to_nothing_harm_no_running_query() {
 #[tokio::test]
 async fn a_swap_by_rename_is_noticed_in_the_midst_of_a_query() {
     const SWAPS: usize = 10;
-    let ground = Ground::new().await;
+    let ground = Ground::with_worker().await;
     let (old, new) = (mmdb::cities("Old", NETWORKS), mmdb::cities("New", NETWORKS));
     ground.swap("city.mmdb", &old);
     let admin = ground.client().await;
+    assert_eq!(reload(&admin).await, [None]);
     let mut running = Running::on(ground.client().await, 1000, Duration::ZERO).await;
+    running.finds("Old").await;
     for swap in 0..SWAPS {
         running.is_active(&admin).await;
         ground.swap("city.mmdb", [&new, &old][swap % 2]);
-        running.runs_anew().await;
+        running.finds(["New", "Old"][swap % 2]).await;
     }
-    let found = running.stop().await;
-    only(&found, &["Old", "New"]);
-    assert_eq!(found.len(), 2, "both were served");
+    only(&running.stop().await, &["Old", "New"]);
     // One copy is left, that of the last.
     assert_eq!(ground.copy_names().len(), 1);
     ground.survived("swapped by rename", SWAPS).await;
@@ -153,8 +164,9 @@ async fn a_swap_by_rename_is_noticed_in_the_midst_of_a_query() {
 async fn thirty_two_backends_follow_ten_changes() {
     const BACKENDS: usize = 32;
     const CHANGES: usize = 10;
-    let ground = Ground::new().await;
+    let ground = Ground::with_worker().await;
     ground.swap("city.mmdb", &mmdb::cities("City0", NETWORKS));
+    assert_eq!(reload(&ground.client().await).await, [None]);
     let mut backends = Vec::new();
     for _ in 0..BACKENDS {
         backends.push(Running::on(ground.client().await, 10, PAUSE).await);
@@ -180,59 +192,80 @@ async fn thirty_two_backends_follow_ten_changes() {
     }
     assert_eq!(latest, BACKENDS);
     let log = ground.log();
-    // One backend has copied each of them, for all.
-    assert_eq!(log.matches("copied GeoIP database").count(), CHANGES + 1);
+    // One process has imported each of them, for all.
+    assert_eq!(log.matches("imported GeoIP database").count(), CHANGES + 1);
     assert_eq!(ground.copy_names().len(), 1);
     ground.survived("changed under 32 backends", CHANGES).await;
 }
 
 #[tokio::test]
-async fn a_change_is_noticed_within_the_interval_and_at_once_by_a_reload() {
-    let ground = Ground::new().await;
-    ground.swap("city.mmdb", &mmdb::city("Linköping"));
-    let client = ground.client().await;
-    let old = Some("Linköping, Sweden");
-    let new = Some("Stockholm, Sweden");
-    client
-        .batch_execute("SET qsessions.geoip_check_interval = '1d'")
-        .await
-        .unwrap();
-    assert_eq!(location(&client, KNOWN).await.as_deref(), old);
-    ground.swap("city.mmdb", &mmdb::city("Stockholm"));
-    assert_eq!(location(&client, KNOWN).await.as_deref(), old);
-    assert_eq!(reload(&client).await, [None]);
-    assert_eq!(location(&client, KNOWN).await.as_deref(), new);
-    ground.swap("city.mmdb", &mmdb::city("Linköping"));
-    assert_eq!(location(&client, KNOWN).await.as_deref(), new);
-    client
-        .batch_execute("SET qsessions.geoip_check_interval = '20ms'")
-        .await
-        .unwrap();
-    while location(&client, KNOWN).await.as_deref() != old {
-        tokio::task::yield_now().await;
+async fn a_reload_is_noticed_at_once_by_every_connection_of_a_server_with_the_worker() {
+    let server = mmdb::worker().setting("qsessions.geoip_check_interval", "1d");
+    let ground = Ground::on(server).await;
+    let (admin, client) = (ground.client().await, ground.client().await);
+    for name in ["Linköping", "Stockholm", "Malmö"] {
+        ground.swap("city.mmdb", &mmdb::city(name));
+        assert_eq!(reload(&admin).await, [None]);
+        let expected = format!("{name}, Sweden");
+        assert_eq!(location(&client, KNOWN).await, Some(expected));
     }
 }
 
 #[tokio::test]
+async fn without_the_worker_a_reload_is_noticed_within_the_interval_and_at_once_where_it_was_called()
+ {
+    let server = Server::builder().setting("qsessions.geoip_check_interval", "1d");
+    let ground = Ground::on(server).await;
+    let (admin, client) = (ground.client().await, ground.client().await);
+    let old = Some("Linköping, Sweden");
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    assert_eq!(reload(&client).await, [None]);
+    assert_eq!(location(&client, KNOWN).await.as_deref(), old);
+
+    ground.swap("city.mmdb", &mmdb::city("Stockholm"));
+    assert_eq!(reload(&admin).await, [None]);
+    let new = Some("Stockholm, Sweden");
+    assert_eq!(location(&admin, KNOWN).await.as_deref(), new);
+    assert_eq!(location(&client, KNOWN).await.as_deref(), old);
+    assert_eq!(reload(&client).await, [None]);
+    assert_eq!(location(&client, KNOWN).await.as_deref(), new);
+
+    set_interval(&admin, "20ms").await;
+    ground.swap("city.mmdb", &mmdb::city("Malmö"));
+    assert_eq!(reload(&admin).await, [None]);
+    until_location(&client, KNOWN, "Malmö, Sweden").await;
+}
+
+async fn set_interval(admin: &Client, interval: &str) {
+    let alter = format!("ALTER SYSTEM SET qsessions.geoip_check_interval = '{interval}'");
+    admin.batch_execute(&alter).await.unwrap();
+    admin
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_parallel_worker_opens_the_databases_too() {
-    let server = Server::builder().setting("force_parallel_mode", "on");
+    let server = mmdb::worker().setting("force_parallel_mode", "on");
     let ground = Ground::with(server).await;
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
     let client = ground.client().await;
-    // The worker is the first who sees the file.
-    let found: String = client
-        .query_one("SELECT qsessions.location('89.160.20.112')", &[])
-        .await
-        .unwrap()
-        .get(0);
-    assert_eq!(found, "Linköping, Sweden");
+    // The parallel worker is the first to ask for the path.
+    let call = "SELECT qsessions.location('89.160.20.112')";
+    let plan = client.query(&format!("EXPLAIN {call}"), &[]).await.unwrap();
+    assert!(plan[0].get::<_, &str>(0).contains("Gather"));
+    let asks = async || -> Option<String> { client.query_one(call, &[]).await.unwrap().get(0) };
+    until("it is served", async || {
+        asks().await.as_deref() == Some("Linköping, Sweden")
+    })
+    .await;
     ground.swap("city.mmdb", b"bad");
-    let found: String = client
-        .query_one("SELECT qsessions.location('89.160.20.112')", &[])
-        .await
-        .unwrap()
-        .get(0);
-    assert_eq!(found, "Linköping, Sweden");
+    until("it is refused", async || {
+        assert_eq!(asks().await.as_deref(), Some("Linköping, Sweden"));
+        ground.log().contains("not a usable MaxMind DB file")
+    })
+    .await;
 
     client
         .batch_execute(

@@ -1,8 +1,8 @@
-//! The private copies of GeoIP files: what becomes of them when their maker dies, the disk is full, or the cluster is backed up,
-//! rewound, checked or followed by a standby.
+//! The private copies of GeoIP files: what becomes of them when the process that makes them dies, the
+//! disk is full, or the cluster is backed up, rewound, checked or followed by a standby.
 
 use crate::common::row;
-use crate::mmdb::{self, Ground, KNOWN, location, reload};
+use crate::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use qsessions_testkit::{Server, StopMode};
@@ -18,11 +18,12 @@ const OLD: Option<&str> = Some("Linköping, Sweden");
 /// Copying and checking these takes long enough for the copier to be met at it.
 const NETWORKS: u32 = 20_000;
 
-/// A server with a small file, of which there is a copy.
+/// A server without the worker, and a small file of which there is a copy.
 async fn ground() -> (Ground, Client) {
     let ground = Ground::new().await;
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
     let client = ground.client().await;
+    assert_eq!(reload(&client).await, [None]);
     assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
     (ground, client)
 }
@@ -33,16 +34,18 @@ fn half_of(ground: &Ground, process: i32) -> PathBuf {
     ground.copies().join(name)
 }
 
-/// Has a backend copy a large file, and returns its process while it is at that.
-async fn copier(ground: &Ground) -> (Pid, tokio::task::JoinHandle<()>) {
+/// How a call of `geoip_reload` has ended.
+type Reloaded = Result<Vec<tokio_postgres::Row>, tokio_postgres::Error>;
+
+/// Has a backend import a large file, and returns its process while it is at that.
+async fn copier(ground: &Ground) -> (Pid, tokio::task::JoinHandle<Reloaded>) {
     let client = ground.client().await;
     let process: i32 = row(&client, "SELECT pg_backend_pid()", &[]).await.get(0);
     let new = half_of(ground, process);
     let task = tokio::spawn(async move {
-        // It does not live to give an answer.
-        let _ = client
-            .query("SELECT qsessions.location('1.0.0.1')", &[])
-            .await;
+        client
+            .query("SELECT FROM qsessions.geoip_reload()", &[])
+            .await
     });
     while !new.exists() {
         assert!(
@@ -62,28 +65,33 @@ async fn a_copier_that_is_killed_leaves_nothing_behind() {
     ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
     let (process, task) = copier(&ground).await;
     kill(process, Signal::SIGTERM).unwrap();
-    task.await.unwrap();
+    task.await.unwrap().unwrap_err();
     // Its lock goes with the process, which the server's views stop showing before.
     while kill(process, None).is_ok() {
         tokio::task::yield_now().await;
     }
     let half_done = half_of(&ground, process.as_raw());
     assert!(half_done.exists());
+    assert_eq!(reload(&client).await, [None]);
     let city = location(&client, "1.0.7.1").await;
     assert_eq!(city.as_deref(), Some("City 7, Sweden"));
     assert!(!half_done.exists());
     ground.survived("a copier ended by SIGTERM", 1).await;
 
     ground.swap("city.mmdb", &mmdb::cities("Town", NETWORKS));
-    // After a SIGKILL of any backend, PostgreSQL ends all others by its own design, and recovers. Ours is that the recovery
-    // finds nothing in its way: the lock is free, the old copy whole, and the next copier takes away what was left.
+    // After a SIGKILL of any process, PostgreSQL ends all others by its own design, and recovers. Ours
+    // is that the recovery finds nothing in its way: the lock is free, the old copy whole, and the
+    // next import takes away what was left.
     let (process, task) = copier(&ground).await;
     kill(process, Signal::SIGKILL).unwrap();
-    task.await.unwrap();
+    task.await.unwrap().unwrap_err();
     ground.expect_crash().await;
     let half_done = half_of(&ground, process.as_raw());
     assert!(half_done.exists());
     let client = ground.client().await;
+    let city = location(&client, "1.0.7.1").await;
+    assert_eq!(city.as_deref(), Some("City 7, Sweden"));
+    assert_eq!(reload(&client).await, [None]);
     let city = location(&client, "1.0.7.1").await;
     assert_eq!(city.as_deref(), Some("Town 7, Sweden"));
     assert!(!half_done.exists());
@@ -94,19 +102,41 @@ async fn a_copier_that_is_killed_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_statement_that_is_cancelled_while_it_copies_copies_to_the_end() {
+async fn a_reload_that_is_cancelled_ends_without_a_copy() {
     let (ground, client) = ground().await;
     ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
     let (process, task) = copier(&ground).await;
     // What a statement_timeout does, too.
     kill(process, Signal::SIGINT).unwrap();
-    task.await.unwrap();
+    let error = task.await.unwrap().unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "57014");
+    // It has not gone on to the end, and has taken away what it had.
+    let imported = ground.log().matches("imported GeoIP database").count();
+    assert_eq!(imported, 1);
+    assert!(!half_of(&ground, process.as_raw()).exists());
+    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    // The lock is free.
+    assert_eq!(reload(&client).await, [None]);
     let city = location(&client, "1.0.7.1").await;
     assert_eq!(city.as_deref(), Some("City 7, Sweden"));
-    // Nobody had to begin anew.
-    let copied = ground.log().matches("copied GeoIP database").count();
-    assert_eq!(copied, 2);
-    ground.survived("a copier that was cancelled", 1).await;
+    ground.survived("a reload that was cancelled", 1).await;
+}
+
+#[tokio::test]
+async fn a_reload_that_waits_for_another_one_can_be_cancelled() {
+    let (ground, client) = ground().await;
+    ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
+    let (process, task) = copier(&ground).await;
+    kill(process, Signal::SIGSTOP).unwrap();
+    client
+        .batch_execute("SET statement_timeout = '20ms'")
+        .await
+        .unwrap();
+    let call = "SELECT FROM qsessions.geoip_reload()";
+    let error = client.query(call, &[]).await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "57014");
+    kill(process, Signal::SIGCONT).unwrap();
+    task.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -120,9 +150,8 @@ async fn others_go_on_with_the_old_copy_while_one_copies() {
         assert_eq!(location(client, "1.0.7.1").await, None);
     }
     kill(process, Signal::SIGCONT).unwrap();
-    task.await.unwrap();
-    let city = location(&client, "1.0.7.1").await;
-    assert_eq!(city.as_deref(), Some("City 7, Sweden"));
+    task.await.unwrap().unwrap();
+    until_location(&client, "1.0.7.1", "City 7, Sweden").await;
     assert_eq!(location(&client, KNOWN).await, None);
 }
 
@@ -130,7 +159,7 @@ async fn others_go_on_with_the_old_copy_while_one_copies() {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// None, and a loud word, where this process may not mount.
+    /// None, and a line in the output, where this process may not mount.
     fn at(path: &Path) -> Option<Self> {
         let owner = if geteuid().is_root() {
             let name = std::env::var("QSESSIONS_RUN_AS").unwrap_or_else(|_| "postgres".to_owned());
@@ -176,6 +205,7 @@ async fn a_full_disk_leaves_the_old_copy_in_service() {
     };
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
     let client = ground.client().await;
+    assert_eq!(reload(&client).await, [None]);
     assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
     let large = mmdb::cities("City", 5000);
     assert!(large.len() > 256 * 1024);
@@ -192,7 +222,7 @@ async fn a_full_disk_leaves_the_old_copy_in_service() {
     }
     assert_eq!(ground.copy_names().len(), 1);
 
-    // Full to the last byte, so that not even a note can be made.
+    // Full to the last byte, so that not even the index can be written.
     fs::write(ground.copies().join("filling"), vec![1; 4096]).unwrap();
     let mut filling = fs::OpenOptions::new()
         .append(true)
@@ -201,6 +231,12 @@ async fn a_full_disk_leaves_the_old_copy_in_service() {
     while filling.write_all(&[1; 4096]).is_ok() {}
     ground.swap("city.mmdb", &mmdb::city("Stockholm"));
     let client = ground.client().await;
+    let errors = reload(&client).await;
+    let says = |error: &Option<String>| {
+        let error = error.as_ref();
+        error.is_some_and(|error| error.contains("No space left"))
+    };
+    assert!(errors.iter().all(says), "{errors:?}");
     assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
     drop(filling);
     fs::remove_file(ground.copies().join("filling")).unwrap();
@@ -212,44 +248,78 @@ async fn a_full_disk_leaves_the_old_copy_in_service() {
 }
 
 #[tokio::test]
-async fn where_no_copy_can_be_kept_places_are_null_with_a_warning_and_a_hint() {
-    let ground = Ground::new().await;
-    ground.swap("city.mmdb", &mmdb::city("Linköping"));
-    fs::write(ground.copies(), "in the way of the folder").unwrap();
-    let client = ground.client().await;
-    assert_eq!(location(&client, KNOWN).await, None);
-    let log = ground.log();
-    assert!(log.contains("could not keep a copy of"), "{log}");
-    assert!(log.contains("HINT:  The server must be able to write to its data directory"));
-    fs::remove_file(ground.copies()).unwrap();
-    assert_eq!(reload(&client).await, [None]);
-    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
-    ground.survived("no folder for copies", 1).await;
+async fn where_no_copy_can_be_kept_locations_are_null_with_a_warning_and_a_hint() {
+    for ground in [Ground::new().await, Ground::with_worker().await] {
+        ground.swap("city.mmdb", &mmdb::city("Linköping"));
+        fs::write(ground.copies(), "in the way of the folder").unwrap();
+        let client = ground.client().await;
+        let errors = reload(&client).await;
+        assert!(
+            errors[0]
+                .as_ref()
+                .unwrap()
+                .starts_with("could not keep a copy of"),
+            "{errors:?}"
+        );
+        assert_eq!(location(&client, KNOWN).await, None);
+        let log = ground.log();
+        assert!(log.contains("could not keep a copy of"), "{log}");
+        assert!(log.contains("HINT:  The server must be able to write to its data directory"));
+        fs::remove_file(ground.copies()).unwrap();
+        assert_eq!(reload(&client).await, [None]);
+        assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+        ground.survived("no folder for copies", 1).await;
+    }
 }
 
+#[tokio::test]
+async fn every_connection_sees_that_the_worker_could_keep_no_copy() {
+    let ground = Ground::with_worker().await;
+    ground.swap("city.mmdb", &mmdb::city("Linköping"));
+    fs::write(ground.copies(), "in the way of the folder").unwrap();
+    assert_eq!(location(&ground.client().await, KNOWN).await, None);
+    let client = ground.client().await;
+    let errors =
+        "SELECT FROM qsessions.geoip_databases() WHERE error LIKE 'could not keep a copy of%'";
+    until("the worker has met it", async || {
+        client.query(errors, &[]).await.unwrap().len() == 1
+    })
+    .await;
+}
+
+/// Connects, and waits until the worker has imported the file, or imports it where there is none.
 async fn is_served(server: &Server) -> Client {
     let client = server.connect("postgres").await.unwrap();
-    assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    let preloaded: String = row(&client, "SHOW shared_preload_libraries", &[])
+        .await
+        .get(0);
+    if preloaded.contains("qsessions") {
+        until_location(&client, KNOWN, "Linköping, Sweden").await;
+    } else {
+        reload(&client).await;
+        assert_eq!(location(&client, KNOWN).await.as_deref(), OLD);
+    }
     client
 }
 
 #[tokio::test]
 async fn backups_leave_the_copies_out_and_a_standby_makes_its_own() {
-    let ground = Ground::new().await;
-    ground.swap("city.mmdb", &mmdb::city("Linköping"));
-    is_served(&ground.server).await;
-    let folder = ground.copies();
-    let modes = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(modes(&folder), 0o700);
-    assert_eq!(modes(&folder.join(&ground.copy_names()[0])), 0o400);
+    for ground in [Ground::with_worker().await, Ground::new().await] {
+        ground.swap("city.mmdb", &mmdb::city("Linköping"));
+        is_served(&ground.server).await;
+        let folder = ground.copies();
+        let modes = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(modes(&folder), 0o700);
+        assert_eq!(modes(&folder.join(&ground.copy_names()[0])), 0o400);
 
-    let builder = Server::builder().setting("primary_conninfo", "");
-    let standby = builder.start_standby_of(&ground.server).await.unwrap();
-    let copies = standby.data().join("pgsql_tmp_qsessions");
-    assert!(!copies.exists(), "the backup has left them out");
-    let client = is_served(&standby).await;
-    let recovering: bool = row(&client, "SELECT pg_is_in_recovery()", &[]).await.get(0);
-    assert!(recovering && copies.exists());
+        let builder = Server::builder().setting("primary_conninfo", "");
+        let standby = builder.start_standby_of(&ground.server).await.unwrap();
+        let copies = standby.data().join("pgsql_tmp_qsessions");
+        assert!(!copies.exists(), "the backup has left them out");
+        let client = is_served(&standby).await;
+        let recovering: bool = row(&client, "SELECT pg_is_in_recovery()", &[]).await.get(0);
+        assert!(recovering && copies.exists());
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
-//! Granting: who may give access, that it can be taken back, and what the owner of the table still decides.
+//! Granting and revoking access, owners of the table without superuser privileges, and row-level security.
 
 use crate::common::{add_expired, alive, begin, failure, sessions, texts};
 use crate::roles::{DENIED, application, grant, holds, new_role, refused_calls};
 use qsessions_testkit::{Database, Users};
 
 #[tokio::test]
-async fn revoke_access_takes_everything_back() {
+async fn revoke_access_revokes_everything() {
     let (_database, admin, role, client) = application().await;
     let privileges = format!(
         "SELECT p.oid::regprocedure::text FROM pg_proc AS p CROSS JOIN aclexplode(proacl) AS a
@@ -31,7 +31,7 @@ async fn revoke_access_takes_everything_back() {
         let refused = failure(&client, &call, &[]).await;
         assert_eq!(refused.code, DENIED, "{call}: {}", refused.message);
     }
-    // Nothing is left to take back, and nothing holds the role.
+    // No privilege remains, so the role can be dropped.
     admin.batch_execute(&revoke).await.unwrap();
     drop(client);
     admin
@@ -65,7 +65,7 @@ async fn access_can_be_granted_to_a_role_whose_name_needs_quotes() {
 }
 
 #[tokio::test]
-async fn who_may_not_grant_access_is_told_who_may() {
+async fn grant_access_without_privileges_names_the_role_that_has_them() {
     let database = Database::new().await;
     let admin = database.connect().await;
     let manager = new_role(&database, &admin, "manager").await;
@@ -99,7 +99,7 @@ async fn who_may_not_grant_access_is_told_who_may() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_none_is_refused() {
+async fn an_unknown_role_is_refused() {
     let database = Database::new().await;
     let admin = database.connect().await;
     for function in ["grant_access", "revoke_access"] {
@@ -117,7 +117,7 @@ async fn a_role_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn the_session_table_can_belong_to_a_role_that_is_no_superuser() {
+async fn a_role_without_superuser_privileges_can_own_the_session_table() {
     let database = Database::with(Users::Nothing).await;
     let admin = database.connect().await;
     let owner = new_role(&database, &admin, "owner").await;
@@ -191,7 +191,7 @@ async fn the_session_table_can_be_handed_over() {
 }
 
 #[tokio::test]
-async fn who_may_not_create_the_session_table_is_told_what_to_grant() {
+async fn create_session_table_without_privileges_says_what_to_grant() {
     let database = Database::with(Users::Nothing).await;
     let admin = database.connect().await;
     let role = new_role(&database, &admin, "owner").await;
@@ -205,14 +205,14 @@ async fn who_may_not_create_the_session_table_is_told_what_to_grant() {
     let create = "SELECT qsessions.create_session_table()";
     let refused = failure(&client, create, &[]).await;
     assert_eq!(refused.code, DENIED);
-    // The hint is a statement after a colon; who runs it has solved the problem.
+    // The hint ends with a statement that solves the problem.
     let (_, statement) = refused.hint.split_once(": ").expect("a statement");
     admin.batch_execute(statement).await.unwrap();
     client.batch_execute(create).await.unwrap();
 }
 
 #[tokio::test]
-async fn row_level_security_decides_over_the_functions_too() {
+async fn row_level_security_applies_to_the_functions() {
     let (_database, admin, _role, client) = application().await;
     let mine = begin(&admin, "user_id => 1").await;
     let theirs = begin(&admin, "user_id => 2").await;

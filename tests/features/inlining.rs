@@ -1,4 +1,4 @@
-//! Plans: looking a session up costs what its index scan costs, and what is searched has an index.
+//! Plans: a lookup costs as much as its index scan, and every search uses an index.
 
 use crate::common::{Listening, begin, row, texts};
 use crate::roles::{grant, new_role};
@@ -6,7 +6,7 @@ use qsessions_testkit::{Database, Users};
 use serde_json::Value;
 use tokio_postgres::Client;
 
-/// Many sessions, a hundred for each user and as many without one, one in a hundred expired.
+/// A database with many sessions: a hundred for each user and as many anonymous ones. One in a hundred is expired.
 async fn filled(users: Users, user: &str) -> Database {
     let database = Database::with(users).await;
     let client = database.connect().await;
@@ -35,7 +35,7 @@ async fn plan(client: &Client, statement: &str) -> Value {
         .clone()
 }
 
-/// The nodes of a plan, from the top, each as type and index.
+/// The nodes of a plan from the top, each with its type and index.
 fn nodes(plan: &Value) -> Vec<String> {
     let mut found = vec![match plan["Index Name"].as_str() {
         Some(index) => format!("{} on {index}", plan["Node Type"].as_str().unwrap()),
@@ -47,7 +47,7 @@ fn nodes(plan: &Value) -> Vec<String> {
     found
 }
 
-/// Whether some node is a scan of this index, and none reads the table or calls a function for its rows.
+/// Asserts that the plan scans this index, and that no node scans the table or a function.
 fn assert_searched_by(index: &str, plan: &Value) {
     let nodes = nodes(plan);
     assert!(
@@ -103,7 +103,7 @@ async fn get_session_is_a_bare_scan_of_the_primary_key() {
 }
 
 #[tokio::test]
-async fn load_session_joins_as_the_table_would() {
+async fn load_session_joins_like_the_table() {
     let client = filled_for_bigints().await.connect().await;
     let join = "SELECT l.* FROM (VALUES ('12345678'), ('87654321')) AS cookie (key)
                 CROSS JOIN LATERAL qsessions.load_session(cookie.key) AS l";
@@ -116,7 +116,7 @@ async fn load_session_joins_as_the_table_would() {
 }
 
 #[tokio::test]
-async fn the_sessions_of_a_user_are_found_by_the_index_on_user_id() {
+async fn sessions_of_a_user_are_found_by_the_index_on_user_id() {
     let bigints = filled(
         Users::Keyed("bigint", &["1"]),
         "CASE WHEN n % 200 = 0 THEN 1 END",
@@ -148,7 +148,7 @@ async fn the_sessions_of_a_user_are_found_by_the_index_on_user_id() {
     }
 }
 
-/// A client that is told the plans of the statements inside functions.
+/// A connection that receives the plans of the statements inside functions as notices.
 async fn explaining(database: &Database) -> Listening {
     let listening = Listening::to(&database.config()).await;
     listening
@@ -166,7 +166,7 @@ async fn explaining(database: &Database) -> Listening {
     listening
 }
 
-/// The plans of the statements, inside the functions that a statement calls, whose text has all these parts.
+/// The plans of those statements inside the called functions whose text contains all parts.
 async fn inner_plans(listening: &Listening, statement: &str, parts: &[&str]) -> Vec<Value> {
     listening.client.batch_execute(statement).await.unwrap();
     let plans = listening.notices().into_iter().filter_map(|notice| {
@@ -184,7 +184,7 @@ async fn inner_plans(listening: &Listening, statement: &str, parts: &[&str]) -> 
 }
 
 #[tokio::test]
-async fn a_page_of_all_sessions_is_read_in_the_order_of_their_beginning() {
+async fn list_sessions_reads_pages_by_the_index_on_created_at() {
     let database = filled_for_bigints().await;
     let listening = explaining(&database).await;
     for arguments in [
@@ -195,7 +195,7 @@ async fn a_page_of_all_sessions_is_read_in_the_order_of_their_beginning() {
         let call = format!("SELECT FROM qsessions.list_sessions({arguments})");
         for plan in inner_plans(&listening, &call, &["ORDER BY s.created_at DESC"]).await {
             assert_searched_by("session_created_at_id_idx", &plan);
-            // The page is read in order, not sorted.
+            // The page is read in index order, without a sort.
             assert!(!nodes(&plan).contains(&"Sort".to_owned()), "{plan:#}");
             let searches = plan
                 .to_string()
@@ -206,7 +206,7 @@ async fn a_page_of_all_sessions_is_read_in_the_order_of_their_beginning() {
 }
 
 #[tokio::test]
-async fn a_purge_searches_by_the_hour_of_expiry_from_where_the_last_batch_ended() {
+async fn a_purge_searches_by_expires_hour_from_the_end_of_the_last_batch() {
     let database = filled_for_bigints().await;
     let listening = explaining(&database).await;
     for mode in ["force_custom_plan", "force_generic_plan"] {
@@ -224,7 +224,7 @@ async fn a_purge_searches_by_the_hour_of_expiry_from_where_the_last_batch_ended(
                 let search = "Index Scan on session_expires_hour_id_idx".to_owned();
                 assert!(nodes.contains(&search), "{plan:#}");
                 assert!(!nodes.contains(&"Seq Scan".to_owned()), "{plan:#}");
-                // The search is in order; only where it ended is looked for afterwards.
+                // The search is in index order; only the last position is sorted afterwards.
                 assert!(!plan.to_string().contains("\"s.expires_hour"), "{plan:#}");
                 let condition = find(&plan, "session_expires_hour_id_idx", "Index Cond");
                 assert!(
@@ -237,7 +237,7 @@ async fn a_purge_searches_by_the_hour_of_expiry_from_where_the_last_batch_ended(
     }
 }
 
-/// What a plan says of the scan of an index.
+/// A property of the scan of an index in a plan.
 fn find(plan: &Value, index: &str, what: &str) -> String {
     if plan["Index Name"] == index {
         return plan[what].as_str().unwrap_or_default().to_owned();
@@ -247,17 +247,17 @@ fn find(plan: &Value, index: &str, what: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_visit_leaves_the_indexes_alone() {
+async fn a_visit_writes_no_index() {
     let client = Database::new().await.connect().await;
     for call in ["user_id => 1", "user_id => 1, idle_timeout => '2 hours'"] {
         let session = begin(&client, call).await;
-        // All in one transaction, whose time stands still, so that no hour ends meanwhile.
+        // All visits are in one transaction, where now() is constant, so that no hour ends in between.
         client
             .batch_execute("BEGIN; SET LOCAL qsessions.touch_interval = 0")
             .await
             .unwrap();
         for visit in 1..=10 {
-            // The visit before was a moment earlier.
+            // The previous visit was a moment earlier.
             client
                 .execute(
                     "UPDATE qsessions.session SET
@@ -286,7 +286,7 @@ async fn a_visit_leaves_the_indexes_alone() {
 }
 
 #[tokio::test]
-async fn a_save_leaves_the_indexes_alone() {
+async fn a_save_writes_no_index() {
     let client = Database::new().await.connect().await;
     let session = begin(&client, "user_id => 1").await;
     client.batch_execute("BEGIN").await.unwrap();
@@ -305,7 +305,7 @@ async fn a_save_leaves_the_indexes_alone() {
     }
 }
 
-/// How many rows the running transaction has updated, and how many of them without writing to an index.
+/// The number of updates in the current transaction, and how many of them were HOT.
 async fn updates(client: &Client) -> (i64, i64) {
     let counts = row(
         client,

@@ -1,4 +1,4 @@
-//! Databases of places that tests make, and a server to break them under.
+//! GeoIP databases that tests make, and a server to break them under.
 
 use crate::common::row;
 use ipnet::IpNet;
@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio_postgres::Client;
+
+/// How long a test waits for something that is going to happen.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An address that [`city`] knows.
 pub(crate) const KNOWN: &str = "89.160.20.112";
@@ -62,7 +66,8 @@ pub(crate) fn networks() -> Vec<u8> {
     database("GeoLite2-ASN", &[("89.160.0.0/16", record)])
 }
 
-/// A server of its own with a folder of databases, and a connection that would be lost if any backend crashed.
+/// A server of its own with a folder of databases, and a connection that would be lost if any
+/// backend crashed.
 pub(crate) struct Ground {
     pub(crate) server: Server,
     pub(crate) files: PathBuf,
@@ -72,20 +77,30 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
+    /// Without the background worker: `geoip_reload` imports.
     pub(crate) async fn new() -> Self {
         Self::with(Server::builder()).await
     }
 
+    /// With the background worker, which looks at the files all the time.
+    pub(crate) async fn with_worker() -> Self {
+        Self::with(worker()).await
+    }
+
     pub(crate) async fn with(builder: ServerBuilder) -> Self {
+        Self::on(builder.setting("qsessions.geoip_check_interval", "10ms")).await
+    }
+
+    /// With the usual interval, or the one that the builder has.
+    pub(crate) async fn on(builder: ServerBuilder) -> Self {
         let server = builder.start().await.unwrap();
-        let files = server.folder().join("places");
+        let files = server.folder().join("files");
         fs::create_dir(&files).unwrap();
         server.installation().hand_over(&files).unwrap();
         let canary = server.connect("postgres").await.unwrap();
         let set_up = format!(
             "CREATE EXTENSION qsessions;
              ALTER DATABASE postgres SET qsessions.geoip_path = '{}';
-             ALTER DATABASE postgres SET qsessions.geoip_check_interval = 0;
              ALTER DATABASE postgres SET client_min_messages = error",
             files.display()
         );
@@ -100,7 +115,7 @@ impl Ground {
         }
     }
 
-    /// A connection that asks at every look-up whether the files have changed.
+    /// A connection that is told of the folder.
     pub(crate) async fn client(&self) -> Client {
         self.server.connect("postgres").await.unwrap()
     }
@@ -149,13 +164,14 @@ impl Ground {
         };
     }
 
-    /// No backend has crashed but those that the test has killed, and the connection of before still works. Says so
-    /// in the test's output.
+    /// No backend has crashed but those that the test has killed, and the connection of before
+    /// still works. Says so in the test's output.
     pub(crate) async fn survived(&self, what: &str, faults: usize) {
         assert_eq!(start_time(&self.canary).await, self.started, "{what}");
         let log = self.log();
         let is_crash = |line: &&str| {
-            line.contains("was terminated by signal") || line.contains("exited with exit code")
+            line.contains("was terminated by signal")
+                || line.contains("exited with exit code") && !line.contains("qsessions geoip")
         };
         let crashes: Vec<&str> = log.lines().filter(is_crash).collect();
         assert_eq!(crashes.len(), self.crashes, "{what}: {crashes:?}");
@@ -180,13 +196,37 @@ async fn start_time(client: &Client) -> String {
         .get(0)
 }
 
+/// A server that has the background worker.
+pub(crate) fn worker() -> ServerBuilder {
+    Server::builder().setting("shared_preload_libraries", "qsessions")
+}
+
 pub(crate) async fn location(client: &Client, ip: &str) -> Option<String> {
     row(client, "SELECT qsessions.location($1::text::inet)", &[&ip])
         .await
         .get(0)
 }
 
-/// Takes changes of the files now; the errors of the files.
+/// Waits until a condition holds. There is nothing else to wait on but the answers themselves.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, wait).await;
+    assert!(waited.is_ok(), "waited in vain until {what}");
+}
+
+/// Waits until an address has this location.
+pub(crate) async fn until_location(client: &Client, ip: &str, expected: &str) {
+    until(expected, async || {
+        location(client, ip).await.as_deref() == Some(expected)
+    })
+    .await;
+}
+
+/// Imports changes of the files now; gives the errors of the files.
 pub(crate) async fn reload(client: &Client) -> Vec<Option<String>> {
     let rows = client
         .query("SELECT error FROM qsessions.geoip_reload()", &[])
@@ -195,8 +235,14 @@ pub(crate) async fn reload(client: &Client) -> Vec<Option<String>> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Tells a connection which databases to use.
+/// Tells a connection which databases to use, and imports them.
 pub(crate) async fn use_path(client: &Client, path: &Path) {
+    set_path(client, path).await;
+    reload(client).await;
+}
+
+/// Tells a connection which databases to use.
+pub(crate) async fn set_path(client: &Client, path: &Path) {
     client
         .batch_execute(&format!("SET qsessions.geoip_path = '{}'", path.display()))
         .await

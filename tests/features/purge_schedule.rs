@@ -1,4 +1,4 @@
-//! Scheduling: pg_cron purges, whichever database of the cluster it lives in.
+//! Scheduling purges with pg_cron, in the same database and in another one.
 
 use crate::common::{add_expired, begin, failure, row, sessions, texts};
 use crate::roles::{DENIED, new_role};
@@ -11,13 +11,13 @@ use tokio_postgres::Client;
 /// SQLSTATE object_not_in_prerequisite_state.
 const NOT_READY: &str = "55000";
 
-/// Each call starts a background worker, of which a server has eight places: so the tests here take turns.
+/// Each call starts a background worker, and a server has only eight slots, so the tests in this file take turns.
 async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
 }
 
-/// The jobs of a database, in the words of pg_cron.
+/// The jobs of a database, from pg_cron's table.
 async fn jobs(server: &Server, database: &str) -> Vec<String> {
     let cron = server.connect("postgres").await.unwrap();
     let query = format!(
@@ -70,7 +70,7 @@ async fn a_purge_is_scheduled_replaced_and_unscheduled_from_another_database() {
 }
 
 #[tokio::test]
-async fn the_name_of_the_database_may_need_quotes() {
+async fn the_name_of_the_database_can_need_quotes() {
     let _turn = turn().await;
     let server = shared().await;
     let admin = server.connect("postgres").await.unwrap();
@@ -91,7 +91,7 @@ async fn the_name_of_the_database_may_need_quotes() {
 }
 
 #[tokio::test]
-async fn schedules_that_are_none_are_refused() {
+async fn invalid_schedules_are_refused() {
     let _turn = turn().await;
     let database = Database::new().await;
     let client = database.connect().await;
@@ -116,8 +116,8 @@ async fn schedules_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn without_pg_cron_the_error_says_how_to_get_it() {
-    // The settings of pg_cron are still in the configuration, as after an administrator took it out.
+async fn without_pg_cron_the_hint_says_how_to_install_it() {
+    // The settings of pg_cron are still in the configuration, as after an administrator has removed the library.
     let server = Server::builder()
         .setting("shared_preload_libraries", "")
         .start()
@@ -142,14 +142,14 @@ async fn without_pg_cron_the_error_says_how_to_get_it() {
     }
 }
 
-/// All jobs of a server: name, database, user.
+/// Name, database and user of all jobs.
 async fn all_jobs(cron: &Client) -> Vec<String> {
     let query = "SELECT format('%s | %s | %s', jobname, database, username) FROM cron.job ORDER BY database, username";
     texts(cron, query).await
 }
 
 #[tokio::test]
-async fn databases_with_long_names_that_begin_alike_have_jobs_of_their_own() {
+async fn databases_with_long_names_that_begin_alike_have_separate_jobs() {
     let _turn = turn().await;
     let server = shared().await;
     let admin = server.connect("postgres").await.unwrap();
@@ -177,7 +177,7 @@ async fn databases_with_long_names_that_begin_alike_have_jobs_of_their_own() {
 }
 
 #[tokio::test]
-async fn after_a_change_of_owner_the_job_is_the_new_owners_alone() {
+async fn after_a_change_of_owner_only_the_new_owner_has_a_job() {
     let _turn = turn().await;
     let database = Database::new().await;
     let client = database.connect().await;
@@ -202,7 +202,7 @@ async fn after_a_change_of_owner_the_job_is_the_new_owners_alone() {
             format!("{id} | */5 * * * * | CALL qsessions.purge(batch_size => 10000) | {owner} | t");
         assert_eq!(jobs(database.server(), database.name()).await, [job]);
     }
-    // Those of all owners go.
+    // This removes the jobs of all owners.
     client
         .batch_execute("ALTER TABLE qsessions.session OWNER TO postgres")
         .await
@@ -212,7 +212,7 @@ async fn after_a_change_of_owner_the_job_is_the_new_owners_alone() {
 }
 
 #[tokio::test]
-async fn after_a_change_of_the_databases_name_the_job_is_found() {
+async fn after_a_rename_of_the_database_the_job_is_found() {
     for is_scheduled_again in [true, false] {
         let (server, home, app) = unfinished().await;
         home.batch_execute("CREATE EXTENSION pg_cron")
@@ -232,7 +232,7 @@ async fn after_a_change_of_the_databases_name_the_job_is_found() {
     }
 }
 
-/// Renames a database once the server has seen that its last connection is gone.
+/// Renames a database when the server has noticed the end of its last connection.
 async fn rename(home: &Client, last: Client, from: &str, to: &str) {
     drop(last);
     let renamed = timeout(Duration::from_secs(60), async {
@@ -245,7 +245,7 @@ async fn rename(home: &Client, last: Client, from: &str, to: &str) {
 }
 
 #[tokio::test]
-async fn a_job_of_an_older_name_and_one_that_was_switched_off_are_replaced() {
+async fn a_job_of_an_older_name_and_an_inactive_one_are_replaced() {
     let (server, home, app) = unfinished().await;
     home.batch_execute(
         "CREATE EXTENSION pg_cron;
@@ -267,14 +267,14 @@ async fn a_job_of_an_older_name_and_one_that_was_switched_off_are_replaced() {
             .unwrap();
     }
     assert!(unschedule(&app).await);
-    // What an administrator has made by that beginning of a name stays.
+    // A job of the administrator whose name begins alike is kept.
     let left = all_jobs(&home).await;
     assert_eq!(left, ["qsessions purge of mine | app | postgres"]);
 }
 
-/// In a cluster that was restored from a dump, jobs have the OIDs that databases had in another.
+/// In a cluster that was restored from a dump, jobs contain the OIDs of databases of the old cluster.
 #[tokio::test]
-async fn the_job_of_another_database_is_left_alone_whatever_oid_is_in_its_name() {
+async fn a_job_of_another_database_is_kept_regardless_of_the_oid_in_its_name() {
     let (server, home, app) = unfinished().await;
     home.batch_execute("CREATE EXTENSION pg_cron")
         .await
@@ -298,7 +298,7 @@ async fn the_job_of_another_database_is_left_alone_whatever_oid_is_in_its_name()
     assert_eq!(jobs(&server, "postgres").await.len(), 1);
     assert!(unschedule(&app).await);
     assert_eq!(jobs(&server, "postgres").await.len(), 1);
-    // Its own database knows it.
+    // Its own database recognizes it.
     schedule(&home, "").await;
     let home_oid: u32 = row(
         &home,
@@ -315,9 +315,9 @@ async fn the_job_of_another_database_is_left_alone_whatever_oid_is_in_its_name()
     );
 }
 
-/// pg_cron of a name that two databases share: its functions keep the database of the job that is there.
+/// If two databases used the same job name, pg_cron would keep the database of the existing job.
 #[tokio::test]
-async fn a_name_that_another_databases_job_has_is_refused() {
+async fn a_job_name_of_another_database_is_refused() {
     let (server, home, app) = unfinished().await;
     home.batch_execute("CREATE EXTENSION pg_cron")
         .await
@@ -353,7 +353,7 @@ async fn a_name_that_another_databases_job_has_is_refused() {
     assert_eq!(jobs(&server, "postgres").await.len(), 1);
 }
 
-/// What the owner of pg_cron's database, who is no superuser, may prepare before pg_cron is created there.
+/// Objects that the owner of pg_cron's database can create without superuser privileges before pg_cron is created.
 const FORGED: &str = "
     CREATE SCHEMA cron;
     CREATE TABLE cron.job (jobid bigint, schedule text, command text, nodename text, nodeport int, database text,
@@ -400,7 +400,7 @@ async fn only_pg_crons_own_functions_are_called() {
     }
     assert!(!is_superuser(&home, "mallory").await);
 
-    // Once a superuser has done what the hint says.
+    // A superuser follows the hint.
     home.batch_execute("DROP SCHEMA cron CASCADE; CREATE EXTENSION pg_cron")
         .await
         .unwrap();
@@ -410,9 +410,9 @@ async fn only_pg_crons_own_functions_are_called() {
     }
 }
 
-/// Functions that would be preferred for arguments without a type, in the schema of the true pg_cron.
+/// Functions in the schema of the real pg_cron that PostgreSQL would prefer for arguments without a type.
 #[tokio::test]
-async fn no_other_function_of_the_name_is_preferred() {
+async fn other_functions_of_the_same_name_are_not_called() {
     let (server, home, app) = unfinished().await;
     home.batch_execute(
         "CREATE ROLE mallory LOGIN;
@@ -457,7 +457,7 @@ async fn is_superuser(client: &Client, role: &str) -> bool {
     .get(0)
 }
 
-/// A server with pg_cron loaded and not created, and qsessions where pg_cron is to live and in database `app`.
+/// A server with pg_cron loaded but not created, and with qsessions in pg_cron's database and in database `app`.
 async fn unfinished() -> (Server, Client, Client) {
     let server = Server::builder().start().await.unwrap();
     let home = server.connect("postgres").await.unwrap();
@@ -473,7 +473,7 @@ async fn unfinished() -> (Server, Client, Client) {
 }
 
 #[tokio::test]
-async fn a_purge_is_scheduled_where_pg_cron_lives_once_it_is_there() {
+async fn a_purge_is_scheduled_in_the_database_of_pg_cron_once_it_is_created() {
     let (server, home, app) = unfinished().await;
     for client in [&home, &app] {
         for function in ["schedule_purge", "unschedule_purge"] {
@@ -482,7 +482,7 @@ async fn a_purge_is_scheduled_where_pg_cron_lives_once_it_is_there() {
             assert!(
                 refused
                     .message
-                    .contains("not there in database \"postgres\""),
+                    .contains("does not exist in database \"postgres\""),
                 "{}",
                 refused.message
             );
@@ -497,7 +497,7 @@ async fn a_purge_is_scheduled_where_pg_cron_lives_once_it_is_there() {
         .await
         .unwrap();
 
-    // Here the job is part of the transaction.
+    // In pg_cron's database, the job is part of the transaction.
     home.batch_execute("BEGIN").await.unwrap();
     schedule(&home, "").await;
     home.batch_execute("ROLLBACK").await.unwrap();
@@ -520,7 +520,7 @@ async fn a_purge_is_scheduled_where_pg_cron_lives_once_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_role_schedules_only_if_it_was_given_every_right_to() {
+async fn a_role_needs_every_privilege_to_schedule() {
     let _turn = turn().await;
     let database = Database::new().await;
     let admin = database.connect().await;
@@ -564,7 +564,7 @@ async fn a_role_schedules_only_if_it_was_given_every_right_to() {
 }
 
 #[tokio::test]
-async fn who_may_not_enter_the_database_of_pg_cron_gets_an_error() {
+async fn a_role_without_connect_on_the_database_of_pg_cron_gets_an_error() {
     let (server, home, app) = unfinished().await;
     home.batch_execute(
         "CREATE EXTENSION pg_cron;
@@ -598,7 +598,7 @@ async fn who_may_not_enter_the_database_of_pg_cron_gets_an_error() {
 }
 
 #[tokio::test]
-async fn a_scheduled_purge_purges() {
+async fn a_scheduled_purge_runs() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "user_id => 1").await;
@@ -607,7 +607,7 @@ async fn a_scheduled_purge_purges() {
         let _turn = turn().await;
         schedule(&client, "'* * * * *', batch_size => 10").await;
     }
-    // pg_cron starts its jobs as a minute begins; the condition may take that long, and a slow machine's time.
+    // pg_cron starts jobs at the beginning of a minute, so this can take more than a minute.
     let purged = timeout(Duration::from_secs(180), async {
         while sessions(&client).await > 1 {
             sleep(Duration::from_millis(200)).await;

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 /// SQLSTATE insufficient_privilege.
 pub(crate) const DENIED: &str = "42501";
 
-/// The functions that PUBLIC can execute; they only compute.
+/// Functions that only compute. Every role can call them.
 pub(crate) const PURE: &[&str] = &[
     "address",
     "device",

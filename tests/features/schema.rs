@@ -1,4 +1,4 @@
-//! The schema: what the extension consists of, that it explains itself, and how it comes and goes.
+//! The schema: the objects of the extension, their comments, and CREATE and DROP EXTENSION.
 
 use crate::common::{add_expired, failure, row, sessions, texts};
 use crate::declared::{CONTRACT, INTERNAL, TABLES, TYPES};
@@ -6,7 +6,7 @@ use qsessions_testkit::{Database, Users};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
-/// A client for which every name comes with its schema, but for those of PostgreSQL itself.
+/// A connection for which PostgreSQL qualifies all names except its own.
 async fn reader(users: Users) -> Client {
     let client = Database::with(users).await.connect().await;
     client
@@ -17,7 +17,7 @@ async fn reader(users: Users) -> Client {
 }
 
 #[tokio::test]
-async fn the_functions_of_the_contract_have_its_arguments_and_results() {
+async fn functions_have_the_declared_signatures() {
     let client = reader(Users::Nothing).await;
     let found = texts(
         &client,
@@ -36,7 +36,7 @@ async fn the_functions_of_the_contract_have_its_arguments_and_results() {
 }
 
 #[tokio::test]
-async fn the_row_types_of_the_contract_have_its_columns() {
+async fn row_types_have_the_declared_columns() {
     let client = reader(Users::Nothing).await;
     for (name, columns) in TYPES {
         let found = texts(
@@ -54,7 +54,7 @@ async fn the_row_types_of_the_contract_have_its_columns() {
 }
 
 #[tokio::test]
-async fn the_extension_has_no_other_objects_than_those_declared() {
+async fn the_extension_has_only_declared_objects() {
     let client = reader(Users::Unlinked).await;
     let found = texts(
         &client,
@@ -92,7 +92,7 @@ async fn the_extension_has_no_other_objects_than_those_declared() {
 }
 
 #[tokio::test]
-async fn the_session_table_belongs_to_its_maker_and_not_to_the_extension() {
+async fn the_session_table_belongs_to_the_caller_and_not_to_the_extension() {
     let client = reader(Users::Unlinked).await;
     let members = texts(
         &client,
@@ -106,7 +106,7 @@ async fn the_session_table_belongs_to_its_maker_and_not_to_the_extension() {
 }
 
 #[tokio::test]
-async fn everything_has_a_comment() {
+async fn every_object_has_a_comment() {
     let client = reader(Users::Unlinked).await;
     let silent = texts(
         &client,
@@ -135,7 +135,7 @@ async fn everything_has_a_comment() {
 }
 
 #[tokio::test]
-async fn plpgsql_has_its_search_path_pinned_but_for_what_qualifies_every_name() {
+async fn plpgsql_functions_set_their_search_path_or_qualify_every_name() {
     let client = reader(Users::Nothing).await;
     let unpinned = texts(
         &client,
@@ -149,7 +149,7 @@ async fn plpgsql_has_its_search_path_pinned_but_for_what_qualifies_every_name() 
 }
 
 #[tokio::test]
-async fn no_function_but_one_runs_with_the_rights_of_its_owner() {
+async fn only_one_function_is_security_definer() {
     let client = reader(Users::Nothing).await;
     let definers = texts(
         &client,
@@ -157,13 +157,13 @@ async fn no_function_but_one_runs_with_the_rights_of_its_owner() {
          WHERE pronamespace = 'qsessions'::regnamespace AND prosecdef",
     )
     .await;
-    // The domain that it makes must not belong to the owner of the table, who could add checks to it
-    // that run as a superuser.
+    // The domain that it creates must not belong to the owner of the table, who could add checks to it that run as a
+    // superuser.
     assert_eq!(definers, ["qsessions._sync_user_key_type()"]);
 }
 
 #[tokio::test]
-async fn nothing_that_the_search_path_puts_in_front_is_called() {
+async fn functions_and_operators_earlier_in_the_search_path_are_not_called() {
     let client = Database::new().await.connect().await;
     client.batch_execute(HOSTILE).await.unwrap();
     let trap = failure(&client, "SELECT 1 = 1", &[]).await;
@@ -204,11 +204,11 @@ async fn nothing_that_the_search_path_puts_in_front_is_called() {
         .batch_execute("CALL qsessions.purge(batch_size => 1, max_batches => 20)")
         .await
         .unwrap();
-    // The user's last one, and the one that is nobody's.
+    // The last session of the user, and the anonymous one.
     assert_eq!(sessions(&client).await, 2);
 }
 
-/// Operators and functions that come before PostgreSQL's own, and raise.
+/// Operators and functions that precede PostgreSQL's own in the search_path, and raise errors.
 const HOSTILE: &str = "
     CREATE SCHEMA hostile;
     CREATE FUNCTION hostile.trap(anyelement, anyelement) RETURNS boolean LANGUAGE plpgsql
@@ -262,7 +262,7 @@ const HOSTILE: &str = "
 ";
 
 #[tokio::test]
-async fn the_extension_refuses_a_schema_that_somebody_else_made() {
+async fn create_extension_refuses_an_existing_schema() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     client
@@ -280,7 +280,7 @@ async fn the_extension_refuses_a_schema_that_somebody_else_made() {
 }
 
 #[tokio::test]
-async fn sessions_are_not_dropped_with_the_extension_unless_cascade_is_said() {
+async fn drop_extension_drops_sessions_only_with_cascade() {
     let database = Database::new().await;
     let client = database.connect().await;
     client

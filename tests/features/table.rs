@@ -1,4 +1,4 @@
-//! The table: a real foreign key for every type of key, and clear errors for what can't be linked.
+//! The session table: a real foreign key for every type of key, and clear errors for tables that cannot be linked.
 
 use crate::common::{alive, begin, failure, row};
 use qsessions_testkit::{Database, Users};
@@ -42,7 +42,7 @@ async fn user_id_has_the_type_of_the_key(key_type: &'static str, users: &'static
         .unwrap();
     assert_eq!(listed.len(), 1);
 
-    // Deleting a user ends his sessions and nobody else's.
+    // Deleting a user ends the sessions of that user only.
     client
         .batch_execute(&format!("DELETE FROM users WHERE id = '{}'", users[0]))
         .await
@@ -61,32 +61,32 @@ async fn user_id_has_the_type_of_the_key(key_type: &'static str, users: &'static
 }
 
 #[tokio::test]
-async fn users_may_have_bigint_keys() {
+async fn users_can_have_bigint_keys() {
     user_id_has_the_type_of_the_key("bigint", &["1", "9007199254740993"]).await;
 }
 
 #[tokio::test]
-async fn users_may_have_integer_keys() {
+async fn users_can_have_integer_keys() {
     user_id_has_the_type_of_the_key("integer", &["1", "-2"]).await;
 }
 
 #[tokio::test]
-async fn users_may_have_uuid_keys() {
+async fn users_can_have_uuid_keys() {
     user_id_has_the_type_of_the_key("uuid", &[UUID_1, UUID_2]).await;
 }
 
 #[tokio::test]
-async fn users_may_have_text_keys() {
+async fn users_can_have_text_keys() {
     user_id_has_the_type_of_the_key("text", &["ann@example.com", "o\"neil \\ 7"]).await;
 }
 
 #[tokio::test]
-async fn users_may_have_keys_with_a_length() {
+async fn users_can_have_varchar_keys_with_a_length() {
     user_id_has_the_type_of_the_key("character varying(40)", &["ann", "bob"]).await;
 }
 
 #[tokio::test]
-async fn without_users_any_text_is_a_user() {
+async fn without_a_users_table_any_text_is_a_user() {
     let database = Database::with(Users::Unlinked).await;
     let client = database.connect().await;
     let session = begin(&client, "user_id => 'whoever'").await;
@@ -94,7 +94,7 @@ async fn without_users_any_text_is_a_user() {
 }
 
 #[tokio::test]
-async fn a_unique_column_other_than_the_primary_key_may_be_named() {
+async fn another_unique_column_can_be_the_user_key() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     client
@@ -125,7 +125,7 @@ async fn a_partitioned_table_of_users_can_be_linked() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_linked_is_refused_clearly() {
+async fn tables_that_cannot_be_linked_are_refused_with_a_hint() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     client
@@ -172,7 +172,7 @@ async fn what_cannot_be_linked_is_refused_clearly() {
 }
 
 #[tokio::test]
-async fn the_table_is_made_once() {
+async fn a_second_session_table_is_refused() {
     let database = Database::new().await;
     let client = database.connect().await;
     let again = failure(
@@ -186,7 +186,7 @@ async fn the_table_is_made_once() {
 }
 
 #[tokio::test]
-async fn the_table_belongs_to_the_caller_who_needs_leave_to_make_it() {
+async fn the_table_belongs_to_the_caller_who_needs_create_on_the_schema() {
     let database = Database::with(Users::Nothing).await;
     let admin = database.connect().await;
     let role = format!("owner_{}", database.name());
@@ -226,12 +226,12 @@ async fn the_table_belongs_to_the_caller_who_needs_leave_to_make_it() {
 }
 
 #[tokio::test]
-async fn users_can_be_linked_later_and_connections_that_were_open_go_on() {
+async fn link_users_converts_user_id_and_open_connections_continue() {
     let database = Database::with(Users::Unlinked).await;
     let client = database.connect().await;
     let witness = database.connect().await;
     let session = begin(&client, "user_id => '7'").await;
-    // These keep plans in the backend that knew user_id as text.
+    // These cache plans in a connection that knows user_id as text.
     let login = witness
         .prepare("SELECT id FROM qsessions.login(NULL, $1, max_sessions => 5)")
         .await
@@ -260,7 +260,7 @@ async fn users_can_be_linked_later_and_connections_that_were_open_go_on() {
         "23503"
     );
 
-    // To another table, with another type: the old foreign key goes.
+    // A link to another table with another type drops the old foreign key.
     client
         .batch_execute(
             "CREATE TABLE people (id text PRIMARY KEY); INSERT INTO people VALUES ('7'), ('ann');
@@ -279,7 +279,7 @@ async fn users_can_be_linked_later_and_connections_that_were_open_go_on() {
 }
 
 #[tokio::test]
-async fn linking_users_that_do_not_fit_changes_nothing() {
+async fn link_users_that_fails_changes_nothing() {
     let database = Database::with(Users::Unlinked).await;
     let client = database.connect().await;
     let session = begin(&client, "user_id => 'ann'").await;
@@ -313,7 +313,7 @@ async fn linking_users_that_do_not_fit_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_user_may_add_columns() {
+async fn columns_can_be_added() {
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "user_id => 1").await;
@@ -330,7 +330,7 @@ async fn a_user_may_add_columns() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_too_long_is_nobodys() {
+async fn an_id_that_is_too_long_belongs_to_no_user() {
     let database = Database::with(Users::Keyed("character varying(5)", &["admin"])).await;
     let client = database.connect().await;
     let session = begin(&client, "user_id => 'admin'").await;
@@ -365,7 +365,7 @@ async fn an_id_that_is_too_long_is_nobodys() {
 }
 
 #[tokio::test]
-async fn keys_by_which_sessions_could_not_be_found_are_refused() {
+async fn user_keys_of_unsupported_types_are_refused() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     client
@@ -402,7 +402,7 @@ async fn keys_by_which_sessions_could_not_be_found_are_refused() {
 }
 
 #[tokio::test]
-async fn linking_the_same_type_again_leaves_views_and_policies_alone() {
+async fn link_users_with_the_same_type_keeps_views_and_policies() {
     let database = Database::new().await;
     let client = database.connect().await;
     client

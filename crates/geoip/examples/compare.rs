@@ -1,4 +1,4 @@
-//! Compares answers with those that somebody else wrote down: lines of JSON with `database`
+//! Compares answers with expected ones, which are lines of JSON with `database`
 //! (`city` or `country`), `ip`, `location_info` and `location`.
 //!
 //! `cargo run --example compare -- EXPECTED.jsonl CITY.mmdb COUNTRY.mmdb`
@@ -29,11 +29,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             &country
         };
         let ip: IpAddr = row["ip"].as_str().ok_or("no ip")?.parse()?;
-        let info = match reader.location_info(ip, "en")? {
-            Some(info) => serde_json::from_str(&info.to_json())?,
-            None => Value::Null,
+        let (info, location) = match reader.look_up(ip)? {
+            Some(place) => (
+                serde_json::from_str(&place.location_info("en")?.to_json())?,
+                place.location("en")?.map_or(Value::Null, Value::from),
+            ),
+            None => (Value::Null, Value::Null),
         };
-        let location = reader.location(ip, "en")?.map_or(Value::Null, Value::from);
         // As jsonb does, `Value` compares members by name and numbers by value.
         if info == row["location_info"] && location == row["location"] {
             right += 1;

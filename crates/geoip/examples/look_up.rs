@@ -10,12 +10,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Instant;
 
-use qsessions_geoip::{DEFAULT_MAX_BYTES, Directory, Monitor, Options, Store};
+use qsessions_geoip::{DEFAULT_MAX_BYTES, Databases, Options, Progress, Store, import};
 
 struct Printed;
 
-impl Monitor for Printed {
-    fn tick(&mut self) {}
+impl Progress for Printed {
+    fn should_stop(&mut self) -> bool {
+        false
+    }
 
     fn note(&mut self, line: &str) {
         println!("{line}");
@@ -27,14 +29,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [store, path, locale, addresses @ ..] = arguments.as_slice() else {
         return Err("give a folder for copies, a path, a locale and addresses".into());
     };
+    let (store, path) = (Store::new(store, true), Path::new(path));
     let options = Options {
-        store: Store::new(store, true),
         max_bytes: DEFAULT_MAX_BYTES,
+        force: false,
     };
     let start = Instant::now();
-    let directory = Directory::open(Path::new(path), options, &mut Printed);
+    import(path, &store, options, &mut Printed)?;
+    println!("imported in {:?}", start.elapsed());
+    let start = Instant::now();
+    let databases = Databases::open(path, store);
     println!("opened in {:?}", start.elapsed());
-    for database in directory.databases() {
+    for database in databases.databases() {
         let reader = &database.reader;
         println!(
             "{} {:?} {:?}",
@@ -43,19 +49,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             reader.metadata()
         );
     }
-    for problem in directory.problems() {
+    for problem in databases.problems() {
         println!("{}\n  {}", problem.message, problem.hint);
     }
     for address in addresses {
         let ip: IpAddr = address.parse()?;
-        let info = directory
-            .location_info(ip, locale)?
-            .map(|info| info.to_json());
-        println!(
-            "{ip}\n  {:?}\n  {}",
-            directory.location(ip, locale)?,
-            info.unwrap_or_default()
-        );
+        println!("{ip}");
+        if let Some(place) = databases.look_up(ip)? {
+            println!("  {:?}", place.location(locale)?);
+            println!("  {}", place.location_info(locale)?.to_json());
+        }
     }
     // Spread over all of IPv4, so that few share a page of memory.
     let all: Vec<IpAddr> = (0..100_000_u32)
@@ -71,14 +74,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     };
     time("country_code", &|ip| {
-        let _ = black_box(directory.country_code(ip));
+        if let Ok(Some(place)) = databases.look_up(ip) {
+            let _ = black_box(place.country_code());
+        }
     });
     time("location", &|ip| {
-        let _ = black_box(directory.location(ip, locale));
+        if let Ok(Some(place)) = databases.look_up(ip) {
+            let _ = black_box(place.location(locale));
+        }
     });
     time("location_info", &|ip| {
-        let info = directory.location_info(ip, locale);
-        let _ = black_box(info.ok().flatten().map(|info| info.to_json()));
+        if let Ok(Some(place)) = databases.look_up(ip) {
+            let info = place.location_info(locale);
+            let _ = black_box(info.map(|info| info.to_json()));
+        }
     });
     Ok(())
 }

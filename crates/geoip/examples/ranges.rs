@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("give a database")?;
     let bytes = std::fs::read(&path)?;
     let networks = maxminddb::Reader::from_source(&bytes)?;
-    let places = Reader::from_source(&bytes, Path::new(&path))?;
+    let reader = Reader::from_source(&bytes, Path::new(&path))?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut range: Option<(u32, u32, String)> = None;
     for network in networks.within("0.0.0.0/0".parse()?, Default::default())? {
@@ -24,8 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         let first = u32::from(first);
         let last = first | u32::MAX.checked_shr(bits.into()).unwrap_or(0);
-        let place = places.location(Ipv4Addr::from(first).into(), "en")?;
-        let place = place.unwrap_or_default();
+        let place = match reader.look_up(Ipv4Addr::from(first).into())? {
+            Some(place) => place.location("en")?.unwrap_or_default(),
+            None => String::new(),
+        };
         match &mut range {
             Some((_, end, same)) if *same == place && end.checked_add(1) == Some(first) => {
                 *end = last

@@ -1,19 +1,23 @@
-//! The check that a file has to pass before it is served: every network is walked to, and every
-//! distinct record decoded to what look-ups decode it to. What passes gives answers; whatever it
-//! answers is what its maker wrote.
+//! The check that a file has to pass before it serves: every network is walked to, and every
+//! distinct record decoded to the types that look-ups decode it to. A file that passes gives
+//! answers, not errors.
+//!
+//! The `verify` of `maxminddb` will not do: it refuses every file of ip-location-db, because their
+//! description is empty, and it does not decode records to the types that look-ups ask for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::shape::Layout;
-use crate::{Error, Kind, Monitor, Reader};
+use crate::store::stop_if_asked;
+use crate::{Error, Kind, Progress, Reader};
 
-/// The check of the largest free database takes a second. A file that was made to take for ever
-/// must not.
+/// The longest check that is let run. That of the largest free database takes a second, but a
+/// file can be made to take for ever.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// How often a long check says how far it is.
+/// How often a long check notes how far it is.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Steps between two looks at the clock.
@@ -22,7 +26,7 @@ const STEPS: u32 = 4096;
 /// Zero bytes between the search tree and the data.
 const SEPARATOR: usize = 16;
 
-/// What a database that has passed is.
+/// What a check has found out of a database.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Checked {
     pub(crate) kind: Kind,
@@ -36,21 +40,21 @@ pub(crate) struct Checked {
 pub(crate) fn check(
     bytes: &[u8],
     path: &Path,
-    monitor: &mut dyn Monitor,
+    progress: &mut dyn Progress,
 ) -> Result<Checked, Error> {
     let reader = Reader::from_source(bytes, path)?;
     let tree = Tree::of(&reader, bytes).map_err(|reason| Error::invalid(path, reason))?;
-    let mut pace = Pace::new(path, monitor);
+    let mut pace = Pace::new(path, progress);
     let mut records = 0;
-    tree.walk(|address| {
+    tree.walk(path, |address| {
         pace.step(tree.node_count, records)?;
         if let Some(address) = address {
             records += 1;
-            reader.decode_all(address).map_err(reason_of)?;
+            let decoded = reader.decode_all(address);
+            decoded.map_err(|error| Error::invalid(path, reason_of(error)))?;
         }
         Ok(())
-    })
-    .map_err(|reason| Error::invalid(path, reason))?;
+    })?;
     if records == 0 {
         return Err(Error::invalid(path, "there is no network in it"));
     }
@@ -71,41 +75,42 @@ fn reason_of(error: Error) -> String {
     }
 }
 
-/// Looks at the clock every few thousand steps.
+/// Looks at the clock, and whether to stop, every few thousand steps.
 struct Pace<'a> {
     path: &'a Path,
-    monitor: &'a mut dyn Monitor,
+    progress: &'a mut dyn Progress,
     began: Instant,
     noted: Instant,
     steps: u32,
 }
 
 impl<'a> Pace<'a> {
-    fn new(path: &'a Path, monitor: &'a mut dyn Monitor) -> Self {
+    fn new(path: &'a Path, progress: &'a mut dyn Progress) -> Self {
         let began = Instant::now();
         Self {
             path,
-            monitor,
+            progress,
             began,
             noted: began,
             steps: 0,
         }
     }
 
-    fn step(&mut self, nodes: usize, records: usize) -> Result<(), String> {
+    fn step(&mut self, nodes: usize, records: usize) -> Result<(), Error> {
         self.steps += 1;
         if self.steps < STEPS {
             return Ok(());
         }
         self.steps = 0;
-        self.monitor.tick();
+        stop_if_asked(self.progress)?;
         if self.began.elapsed() > LONGEST {
-            return Err(format!("the check takes longer than {LONGEST:?}"));
+            let reason = format!("the check takes longer than {LONGEST:?}");
+            return Err(Error::invalid(self.path, reason));
         }
         if self.noted.elapsed() > NOTE_INTERVAL {
             self.noted = Instant::now();
             let path = self.path.display();
-            self.monitor.note(&format!(
+            self.progress.note(&format!(
                 "checking \"{path}\" of {nodes} nodes: {records} records so far"
             ));
         }
@@ -173,10 +178,12 @@ impl<'a> Tree<'a> {
     /// side of each node, with an address where that leads to a record not met before.
     fn walk(
         &self,
-        mut step: impl FnMut(Option<IpAddr>) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let mut done = Bits::new(self.node_count)?;
-        let mut met = Bits::new(self.data_length)?;
+        path: &Path,
+        mut step: impl FnMut(Option<IpAddr>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let invalid = |reason: &str| Error::invalid(path, reason);
+        let mut done = Bits::new(self.node_count).map_err(invalid)?;
+        let mut met = Bits::new(self.data_length).map_err(invalid)?;
         let mut way = vec![Step { node: 0, side: 0 }];
         let mut address = 0_u128;
         while let Some(at) = way.last_mut() {
@@ -196,7 +203,7 @@ impl<'a> Tree<'a> {
                     // A tree that leads back to itself comes here too: no node of a circle is
                     // ever done.
                     if way.len() == self.address_bits {
-                        return Err("the search tree is deeper than addresses are long".to_owned());
+                        return Err(invalid("the search tree is deeper than addresses are long"));
                     }
                     way.push(Step {
                         node: child,
@@ -207,7 +214,7 @@ impl<'a> Tree<'a> {
                 let offset = (child - self.node_count)
                     .checked_sub(SEPARATOR)
                     .filter(|&offset| offset < self.data_length)
-                    .ok_or("the search tree points outside of the data")?;
+                    .ok_or_else(|| invalid("the search tree points outside of the data"))?;
                 if !met.has(offset) {
                     met.set(offset);
                     record = Some(self.address(address));
@@ -230,11 +237,11 @@ impl<'a> Tree<'a> {
 struct Bits(Vec<u64>);
 
 impl Bits {
-    fn new(length: usize) -> Result<Self, String> {
+    fn new(length: usize) -> Result<Self, &'static str> {
         let words = length.div_ceil(64);
         let mut bits = Vec::new();
         bits.try_reserve_exact(words)
-            .map_err(|_| "there is not enough memory for the check".to_owned())?;
+            .map_err(|_| "there is not enough memory for the check")?;
         bits.resize(words, 0);
         Ok(Self(bits))
     }

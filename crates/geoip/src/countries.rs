@@ -1,13 +1,13 @@
 //! Names and continents of countries, for the files that hold only their codes.
 //!
 //! The names are CLDR's, through `icu_locale`: kept up by Unicode, in every locale it knows, in a
-//! megabyte of read-only data and a microsecond each. `keshvar` has no Kosovo, takes fifty times
+//! megabyte of read-only data and half a microsecond each. `keshvar` has no Kosovo, takes fifty times
 //! as long to build a name and puts Cyprus in Asia; `rust_iso3166` has only the United Nations'
 //! long names ('Korea (Republic of)'), in English; `celes` wants a newer compiler. The price is
 //! that the module is marked unstable: hence the pinned minor version.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use icu_locale::names::{DisplayNamesPreferences, RegionDisplayName};
 use icu_locale::subtags::Region;
@@ -16,16 +16,17 @@ use icu_locale::{Locale, locale};
 /// What is known of a country by its code.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Country {
-    pub(crate) name: Option<Rc<str>>,
+    pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) continent_code: Option<&'static str>,
-    pub(crate) continent_name: Option<Rc<str>>,
+    pub(crate) continent_name: Option<Cow<'static, str>>,
     pub(crate) is_in_european_union: bool,
 }
 
-/// A continent: its code in MaxMind's databases, CLDR's code for it, and the ISO 3166-1 codes of
-/// its countries.
+/// A continent: its code in MaxMind's databases, its English name, CLDR's code for it, and the ISO
+/// 3166-1 codes of its countries.
 struct Continent {
     code: &'static str,
+    name: &'static str,
     region: &'static str,
     countries: &'static str,
 }
@@ -36,6 +37,7 @@ struct Continent {
 const CONTINENTS: [Continent; 7] = [
     Continent {
         code: "AF",
+        name: "Africa",
         region: "002",
         countries: "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR \
                     LS LY MA MG ML MR MU MW MZ NA NE NG RE RW SC SD SH SL SN SO SS ST SZ TD TG TN \
@@ -43,17 +45,20 @@ const CONTINENTS: [Continent; 7] = [
     },
     Continent {
         code: "AN",
+        name: "Antarctica",
         region: "AQ",
         countries: "AQ BV GS HM TF",
     },
     Continent {
         code: "AS",
+        name: "Asia",
         region: "142",
         countries: "AE AF AM AZ BD BH BN BT CC CN CX GE HK ID IL IN IO IQ IR JO JP KG KH KP KR KW KZ \
                     LA LB LK MM MN MO MV MY NP OM PH PK PS QA SA SG SY TH TJ TM TR TW UZ VN YE",
     },
     Continent {
         code: "EU",
+        name: "Europe",
         region: "150",
         countries: "AD AL AT AX BA BE BG BY CH CY CZ DE DK EE ES FI FO FR GB GG GI GR HR HU IE IM \
                     IS IT JE LI LT LU LV MC MD ME MK MT NL NO PL PT RO RS RU SE SI SJ SK SM UA VA \
@@ -61,18 +66,21 @@ const CONTINENTS: [Continent; 7] = [
     },
     Continent {
         code: "NA",
+        name: "North America",
         region: "003",
         countries: "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF \
                     MQ MS MX NI PA PM PR SV SX TC TT US VC VG VI",
     },
     Continent {
         code: "OC",
+        name: "Oceania",
         region: "009",
         countries: "AS AU CK FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU \
                     WF WS",
     },
     Continent {
         code: "SA",
+        name: "South America",
         region: "005",
         countries: "AR BO BR CL CO EC FK GF GY PE PY SR UY VE",
     },
@@ -83,16 +91,13 @@ const CONTINENTS: [Continent; 7] = [
 const EUROPEAN_UNION: &str = "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU IE IT LT LU LV \
                               MF MQ MT NL PL PT RE RO SE SI SK YT";
 
-/// The short name is the usual one ('Hong Kong', not 'Hong Kong SAR China') but for these, where
-/// it is an abbreviation.
-const LONG_NAMES: &str = "BA GB US";
+/// Where CLDR has a short name as well, it is the usual one for these ('Hong Kong', not 'Hong Kong
+/// SAR China'), and an abbreviation for the others (BA, GB, US). To ask for a short name where
+/// there is none takes twice as long.
+const SHORT_NAMES: &str = "CC HK HM KR MM MO PN PS SA SH TF";
 
-/// How many locales' names are kept at a time. A page is in one language, and a server's users
-/// speak a few.
-const KEPT_LOCALES: usize = 4;
-
-/// Bytes of the longest locale that anybody could mean.
-const LONGEST_LOCALE: usize = 64;
+/// The locale that most look-ups ask for.
+const ENGLISH: &str = "en";
 
 /// Codes of two capital letters there are.
 const CODES: usize = 26 * 26;
@@ -130,8 +135,8 @@ const fn index(first: u8, second: u8) -> usize {
     (first - b'A') as usize * 26 + (second - b'A') as usize
 }
 
-/// Its place in the tables, if it is the code of a country.
-fn place_of(code: &str) -> Option<(usize, &'static Continent)> {
+/// The index of a code in the tables, and the continent, if it is the code of a country.
+fn find(code: &str) -> Option<(usize, &'static Continent)> {
     let &[first @ b'A'..=b'Z', second @ b'A'..=b'Z'] = code.as_bytes() else {
         return None;
     };
@@ -140,105 +145,68 @@ fn place_of(code: &str) -> Option<(usize, &'static Continent)> {
     Some((index, continent))
 }
 
-/// The names in one locale, as far as they were asked for.
-struct Names {
-    locale: String,
-    countries: Vec<Option<Rc<str>>>,
-    continents: [Option<Rc<str>>; CONTINENTS.len()],
-}
-
-thread_local! {
-    // CLDR takes a microsecond for a name, which is as much as all the rest of a look-up.
-    static NAMES: RefCell<Vec<Names>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Uses the names in a locale, which are then the first of those that are kept.
-fn with_names<T>(locale: &str, use_them: impl FnOnce(&mut Names) -> T) -> T {
-    // What is longer is no locale, and would only fill memory.
-    let locale = if locale.len() > LONGEST_LOCALE {
-        "en"
-    } else {
-        locale
-    };
-    NAMES.with_borrow_mut(|kept| {
-        match kept.iter().position(|names| names.locale == locale) {
-            Some(0) => {}
-            Some(index) => kept[..=index].rotate_right(1),
-            None => {
-                kept.truncate(KEPT_LOCALES - 1);
-                let names = Names {
-                    locale: locale.to_owned(),
-                    countries: vec![None; CODES],
-                    continents: [const { None }; CONTINENTS.len()],
-                };
-                kept.insert(0, names);
-            }
-        }
-        use_them(&mut kept[0])
-    })
-}
-
 /// What is known of the country with this code. A code that stands for no country, as `ZZ` or
 /// `EU`, has no name.
 pub(crate) fn country(code: &str, locale: &str) -> Country {
-    let Some((index, continent)) = place_of(code) else {
+    let Some((index, continent)) = find(code) else {
         return Country::default();
     };
     Country {
         name: usual_name(code, locale),
         continent_code: Some(continent.code),
-        continent_name: continent_name(continent.code, locale),
+        continent_name: Some(continent.name_in(locale)),
         is_in_european_union: IN_EUROPEAN_UNION[index] == 1,
     }
 }
 
 /// The name of the continent with this code.
-pub(crate) fn continent_name(code: &str, locale: &str) -> Option<Rc<str>> {
-    let mut numbers = CONTINENTS.iter();
-    let number = numbers.position(|continent| continent.code == code)?;
-    with_names(locale, |names| {
-        let kept = &mut names.continents[number];
-        if kept.is_none() {
-            *kept = name(
-                CONTINENTS[number].region,
-                preferences(&names.locale),
-                RegionDisplayName::try_new_light,
-            );
-        }
-        kept.clone()
-    })
+pub(crate) fn continent_name(code: &str, locale: &str) -> Option<Cow<'static, str>> {
+    let continent = CONTINENTS.iter().find(|continent| continent.code == code)?;
+    Some(continent.name_in(locale))
 }
 
-/// Only the name of it.
-pub(crate) fn usual_name(code: &str, locale: &str) -> Option<Rc<str>> {
-    let (index, _) = place_of(code)?;
-    with_names(locale, |names| {
-        let kept = &mut names.countries[index];
-        if kept.is_none() {
-            *kept = country_name(code, preferences(&names.locale));
+impl Continent {
+    fn name_in(&'static self, locale: &str) -> Cow<'static, str> {
+        if locale == ENGLISH {
+            return self.name.into();
         }
-        kept.clone()
-    })
-}
-
-fn country_name(code: &str, locale: DisplayNamesPreferences) -> Option<Rc<str>> {
-    if holds(LONG_NAMES, code) {
-        name(code, locale, RegionDisplayName::try_new_light)
-    } else {
-        name(code, locale, RegionDisplayName::try_new_short_light)
+        let name = RegionDisplayName::try_new_light;
+        cldr_name(self.region, locale, name).map_or(self.name.into(), Cow::Owned)
     }
 }
 
-fn name<E>(
+/// The name of the country with this code.
+pub(crate) fn usual_name(code: &str, locale: &str) -> Option<Cow<'static, str>> {
+    // A name takes as long as half of the rest of a look-up, so each English one is asked for once.
+    static KEPT: [OnceLock<Option<String>>; CODES] = [const { OnceLock::new() }; CODES];
+
+    let (index, _) = find(code)?;
+    if locale == ENGLISH {
+        let name = KEPT[index].get_or_init(|| country_name(code, ENGLISH));
+        return name.as_deref().map(Cow::Borrowed);
+    }
+    country_name(code, locale).map(Cow::Owned)
+}
+
+fn country_name(code: &str, locale: &str) -> Option<String> {
+    if SHORT_NAMES.split(' ').any(|short| short == code) {
+        cldr_name(code, locale, RegionDisplayName::try_new_short_light)
+    } else {
+        cldr_name(code, locale, RegionDisplayName::try_new_light)
+    }
+}
+
+/// The name in a locale, or else the English one.
+fn cldr_name<E>(
     region: &str,
-    locale: DisplayNamesPreferences,
+    locale: &str,
     load: impl Fn(DisplayNamesPreferences, Region) -> Result<RegionDisplayName, E>,
-) -> Option<Rc<str>> {
+) -> Option<String> {
     let region: Region = region.parse().ok()?;
-    let name = load(locale, region)
+    let name = load(preferences(locale), region)
         .or_else(|_| load(locale!("en").into(), region))
         .ok()?;
-    Some(name.to_string().into())
+    Some(name.to_string())
 }
 
 /// CLDR knows which locale stands in for which; `pt_BR.UTF-8` is only another way to write
@@ -251,11 +219,6 @@ fn preferences(locale: &str) -> DisplayNamesPreferences {
         .replace('_', "-");
     tag.parse::<Locale>()
         .map_or(locale!("en").into(), |locale| (&locale).into())
-}
-
-/// Whether a list of codes of two letters holds this one.
-fn holds(list: &str, code: &str) -> bool {
-    code.len() == 2 && list.split_ascii_whitespace().any(|item| item == code)
 }
 
 #[cfg(test)]
@@ -284,17 +247,6 @@ mod tests {
     }
 
     #[test]
-    fn a_locale_that_is_none_leaves_the_names_of_others_alone() {
-        let long = format!("de@{}", "x".repeat(LONGEST_LOCALE));
-        for _ in 0..2 {
-            assert_eq!(usual_name("CZ", &long).as_deref(), Some("Czechia"));
-            let name = country("CZ", &long).continent_name;
-            assert_eq!(name.as_deref(), Some("Europe"));
-            assert_eq!(usual_name("CZ", "en").as_deref(), Some("Czechia"));
-        }
-    }
-
-    #[test]
     fn names_follow_the_locale() {
         for (locale, name) in [
             ("de", "Vereinigte Staaten"),
@@ -303,8 +255,11 @@ mod tests {
             ("zh_CN.UTF-8", "美国"),
             ("fa", "ایالات متحده"),
             ("xx", "United States"),
+            ("en", "United States"),
+            ("en-GB", "United States"),
             ("", "United States"),
             ("no such locale", "United States"),
+            (&"x".repeat(1000), "United States"),
         ] {
             assert_eq!(usual_name("US", locale).as_deref(), Some(name), "{locale}");
         }
@@ -340,6 +295,26 @@ mod tests {
             let country = country(code, "en");
             assert!(country.name.is_some_and(|name| &*name != code), "{code}");
             assert!(country.continent_name.is_some(), "{code}");
+        }
+    }
+
+    #[test]
+    fn english_names_of_continents_are_those_of_cldr() {
+        for continent in &CONTINENTS {
+            assert_eq!(continent.name_in("en"), continent.name_in("en-US"));
+        }
+    }
+
+    #[test]
+    fn a_short_name_is_taken_where_it_is_the_usual_one() {
+        // These are names in CLDR, and the short ones abbreviate them.
+        const ABBREVIATED: &str = "BA GB US";
+        for code in CONTINENTS.iter().flat_map(|one| one.countries.split(' ')) {
+            for locale in ["en", "ko", "fa", "de", "pt-PT", "zh-Hant"] {
+                let short = cldr_name(code, locale, RegionDisplayName::try_new_short_light);
+                let is_usual = short == country_name(code, locale);
+                assert!(is_usual || ABBREVIATED.contains(code), "{code} in {locale}");
+            }
         }
     }
 

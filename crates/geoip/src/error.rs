@@ -1,42 +1,41 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a file can't be used, or a look-up in it has no answer.
+/// Why a file cannot be used, or a look-up in it has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system says no: no such file, no permission, a bad disk.
+    /// The operating system refuses: no such file, no permission, a bad disk.
     #[error("could not read \"{}\": {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A folder, a FIFO, a socket or a device, where a file was expected.
     #[error("\"{}\" is not a regular file", path.display())]
     NotAFile {
-        /// What is no file.
+        /// The path.
         path: PathBuf,
     },
-    /// No byte in it.
+    /// The file has no bytes.
     #[error("\"{}\" is empty", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// Over the cap on size.
+    /// The file is larger than allowed.
     #[error("\"{}\" has {bytes} bytes, more than the {max_bytes} allowed", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// Its size in bytes.
         bytes: u64,
-        /// The cap in bytes.
+        /// The largest size allowed, in bytes.
         max_bytes: u64,
     },
-    /// Somebody wrote to the file while it was copied, so that the copy may be half old and half
-    /// new. Trying again later helps.
+    /// The file was written to while it was copied, so that the copy may be half old and half new.
     #[error("\"{}\" changed while it was copied", path.display())]
     Changed {
         /// The file.
@@ -48,44 +47,41 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// Not a MaxMind DB file, or something in it can't be right.
+    /// Not a MaxMind DB file, or one that contradicts itself.
     #[error("\"{}\" is not a usable MaxMind DB file: {reason}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The part that is wrong.
         reason: String,
     },
-    /// A good database, but of networks where there was one of places, or the other way round.
+    /// A good database, but of networks in place of one of locations, or the other way round.
     #[error("\"{}\" holds a database of another kind than before: {kind}", path.display())]
     OtherKind {
         /// The file.
         path: PathBuf,
-        /// What it calls itself.
+        /// The file's own name for its kind.
         kind: String,
     },
-    /// The file was opened, but what it holds for an address can't be decoded.
+    /// The record of an address cannot be decoded.
     #[error("\"{}\" holds corrupt data: {reason}", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The part that is wrong.
         reason: String,
     },
-    /// The private copy can't be made or opened.
+    /// The private copy cannot be made or opened.
     #[error("could not keep a copy of \"{}\" below the data directory: {source}", path.display())]
     Store {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another process was copying and checking files for too long.
-    #[error("waited in vain for the copy of \"{}\" that another process makes", path.display())]
-    Busy {
-        /// The file.
-        path: PathBuf,
-    },
+    /// [`Progress::should_stop`](crate::Progress::should_stop) ended the import.
+    #[error("the import was stopped")]
+    Stopped,
 }
 
 impl Error {
@@ -103,13 +99,20 @@ impl Error {
         }
     }
 
-    /// What the administrator can do about it.
+    pub(crate) fn store(path: &Path, source: io::Error) -> Self {
+        Self::Store {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// A sentence that says what the administrator can do.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Io { .. } => "The user that the server runs as must be able to read it.",
-            Self::NotAFile { .. } => "Put a file there, or take the name away.",
-            Self::TooLarge { .. } => "Raise qsessions.geoip_max_bytes, if the file is right.",
-            Self::Changed { .. } => "It is tried again. Replace files by renaming.",
+            Self::NotAFile { .. } => "Put a file there, or remove it.",
+            Self::TooLarge { .. } => "If the file is right, raise qsessions.geoip_max_bytes.",
+            Self::Changed { .. } => "Replace files by renaming.",
             Self::NoDatabases { .. } => {
                 "Put databases there, or set qsessions.geoip_path to where they are."
             }
@@ -118,20 +121,18 @@ impl Error {
             }
             Self::OtherKind { .. } => "Give the new database a name of its own.",
             Self::Store { source, .. } if source.raw_os_error() == Some(libc::ENOSPC) => {
-                "Make room on the disk of the data directory; it is tried again every minute."
+                "Make room on the disk of the data directory."
             }
-            Self::Store { .. } => {
-                "The server must be able to write to its data directory; it is tried again every minute."
-            }
-            Self::Busy { .. } => "It is tried again. The server's log tells of the copying.",
+            Self::Store { .. } => "The server must be able to write to its data directory.",
+            Self::Stopped => "Start the import again.",
         }
     }
 
     /// Whether trying again may help though the file stays as it is.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Io { .. } | Self::Changed { .. } | Self::Store { .. } | Self::Busy { .. }
+            Self::Io { .. } | Self::TooLarge { .. } | Self::Changed { .. } | Self::Store { .. }
         )
     }
 }

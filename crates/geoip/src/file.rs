@@ -1,41 +1,37 @@
+//! The administrator's files: what there is at a path, and the state that a file is in.
+
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// The cap on the size of a file where nobody asks for another: 512 MiB, some four times the
+/// The largest file that is taken where no other limit is set: 512 MiB, some four times the
 /// largest of the free databases.
 pub const DEFAULT_MAX_BYTES: u64 = 512 * 1024 * 1024;
 
-/// What tells one state of a file from another without reading it.
+/// Tells one state of a file from another without reading it.
 ///
 /// The change time is in it because `touch -r` and `rsync --times` bring back the modification
 /// time, and device and inode because a rename can put another file of the same size and time
 /// in place.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub struct Signature {
-    /// Size in bytes.
-    pub size: u64,
+pub(crate) struct Signature {
+    pub(crate) size: u64,
     /// Last change of the contents, seconds and nanoseconds since 1970.
-    pub mtime: (i64, i64),
+    pub(crate) mtime: (i64, i64),
     /// Last change of the contents or of owner, mode or links, likewise.
-    pub ctime: (i64, i64),
-    /// Number of the file on its device.
-    pub inode: u64,
-    /// The device.
-    pub device: u64,
+    pub(crate) ctime: (i64, i64),
+    pub(crate) inode: u64,
+    pub(crate) device: u64,
 }
 
 impl Signature {
     /// Asks the system about the file at `path`, following symbolic links: one `stat` call.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         Ok(Self::from(&fs::metadata(path)?))
     }
 
@@ -57,7 +53,53 @@ impl From<&Metadata> for Signature {
     }
 }
 
-/// Opens a regular file, if it is one, has a byte in it and is no larger than `max_bytes`.
+/// A file of the administrator's, and the state that it is in.
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) state: Result<Signature, Error>,
+}
+
+/// The file at a path, or those of the folder there whose names end in `.mmdb`.
+pub(crate) fn sources_at(path: &Path) -> Result<Vec<Source>, Error> {
+    let io_error = |source| Error::io(path, source);
+    let source = |path: PathBuf| Source {
+        state: Signature::of(&path).map_err(|error| Error::io(&path, error)),
+        path,
+    };
+    if path.to_str().is_none() {
+        let reason = "the path is not in UTF-8";
+        return Err(io_error(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            reason,
+        )));
+    }
+    if !fs::metadata(path).map_err(io_error)?.is_dir() {
+        return Ok(vec![source(path.to_owned())]);
+    }
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(path).map_err(io_error)? {
+        let path = entry.map_err(io_error)?.path();
+        // The index holds only names in UTF-8.
+        if is_database(&path) && path.to_str().is_some() {
+            sources.push(source(path));
+        }
+    }
+    if sources.is_empty() {
+        return Err(Error::NoDatabases {
+            path: path.to_owned(),
+        });
+    }
+    sources.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(sources)
+}
+
+/// Whether a file in a folder is taken for a database, by its name.
+pub(crate) fn is_database(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("mmdb"))
+}
+
+/// Opens a regular file, if it has a byte in it and is no larger than `max_bytes`.
 pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<(File, Signature), Error> {
     let io_error = |source| Error::io(path, source);
     // Opening some devices has effects, so look before opening; look again afterwards, since

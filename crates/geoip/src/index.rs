@@ -1,29 +1,28 @@
-//! What is known of each of the administrator's files: which copy was made of it, or what is wrong
-//! with it. Kept in a file beside the copies, so that one process finds it out for all.
+//! What is known of each of the administrator's files: the copy that was made of it, and the
+//! error of its present state. It is kept in a file beside the copies, so that one process finds
+//! it out for all.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::file::{Signature, is_database};
 use crate::shape::Layout;
-use crate::{Error, Kind, Signature};
+use crate::{Error, Kind};
 
-/// A file that was made by another version of the check is not believed.
-const FORMAT: u32 = 1;
+/// An index that another version of the check has made is not believed.
+const FORMAT: u32 = 2;
 
-/// The clocks of file systems tick every ten milliseconds, or every two seconds: within that time a file
-/// may change once more and look the same. So one that was new when it was looked at is looked at
-/// again.
+/// The clocks of file systems tick every ten milliseconds, or every two seconds: within that time
+/// a file may change once more and look the same. So a file that was that new when it was looked
+/// at is looked at again when it no longer is.
 const TICK: i64 = 2;
 
-/// When to look again at a file that was new.
-const SECOND_LOOK: Duration = Duration::from_secs(3);
-
-/// When to try again what may have passed: a full disk, a missing permission.
+/// How long after a transient failure a file is tried again: a full disk, a missing permission.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// When a file that has gone from a path that nobody looks at any more is forgotten, and its copy removed.
+/// How long the copy of a file that has gone is kept for a path that is not asked for any more.
 const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -32,22 +31,20 @@ pub(crate) struct Index {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// What is known of one file.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// What is known of one file, or of a path that cannot be used.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Entry {
-    /// Where the administrator has it.
+    /// The administrator's file.
     pub(crate) path: String,
-    /// The state of it that was looked at; none before the first time.
+    /// The state of it that was looked at last; none if that could not be read.
     pub(crate) seen: Option<Signature>,
     pub(crate) seen_at: SystemTime,
-    /// Whether that state was looked at a second time, after the clock had ticked.
-    pub(crate) seen_twice: bool,
-    /// The copy that serves, be it of that state or, if that is bad, of one before.
+    /// The copy that serves: of that state or, if that is bad, of one before.
     pub(crate) copy: Option<Copied>,
     pub(crate) failure: Option<Failure>,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Copied {
     pub(crate) sha256: String,
     pub(crate) bytes: u64,
@@ -55,24 +52,13 @@ pub(crate) struct Copied {
     pub(crate) layout: Layout,
 }
 
-/// Why a state of a file is not served.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// Why a state of a file does not serve.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Failure {
     pub(crate) message: String,
     pub(crate) hint: String,
     pub(crate) at: SystemTime,
-    pub(crate) may_pass: bool,
-}
-
-impl Failure {
-    pub(crate) fn now(error: &Error) -> Self {
-        Self {
-            message: error.to_string(),
-            hint: error.hint().to_owned(),
-            at: SystemTime::now(),
-            may_pass: error.may_pass(),
-        }
-    }
+    pub(crate) is_transient: bool,
 }
 
 impl Default for Index {
@@ -85,16 +71,13 @@ impl Default for Index {
 }
 
 impl Index {
-    /// What can't be read is no index: everything is then looked at anew.
-    pub(crate) fn from_json(text: &[u8]) -> Self {
-        serde_json::from_slice(text)
-            .ok()
-            .filter(|index: &Self| index.format == FORMAT)
-            .unwrap_or_default()
+    pub(crate) fn from_json(text: &[u8]) -> Option<Self> {
+        let index: Self = serde_json::from_slice(text).ok()?;
+        (index.format == FORMAT).then_some(index)
     }
 
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        // Numbers, strings and times after 1970 under string keys: there is nothing that could fail.
+        // Numbers, strings and times after 1970 under string keys: nothing of it can fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -104,38 +87,74 @@ impl Index {
             .find(|entry| Path::new(&entry.path) == path)
     }
 
-    pub(crate) fn put(&mut self, entry: Entry) {
-        self.entries.retain(|old| old.path != entry.path);
-        self.entries.push(entry);
+    /// The entry of a file, which is made where there is none.
+    pub(crate) fn entry(&mut self, path: &Path) -> &mut Entry {
+        let known = self
+            .entries
+            .iter()
+            .position(|entry| Path::new(&entry.path) == path);
+        let at = known.unwrap_or_else(|| {
+            self.entries.push(Entry::new(path));
+            self.entries.len() - 1
+        });
+        &mut self.entries[at]
     }
 }
 
 impl Entry {
     pub(crate) fn new(path: &Path) -> Self {
         Self {
-            // Only such paths come here: `directory` leaves out others.
             path: path.to_string_lossy().into_owned(),
             seen: None,
-            seen_at: UNIX_EPOCH,
-            seen_twice: false,
+            seen_at: SystemTime::now(),
             copy: None,
             failure: None,
         }
     }
 
-    /// Whether there is something to be found out of a file that is now in this state.
-    pub(crate) fn is_due(&self, state: &Signature, now: SystemTime, hurry: bool) -> bool {
+    /// Whether it is of the file at a path, or of one in the folder there.
+    pub(crate) fn belongs_to(&self, path: &Path) -> bool {
+        let file = Path::new(&self.path);
+        file == path || file.parent() == Some(path) && is_database(file)
+    }
+
+    /// Notes that a state of the file does not serve. The time of a failure is that at which it was
+    /// met first.
+    pub(crate) fn fail(&mut self, state: Option<Signature>, error: &Error) {
+        let message = error.to_string();
+        let is_known = self
+            .failure
+            .as_ref()
+            .is_some_and(|known| known.message == message);
+        if self.seen == state && is_known {
+            return;
+        }
+        self.seen = state;
+        self.failure = Some(Failure {
+            message,
+            hint: error.hint().to_owned(),
+            at: SystemTime::now(),
+            is_transient: error.is_transient(),
+        });
+    }
+
+    /// Whether there is something to be found out of a file that is in this state now. `force`
+    /// brings forward what would be looked at again later.
+    pub(crate) fn is_due(&self, state: &Signature, now: SystemTime, force: bool) -> bool {
         if self.seen.as_ref() != Some(state) {
             return true;
         }
         // A clock that was set back must not put it off for ever.
         let age = now.duration_since(self.seen_at).unwrap_or(Duration::MAX);
-        let retry = self
+        let is_transient = self
             .failure
             .as_ref()
-            .is_some_and(|failure| failure.may_pass);
-        (retry && (hurry || age >= RETRY))
-            || (!self.seen_twice && self.was_new() && (hurry || age >= SECOND_LOOK))
+            .is_some_and(|failure| failure.is_transient);
+        if is_transient && (force || age >= RETRY) {
+            return true;
+        }
+        let is_new = |at| seconds(at).saturating_sub(state.changed_at()) <= TICK;
+        is_new(self.seen_at) && (!is_new(now) || force && self.seen_at < now)
     }
 
     /// Whether it is of a file that has been gone for long.
@@ -144,13 +163,11 @@ impl Entry {
             .is_ok_and(|age| age >= FORGOTTEN)
             && !Path::new(&self.path).exists()
     }
+}
 
-    fn was_new(&self) -> bool {
-        let seen_at = self.seen_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seen_at = i64::try_from(seen_at.as_secs()).unwrap_or(i64::MAX);
-        self.seen
-            .is_some_and(|state| seen_at.saturating_sub(state.changed_at()) <= TICK)
-    }
+fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -190,23 +207,28 @@ mod tests {
 
     #[test]
     fn a_file_that_was_new_is_looked_at_a_second_time() {
-        let mut entry = entry(-1, 0);
-        assert!(!entry.is_due(&state(-1), at(2), false));
-        assert!(entry.is_due(&state(-1), at(2), true));
-        assert!(entry.is_due(&state(-1), at(3), false));
-        entry.seen_twice = true;
-        assert!(!entry.is_due(&state(-1), at(1_000_000), true));
+        let entry = entry(-1, 0);
+        assert!(!entry.is_due(&state(-1), at(1), false));
+        assert!(entry.is_due(&state(-1), at(1), true));
+        assert!(entry.is_due(&state(-1), at(2), false));
+        // Not for a call that began before that look.
+        assert!(!entry.is_due(&state(-1), at(0), true));
+        let seen_again = Entry {
+            seen_at: at(2),
+            ..entry
+        };
+        assert!(!seen_again.is_due(&state(-1), at(1_000_000), true));
     }
 
     #[test]
-    fn what_may_pass_is_tried_again() {
+    fn a_transient_failure_is_tried_again() {
         let mut entry = entry(-100, 0);
-        let failure = |may_pass| {
+        let failure = |is_transient| {
             Some(Failure {
                 message: String::new(),
                 hint: String::new(),
                 at: at(0),
-                may_pass,
+                is_transient,
             })
         };
         entry.failure = failure(true);
@@ -218,6 +240,20 @@ mod tests {
         assert!(entry.is_due(&state(-100), at(0), false));
         entry.failure = failure(false);
         assert!(!entry.is_due(&state(-100), at(60), true));
+    }
+
+    #[test]
+    fn a_failure_keeps_its_time_until_the_file_changes() {
+        let mut entry = entry(-100, 0);
+        let error = Error::Empty {
+            path: "/no/such/file.mmdb".into(),
+        };
+        entry.fail(Some(state(-100)), &error);
+        let first = entry.failure.clone();
+        entry.fail(Some(state(-100)), &error);
+        assert_eq!(entry.failure, first);
+        entry.fail(Some(state(-99)), &error);
+        assert_ne!(entry.failure, first);
     }
 
     #[test]
@@ -233,13 +269,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_index_is_an_empty_one() {
+    fn entries_belong_to_their_file_and_to_its_folder() {
+        let entry = entry(-1, 0);
+        for (path, belongs) in [
+            ("/no/such/file.mmdb", true),
+            ("/no/such", true),
+            ("/no/such/", true),
+            ("/no", false),
+            ("/no/such/file.mmdb/x", false),
+        ] {
+            assert_eq!(entry.belongs_to(Path::new(path)), belongs, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_found_again() {
         let mut index = Index::default();
-        index.put(entry(-1, 0));
+        for path in ["/b", "/a", "/a/b", "/a-b", "/a//b", "/b"] {
+            let entry = index.entry(Path::new(path));
+            assert_eq!(Path::new(&entry.path), Path::new(path));
+        }
+        assert_eq!(index.entries.len(), 4);
+    }
+
+    #[test]
+    fn what_is_no_index_is_refused() {
+        let mut index = Index::default();
+        index.entry(Path::new("/a.mmdb"));
         let json = index.to_json();
-        assert_eq!(Index::from_json(&json).entries.len(), 1);
-        assert_eq!(Index::from_json(&json[1..]).entries.len(), 0);
+        assert_eq!(Index::from_json(&json).unwrap().entries, index.entries);
+        assert!(Index::from_json(&json[1..]).is_none());
         index.format += 1;
-        assert_eq!(Index::from_json(&index.to_json()).entries.len(), 0);
+        assert!(Index::from_json(&index.to_json()).is_none());
     }
 }

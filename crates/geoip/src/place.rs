@@ -77,8 +77,7 @@ impl<'a, S: AsRef<[u8]>> Place<'a, S> {
         let mut country = self.name("country", locale)?.map(Cow::Borrowed);
         if country.is_none() {
             let code = self.country_code()?;
-            let name = code.and_then(|code| countries::usual_name(code, locale));
-            country = name.map(|name| Cow::Owned(name.to_string()));
+            country = code.and_then(|code| countries::usual_name(code, locale));
         }
         let Some(country) = country else {
             return Ok(None);

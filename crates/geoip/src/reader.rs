@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::place::{Place, guarded};
 use crate::shape::{Layout, Shape};
-use crate::{AutonomousSystem, Error, LocationInfo};
 
 /// What a database is about.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -134,48 +134,6 @@ impl<S: AsRef<[u8]>> Reader<S> {
             reason,
         })?;
         Place::new(self, found).decode_all()
-    }
-
-    /// Whose network `ip` is in, if this is a database of networks and has it.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`]
-    pub fn autonomous_system(&self, ip: IpAddr) -> Result<Option<AutonomousSystem<'_>>, Error> {
-        self.look_up(ip)?
-            .map(|place| place.autonomous_system())
-            .transpose()
-    }
-
-    /// [`Place::location_info`] of `ip`.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`]
-    pub fn location_info(
-        &self,
-        ip: IpAddr,
-        locale: &str,
-    ) -> Result<Option<LocationInfo<'_>>, Error> {
-        self.look_up(ip)?
-            .map(|place| place.location_info(locale))
-            .transpose()
-    }
-
-    /// [`Place::location`] of `ip`.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`]
-    pub fn location(&self, ip: IpAddr, locale: &str) -> Result<Option<String>, Error> {
-        self.look_up(ip)?
-            .map_or(Ok(None), |place| place.location(locale))
-    }
-
-    /// [`Place::country_code`] of `ip`.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`]
-    pub fn country_code(&self, ip: IpAddr) -> Result<Option<&str>, Error> {
-        self.look_up(ip)?
-            .map_or(Ok(None), |place| place.country_code())
     }
 }
 

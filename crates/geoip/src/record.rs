@@ -94,15 +94,17 @@ impl<'a> Nested<'a> {
         let country_code = self.country.iso_code.0;
         CountryInfo {
             continent_code,
-            continent_name: self.continent.name(locale).map(Cow::Borrowed).or_else(|| {
-                let name = countries::continent_name(continent_code?, locale);
-                name.map(|name| Cow::Owned(name.to_string()))
-            }),
+            continent_name: self
+                .continent
+                .name(locale)
+                .map(Cow::Borrowed)
+                .or_else(|| countries::continent_name(continent_code?, locale)),
             country_code,
-            country_name: self.country.name(locale).map(Cow::Borrowed).or_else(|| {
-                let name = countries::usual_name(country_code?, locale);
-                name.map(|name| Cow::Owned(name.to_string()))
-            }),
+            country_name: self
+                .country
+                .name(locale)
+                .map(Cow::Borrowed)
+                .or_else(|| countries::usual_name(country_code?, locale)),
             is_in_european_union: self.country.is_in_european_union,
         }
     }
@@ -161,11 +163,9 @@ impl<'a> Flat<'a> {
         let country = countries::country(code, locale);
         CountryInfo {
             continent_code: country.continent_code,
-            continent_name: country
-                .continent_name
-                .map(|name| Cow::Owned(name.to_string())),
+            continent_name: country.continent_name,
             country_code: Some(code),
-            country_name: country.name.map(|name| Cow::Owned(name.to_string())),
+            country_name: country.name,
             is_in_european_union: country.is_in_european_union,
         }
     }

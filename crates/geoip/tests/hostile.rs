@@ -47,17 +47,21 @@ fn ask(bytes: Vec<u8>) {
         return;
     };
     for address in addresses() {
+        let Ok(Some(place)) = reader.look_up(address) else {
+            continue;
+        };
         for locale in ["en", "de-AT"] {
-            if let Ok(Some(info)) = reader.location_info(address, locale) {
+            if let Ok(info) = place.location_info(locale) {
                 let json = info.to_json();
                 assert!(!json.contains("\\u0000"));
                 serde_json::from_str::<serde_json::Value>(&json).unwrap();
             }
-            if let Ok(Some(location)) = reader.location(address, locale) {
+            if let Ok(Some(location)) = place.location(locale) {
                 assert!(!location.contains('\0'));
             }
         }
-        let _ = reader.country_code(address);
+        let _ = place.country_code();
+        let _ = place.autonomous_system();
     }
 }
 
@@ -199,7 +203,8 @@ fn members_of_other_types_are_errors() {
             IpVersion::V6,
             &[("81.0.0.0/8", record)],
         ));
-        let result = reader.location_info(ip("81.1.2.3"), "en").map(drop);
+        let place = reader.look_up(ip("81.1.2.3")).unwrap().unwrap();
+        let result = place.location_info("en").map(drop);
         assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
     }
 }

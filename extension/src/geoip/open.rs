@@ -1,22 +1,22 @@
-//! The databases that this backend has open.
+//! The databases that this backend has open. It maps copies that an import has made, and never
+//! reads the files at `qsessions.geoip_path`, so that no look-up waits.
 
+use super::shared;
 use crate::gucs;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use qsessions_geoip::{Directory, Error, Monitor, Options, Problem, Store};
+use qsessions_geoip::{Databases, Error, Options, Problem, Progress, Store, import};
+use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::panic::{catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-/// Below the data directory. Base backups and pg_rewind leave out what begins with pgsql_tmp; all else that
-/// PostgreSQL looks for is elsewhere.
+/// Below the data directory. Base backups and pg_rewind leave out names that begin with pgsql_tmp;
+/// PostgreSQL itself looks for such files in other folders.
 const FOLDER: &str = "pgsql_tmp_qsessions";
-
-/// How long a statement that copies and checks a file can't be cancelled. That takes a second or two, once for each change. If it
-/// could be, applications with a short statement_timeout would begin again and again and never have the file.
-const UNCANCELLED: Duration = Duration::from_secs(20);
 
 thread_local! {
     // A backend is one thread, so this is the backend's own and needs no lock.
@@ -25,20 +25,32 @@ thread_local! {
 
 struct Open {
     /// The setting that it was opened by.
-    path: CString,
-    directory: Directory,
+    setting: CString,
+    path: PathBuf,
+    databases: Databases,
+    /// The generation that `databases` are of, where there is shared memory.
+    generation: Option<u64>,
+    /// When the index was last looked at, where there is none.
     checked_at: Instant,
-    /// A broken record is worth one line in the log, not one for each address that meets it.
-    warned: bool,
+    warned: Warned,
 }
 
-/// Asks the databases. Nothing where `qsessions.geoip_path` is not set: places are then unknown, which is no error.
-pub(super) fn look_up<T>(ask: impl FnOnce(&Directory) -> Result<Option<T>, Error>) -> Option<T> {
-    with_open(false, |open| match ask(&open.directory) {
+/// The warnings that a connection gets only once.
+#[derive(Default)]
+struct Warned {
+    of_corruption: bool,
+    of_no_import: bool,
+    of_no_room: bool,
+}
+
+/// Asks the databases. Gives none where `qsessions.geoip_path` is not set: locations are then
+/// unknown, which is no error.
+pub(super) fn look_up<T>(ask: impl FnOnce(&Databases) -> Result<Option<T>, Error>) -> Option<T> {
+    with_open(|open| match ask(&open.databases) {
         Ok(answer) => answer,
         Err(error) => {
-            if !open.warned {
-                open.warned = true;
+            // A broken record is worth one line in the log, not one for each address that meets it.
+            if !std::mem::replace(&mut open.warned.of_corruption, true) {
                 warn(
                     "could not look up an address",
                     &error.to_string(),
@@ -51,147 +63,171 @@ pub(super) fn look_up<T>(ask: impl FnOnce(&Directory) -> Result<Option<T>, Error
     .flatten()
 }
 
-/// Describes the databases, after taking changes of files at once if `reload`.
-pub(super) fn describe<T>(reload: bool, describe: impl FnOnce(&Directory) -> T) -> Option<T> {
-    with_open(reload, |open| describe(&open.directory))
+/// Describes the databases.
+pub(super) fn describe<T>(describe: impl FnOnce(&Databases) -> T) -> Option<T> {
+    with_open(|open| describe(&open.databases))
 }
 
-fn with_open<T>(reload: bool, use_it: impl FnOnce(&mut Open) -> T) -> Option<T> {
+/// Imports files that are new, in this process, and describes the databases.
+pub(super) fn reload<T>(describe: impl FnOnce(&Databases) -> T) -> Option<T> {
+    let path = gucs::with_geoip_path(path_of);
+    let mut problem = None;
+    if !path.as_os_str().is_empty() {
+        let options = Options {
+            max_bytes: gucs::geoip_max_bytes(),
+            force: true,
+        };
+        let mut interrupts = Interrupts::default();
+        let imported = import(&path, &store(), options, &mut interrupts);
+        if let Some(raised) = interrupts.raised {
+            resume_unwind(raised);
+        }
+        problem = imported.err().map(|error| Problem::now(&path, &error));
+        shared::set_problem(&path, problem.as_ref());
+        shared::bump_generation();
+    }
+    with_open(|open| {
+        open.refresh(problem);
+        describe(&open.databases)
+    })
+}
+
+fn with_open<T>(use_it: impl FnOnce(&mut Open) -> T) -> Option<T> {
     OPEN.with_borrow_mut(|slot| {
-        let path = gucs::with_geoip_path(|path| match slot {
-            Some(open) if open.path.as_c_str() == path => None,
+        let setting = gucs::with_geoip_path(|path| match slot {
+            Some(open) if open.setting.as_c_str() == path => None,
             _ => Some(path.to_owned()),
         });
-        match (path, slot.as_mut()) {
-            (None, Some(open)) => open.keep_up(reload),
-            (Some(path), _) if path.is_empty() => *slot = None,
-            (Some(path), _) => {
-                let open = slot.insert(Open::at(path));
-                if reload {
-                    open.keep_up(reload);
-                }
-            }
-            (None, None) => {}
+        match setting {
+            None => slot.as_mut()?.keep_up(),
+            Some(setting) if setting.is_empty() => *slot = None,
+            Some(setting) => *slot = Some(Open::at(setting)),
         }
         slot.as_mut().map(use_it)
     })
 }
 
 impl Open {
-    fn at(path: CString) -> Self {
-        let folder = PathBuf::from(OsStr::from_bytes(path.as_bytes()));
-        let options = Options {
-            store: store(),
-            max_bytes: gucs::geoip_max_bytes(),
-        };
+    fn at(setting: CString) -> Self {
+        let path = path_of(&setting);
+        let generation = shared::generation();
         let mut open = Self {
+            databases: Databases::open(&path, store()),
+            setting,
             path,
-            directory: Directory::open(&folder, options, &mut Interrupts::new()),
+            generation,
             checked_at: Instant::now(),
-            warned: false,
+            warned: Warned::default(),
         };
-        open.warn_of_problems();
+        open.watch_and_warn(None);
         open
     }
 
-    fn keep_up(&mut self, reload: bool) {
-        if !reload && self.checked_at.elapsed() < gucs::geoip_check_interval() {
-            return;
-        }
-        self.checked_at = Instant::now();
-        self.directory.options_mut().max_bytes = gucs::geoip_max_bytes();
-        if reload {
-            self.directory.reload(&mut Interrupts::new());
+    /// Opens what was imported since the last call. Look-ups by the hundred thousand call this.
+    fn keep_up(&mut self) {
+        if let Some(generation) = shared::generation() {
+            if self.generation == Some(generation) {
+                return;
+            }
         } else {
-            self.directory.refresh(&mut Interrupts::new());
+            if self.checked_at.elapsed() < gucs::geoip_check_interval() {
+                return;
+            }
+            self.checked_at = Instant::now();
+            if self.databases.is_current() {
+                return;
+            }
         }
-        self.warn_of_problems();
+        self.refresh(None);
     }
 
-    fn warn_of_problems(&mut self) {
-        for Problem { message, hint, .. } in self.directory.new_problems() {
-            warn("could not use a GeoIP database", &message, &hint);
+    /// `problem` is one that only this process knows.
+    fn refresh(&mut self, problem: Option<Problem>) {
+        self.generation = shared::generation();
+        self.databases.refresh();
+        self.watch_and_warn(problem);
+    }
+
+    fn watch_and_warn(&mut self, problem: Option<Problem>) {
+        let is_watched = shared::watch(&self.path, gucs::geoip_max_bytes());
+        if !is_watched && !std::mem::replace(&mut self.warned.of_no_room, true) {
+            warn(
+                "could not watch GeoIP databases",
+                &format!("no room for \"{}\"", self.path.display()),
+                "Fewer or shorter settings of qsessions.geoip_path would do; \
+                 after a change of these files, call qsessions.geoip_reload().",
+            );
+        }
+        if let Some(problem) = shared::problem(&self.path).or(problem) {
+            self.databases.add_problem(problem);
+        }
+        let has_worker = shared::has_worker();
+        let then = if has_worker {
+            ""
+        } else {
+            " Then call qsessions.geoip_reload()."
+        };
+        for Problem { message, hint, .. } in self.databases.new_problems() {
+            warn(NOT_USED, &message, &format!("{hint}{then}"));
+        }
+        let has_nothing =
+            self.databases.databases().is_empty() && self.databases.problems().is_empty();
+        if has_nothing && !has_worker && !std::mem::replace(&mut self.warned.of_no_import, true) {
+            warn(
+                NOT_USED,
+                &format!("nothing was imported from \"{}\"", self.path.display()),
+                "Call qsessions.geoip_reload(), or add qsessions to shared_preload_libraries.",
+            );
         }
     }
 }
 
-fn warn(what: &str, message: &str, hint: &str) {
+/// What warnings of files begin with.
+pub(super) const NOT_USED: &str = "could not use a GeoIP database";
+
+pub(super) fn warn(what: &str, message: &str, hint: &str) {
     let code = PgSqlErrorCode::ERRCODE_WARNING;
     let report = ErrorReport::new(code, format!("{what}: {message}"), function_name!());
     uninterrupted(|| report.set_hint(hint).report(PgLogLevel::WARNING));
 }
 
-/// PostgreSQL looks for a cancelled statement when it has reported something, and pgrx doesn't guard that: the statement would
-/// then be left by a jump, past the release of locks and borrows here. So such a request waits until the report is made.
-fn uninterrupted(report: impl FnOnce()) {
-    // SAFETY: a counter of this process, which only its one thread changes; nothing in between leaves but by returning.
+/// PostgreSQL looks for a cancelled statement when it has reported something, and pgrx doesn't
+/// guard that: the statement would then be left by a jump, past the release of locks and borrows
+/// here. So such a request waits until the report is made.
+pub(super) fn uninterrupted(report: impl FnOnce()) {
+    // SAFETY: a counter of this process, which only its one thread changes; nothing in between
+    // leaves but by returning.
     unsafe { pg_sys::InterruptHoldoffCount += 1 };
     report();
     // SAFETY: as above.
     unsafe { pg_sys::InterruptHoldoffCount -= 1 };
 }
 
-fn store() -> Store {
-    // SAFETY: set before any backend begins, and never changed; where PostgreSQL doesn't flush, nobody expects it.
+pub(super) fn path_of(setting: &CStr) -> PathBuf {
+    Path::new(OsStr::from_bytes(setting.to_bytes())).to_owned()
+}
+
+pub(super) fn store() -> Store {
+    // SAFETY: set before any backend begins, and never changed. Where PostgreSQL doesn't flush,
+    // neither does the store.
     let (data, durable) = unsafe { (CStr::from_ptr(pg_sys::DataDir), pg_sys::enableFsync) };
-    let data = PathBuf::from(OsStr::from_bytes(data.to_bytes()));
-    Store::new(data.join(FOLDER), durable)
+    Store::new(path_of(data).join(FOLDER), durable)
 }
 
-/// Lets a backend be ended while it copies, but its statement be cancelled only after a while.
+/// Stops an import when its statement is cancelled or its connection ended.
+#[derive(Default)]
 struct Interrupts {
-    began: Instant,
-    holds_cancel: bool,
+    /// The error to go on with once the import has cleared away what is half done.
+    raised: Option<Box<dyn Any + Send>>,
 }
 
-impl Interrupts {
-    fn new() -> Self {
-        let mut interrupts = Self {
-            began: Instant::now(),
-            holds_cancel: false,
-        };
-        interrupts.hold_cancel();
-        interrupts
-    }
-
-    /// As PostgreSQL does while it reads a message: requests to cancel are kept for later.
-    fn hold_cancel(&mut self) {
-        if !self.holds_cancel {
-            self.holds_cancel = true;
-            // SAFETY: a counter of this process, which only its one thread changes.
-            unsafe { pg_sys::QueryCancelHoldoffCount += 1 };
-        }
-    }
-
-    fn allow_cancel(&mut self) {
-        if self.holds_cancel {
-            self.holds_cancel = false;
-            // SAFETY: as above. An error sets it back to zero on its way.
-            unsafe {
-                pg_sys::QueryCancelHoldoffCount = pg_sys::QueryCancelHoldoffCount.saturating_sub(1);
-            }
-        }
-    }
-}
-
-impl Drop for Interrupts {
-    fn drop(&mut self) {
-        self.allow_cancel();
-    }
-}
-
-impl Monitor for Interrupts {
-    fn tick(&mut self) {
-        if self.began.elapsed() > UNCANCELLED {
-            self.allow_cancel();
-        }
-        check_for_interrupts!();
-    }
-
-    fn wait(&mut self) {
-        self.allow_cancel();
-        check_for_interrupts!();
-        self.hold_cancel();
+impl Progress for Interrupts {
+    fn should_stop(&mut self) -> bool {
+        self.raised = catch_unwind(|| {
+            check_for_interrupts!();
+        })
+        .err();
+        self.raised.is_some()
     }
 
     fn note(&mut self, line: &str) {

@@ -1,0 +1,21 @@
+/// Follows an import, which takes a second or so, and can stop it.
+pub trait Progress {
+    /// Called every few milliseconds. If it returns true, the import clears away what is half done
+    /// and ends with [`Error::Stopped`](crate::Error::Stopped).
+    fn should_stop(&mut self) -> bool;
+
+    /// Something that an administrator may want to find in a log.
+    fn note(&mut self, line: &str);
+}
+
+/// Stops nothing and keeps nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn should_stop(&mut self) -> bool {
+        false
+    }
+
+    fn note(&mut self, _line: &str) {}
+}
