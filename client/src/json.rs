@@ -1,7 +1,7 @@
 //! A session's data as it crosses the wire: JSON text, which PostgreSQL keeps as jsonb.
 //!
-//! serde_json reads most of it. What jsonb holds and serde_json refuses is read here: numbers beyond the range of an `f64`, and
-//! nesting of more than 128 levels.
+//! serde_json reads most of it. This reads what jsonb holds and serde_json refuses: numbers beyond
+//! the range of an `f64`, and more than 128 levels of arrays and objects.
 
 use serde::Serialize;
 use serde::de::Error as _;
@@ -9,20 +9,20 @@ use serde_json::value::RawValue;
 use serde_json::{Error, Map, Number, Value};
 use tokio_postgres::types::{FromSql, Json, Type};
 
-/// How deep arrays and objects may be nested in data that is written or read.
+/// How many levels of arrays and objects may be nested in data that is written or read.
 ///
-/// A `Value` is cloned, compared, printed and dropped by recursion, so that a deep one ends the process when the stack ends.
-/// The greediest of these, a clone of nested objects in an unoptimised build, takes 1.9 kB a level (measured with serde_json
-/// 1.0.154 and rustc 1.95; optimised 0.3 kB), and the threads of std and tokio have 2 MiB. Python's `json` writes and reads
-/// as many levels with its default settings.
-pub(crate) const MOST_LEVELS: usize = 1000;
+/// A `Value` is cloned, compared, printed and dropped by recursion, so that a deep one can exhaust
+/// the stack. Cloning nested objects needs most: 1.9 kB for each level in an unoptimised build, and
+/// 0.3 kB in an optimised one (serde_json 1.0.154, rustc 1.95). The threads of std and tokio have
+/// 2 MiB. Python's `json` writes and reads as many levels with its default settings.
+pub(crate) const MAX_LEVELS: usize = 1000;
 
-/// Data as the JSON text that PostgreSQL will read, so that it is serialised once, and errors
-/// surface before a connection is taken.
+/// Data as the JSON text that PostgreSQL will read. It is serialized once, before a connection is
+/// taken.
 pub(crate) fn json(data: impl Serialize) -> Result<Json<Box<RawValue>>, Error> {
     let text = serde_json::value::to_raw_value(&data)?;
-    if levels(text.get().as_bytes()) > MOST_LEVELS {
-        // It would be saved, and could not be loaded.
+    if levels(text.get().as_bytes()) > MAX_LEVELS {
+        // It could be saved, and not be loaded.
         return Err(too_deep());
     }
     Ok(Json(text))
@@ -30,11 +30,11 @@ pub(crate) fn json(data: impl Serialize) -> Result<Json<Box<RawValue>>, Error> {
 
 fn too_deep() -> Error {
     Error::custom(format_args!(
-        "more than {MOST_LEVELS} levels of arrays and objects"
+        "more than {MAX_LEVELS} levels of arrays and objects"
     ))
 }
 
-/// How deep the arrays and objects of a JSON text are nested.
+/// How many levels of arrays and objects a JSON text has.
 fn levels(json: &[u8]) -> usize {
     let (mut level, mut deepest) = (0_usize, 0);
     let (mut is_string, mut is_escaped) = (false, false);
@@ -57,22 +57,17 @@ fn levels(json: &[u8]) -> usize {
     deepest
 }
 
-/// A column of type jsonb as it is sent: its text.
+/// A column of type jsonb as it is sent: a version, then text.
 #[derive(Clone, Copy)]
 pub(crate) struct Jsonb<'a> {
     text: &'a [u8],
-    /// How many bytes the column has.
-    pub(crate) bytes: usize,
 }
 
 impl<'a> FromSql<'a> for Jsonb<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
         const VERSION: u8 = 1;
         match raw.split_first() {
-            Some((&VERSION, text)) => Ok(Self {
-                text,
-                bytes: raw.len(),
-            }),
+            Some((&VERSION, text)) => Ok(Self { text }),
             _ => Err("an unknown version of jsonb".into()),
         }
     }
@@ -82,17 +77,23 @@ impl<'a> FromSql<'a> for Jsonb<'a> {
     }
 }
 
-/// What a jsonb holds.
+/// The value of a jsonb.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) value: Value,
-    /// The text, where the value has a number that is another one there.
+    /// The text, if a number had to be rounded.
     pub(crate) exact: Option<Box<str>>,
 }
 
 impl Jsonb<'_> {
+    /// The size of the column, without its version.
+    #[cfg(feature = "cache")]
+    pub(crate) fn bytes(self) -> usize {
+        self.text.len()
+    }
+
     pub(crate) fn decode(self) -> Result<Decoded, Error> {
-        // Nearly always serde_json reads it, and is faster.
+        // serde_json is faster, and reads nearly all data.
         if let Ok(value) = serde_json::from_slice(self.text) {
             return Ok(Decoded { value, exact: None });
         }
@@ -107,14 +108,14 @@ impl Jsonb<'_> {
     }
 }
 
-/// Reads without recursion, so that no text can exhaust the stack.
+/// Reads JSON without recursion, so that no text can exhaust the stack.
 struct Reader<'a> {
     rest: &'a str,
-    /// A number did not fit and has become the nearest one that does.
+    /// A number was too large and was replaced by the nearest `f64`.
     has_rounded: bool,
 }
 
-/// An array or an object that has not ended yet.
+/// An array, or an object and the name of its next member, that has not ended yet.
 enum Open {
     Array(Vec<Value>),
     Object(Map<String, Value>, String),
@@ -126,13 +127,13 @@ impl<'a> Reader<'a> {
         loop {
             let mut value = match self.begin()? {
                 Ok(scalar) => scalar,
-                Err(container) if open.len() < MOST_LEVELS => {
+                Err(container) if open.len() < MAX_LEVELS => {
                     open.push(container);
                     continue;
                 }
                 Err(_) => return Err(too_deep()),
             };
-            // It may be the last one of what it is in, and that one too.
+            // The value may end the container that it is in, and that one the next.
             loop {
                 let Some(container) = open.pop() else {
                     return Ok(value);
@@ -148,7 +149,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A whole value, or an array or object that has something in it.
+    /// A whole value, or the beginning of an array or object that is not empty.
     fn begin(&mut self) -> Result<Result<Value, Open>, Error> {
         self.skip_space();
         if self.take("[") {
@@ -169,7 +170,7 @@ impl<'a> Reader<'a> {
         self.scalar().map(Ok)
     }
 
-    /// The container with the value in it, whole or to be gone on with.
+    /// The container with the value in it: whole (`Ok`), or not ended yet (`Err`).
     fn add(&mut self, container: Open, value: Value) -> Result<Result<Value, Open>, Error> {
         self.skip_space();
         let goes_on = self.take(",");
@@ -215,7 +216,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The nearest number that serde_json can hold, for one that is farther from zero than any `f64`.
+    /// The nearest `f64`, for a number that is farther from zero than any.
     fn nearest(&mut self, token: &str) -> Option<Value> {
         let is_number = |byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let number: f64 = token.parse().ok()?;
@@ -226,9 +227,9 @@ impl<'a> Reader<'a> {
         Number::from_f64(number.clamp(f64::MIN, f64::MAX)).map(Value::Number)
     }
 
-    /// A string with its quotes, or something that is none.
+    /// A string with its quotes. If the text is none, serde_json reports it.
     fn string(&mut self) -> &'a str {
-        let mut is_escaped = true; // As the first quote is, for it does not end the string.
+        let mut is_escaped = true; // The first quote does not end the string.
         let end = self.rest.bytes().position(|byte| {
             let is_end = byte == b'"' && !is_escaped;
             is_escaped = !is_escaped && byte == b'\\';
@@ -268,7 +269,7 @@ mod tests {
 
     fn decode(text: &str) -> Result<Decoded, Error> {
         let text = text.as_bytes();
-        Jsonb { text, bytes: 0 }.decode()
+        Jsonb { text }.decode()
     }
 
     fn read(text: &str) -> Result<Value, Error> {
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_without_recursion_is_what_serde_json_reads() {
+    fn both_readers_read_the_same() {
         let texts = [
             "null",
             " [ ] ",
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_an_error() {
+    fn text_that_is_not_json_is_an_error() {
         let texts = [
             "",
             "[",
@@ -356,28 +357,28 @@ mod tests {
 
     #[test]
     fn as_many_levels_as_are_written_are_read_and_no_more() {
-        for text in nested(MOST_LEVELS) {
+        for text in nested(MAX_LEVELS) {
             let value = decode(&text).unwrap().value;
-            assert_eq!(levels(text.as_bytes()), MOST_LEVELS);
+            assert_eq!(levels(text.as_bytes()), MAX_LEVELS);
             assert_eq!(
                 json(value.clone()).unwrap().0.get().replace(':', ": "),
                 text
             );
         }
-        for levels in [MOST_LEVELS + 1, 1_000_000] {
+        for levels in [MAX_LEVELS + 1, 1_000_000] {
             for text in nested(levels) {
                 let error = decode(&text).unwrap_err();
                 assert!(error.to_string().contains("1000 levels"), "{error}");
             }
         }
-        for text in nested(MOST_LEVELS + 1) {
+        for text in nested(MAX_LEVELS + 1) {
             let text: Box<RawValue> = RawValue::from_string(text).unwrap();
             assert!(json(text).is_err());
         }
     }
 
     #[test]
-    fn brackets_in_strings_are_no_levels() {
+    fn brackets_in_strings_are_not_levels() {
         assert_eq!(levels(br#"["[[[", "\"[[", {"[\\": 1}]"#), 2);
         assert_eq!(levels(b"1"), 0);
     }
