@@ -1,7 +1,7 @@
-//! A working session store, to be seen with one's own eyes: `make demo`.
+//! A working session store to look at: `make demo`.
 //!
-//! Starts a PostgreSQL of its own with pg_cron, and lives through everything that happens to
-//! sessions. With `KEEP=1` the server goes on running, so that one can look around.
+//! Starts a PostgreSQL of its own with pg_cron, and shows everything that happens to sessions. With
+//! `KEEP=1` the server keeps running, so that you can look around.
 
 mod geoip;
 mod people;
@@ -14,20 +14,15 @@ use std::env;
 use std::process::ExitCode;
 
 use print::{Headings, say, title};
-use qsessions_testkit::Result as ServerResult;
+use qsessions_testkit::Result;
 use server::DemoServer;
 use steps::Demo;
-
-type Result<T = ()> = ServerResult<T>;
-
-/// Who owns the database and everything in it but sessions.
-const OWNER: &str = "postgres";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = tokio::select! {
         result = demo() => result,
-        // What the demo has started goes when it is dropped, and not when it is killed.
+        // The server is stopped when it is dropped, but not when this process is killed.
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };
     match result {
@@ -47,7 +42,7 @@ async fn demo() -> Result {
     headings.next("A PostgreSQL of its own");
     let server = DemoServer::start(keep).await?;
     let mut demo = Demo::set_up(&server).await?;
-    server.configure_places().await?;
+    server.configure_geoip().await?;
 
     headings.next("Three people log in");
     demo.log_everybody_in().await?;

@@ -1,4 +1,4 @@
-//! The private PostgreSQL, and the places it knows.
+//! The private PostgreSQL, and its GeoIP database.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,7 +9,10 @@ use qsessions_testkit::{Server, StopMode};
 
 use crate::geoip::write_small_database;
 use crate::print::{quote, say};
-use crate::{OWNER, Result};
+use qsessions_testkit::Result;
+
+/// The role that owns the database and the table of sessions.
+pub(crate) const OWNER: &str = "postgres";
 
 const DATABASE: &str = "demo";
 
@@ -47,11 +50,11 @@ impl DemoServer {
         Ok(Pool::builder(Manager::new(config, NoTls)).build()?)
     }
 
-    /// Tells the extension where to look places up.
-    pub(crate) async fn configure_places(&self) -> Result {
+    /// Tells the extension where its GeoIP database is.
+    pub(crate) async fn configure_geoip(&self) -> Result {
         let path = match env::var_os("QSESSIONS_CITY_MMDB").map(PathBuf::from) {
             Some(path) => {
-                say("Places are looked up in a real city database:");
+                say("Locations come from a real city database:");
                 path.canonicalize()
                     .map_err(|error| format!("{}: {error}", path.display()))?
             }

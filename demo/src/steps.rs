@@ -1,22 +1,21 @@
-//! What happens to the sessions, step by step.
+//! The steps of the demo.
 
 use std::time::{Duration, SystemTime};
 
 use qsessions::deadpool_postgres::Pool;
-use qsessions::{Error, Key, Login, NewSession, Save, Store};
+use qsessions::{Error, Key, Session, Store, Uuid};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::people::{PEOPLE, Person, Visit};
 use crate::print::{self, Countdown, quote, say};
-use crate::server::DemoServer;
+use crate::server::{DemoServer, OWNER};
 use crate::wait::{PATIENCE, seconds_of_the_minute, until};
-use crate::{OWNER, Result};
+use qsessions_testkit::Result;
 
 pub(crate) struct Demo {
-    /// The owner of the tables: what an application does to its own users.
+    /// Connects as the owner of the tables, who also changes the users.
     owner: Pool,
-    /// What the application does to sessions, under a role that may do nothing else.
+    /// Connects as the application, whose role may use sessions and nothing else.
     store: Store,
     app: Pool,
     users: Vec<User>,
@@ -25,7 +24,7 @@ pub(crate) struct Demo {
 struct User {
     id: i64,
     person: &'static Person,
-    /// The keys in the cookies of their devices, in the order of the person's visits.
+    /// The cookies of their devices, in the order of the person's visits.
     cookies: Vec<Cookie>,
 }
 
@@ -35,7 +34,7 @@ struct Cookie {
 }
 
 impl User {
-    /// The device that they sit in front of.
+    /// The key on the device that they use now.
     fn current(&self) -> &Key {
         &self.cookies[0].key
     }
@@ -73,12 +72,12 @@ impl Demo {
         quote("SELECT qsessions.schedule_purge('* * * * *');");
 
         let store = Store::new(owner.clone());
-        store.create_session_table(Some("users"), None).await?;
+        store.create_session_table().users("users").await?;
         store.grant_access("app").await?;
-        store.schedule_purge("* * * * *", None).await?;
+        store.schedule_purge("* * * * *").await?;
         say(
             "The session table belongs to us and has a real foreign key to our users. What follows \
-             runs as the role `app`, which may live sessions and nothing else. pg_cron will purge \
+             runs as the role `app`, which may use sessions and nothing else. pg_cron will purge \
              once a minute.",
         );
 
@@ -95,14 +94,16 @@ impl Demo {
     pub(crate) async fn log_everybody_in(&mut self) -> Result {
         for user in &mut self.users {
             for visit in &user.person.visits {
-                // Like everybody, they came as somebody unknown who put something into the cart.
-                let anonymous = NewSession::new().data(json!({ "cart": ["book"] }));
-                let before = self.store.create(anonymous).await?;
-                let login = Login::user(user.id)
-                    .key(before.key.clone())
+                // Each of them was an anonymous visitor first, with something in the cart.
+                let anonymous = self.store.create().data(json!({ "cart": ["book"] }));
+                let before = anonymous.await?;
+                let session = self
+                    .store
+                    .login(user.id)
+                    .key(&before.key)
                     .ip(visit.ip())
-                    .user_agent(visit.user_agent);
-                let session = self.store.login(login).await?;
+                    .user_agent(visit.user_agent)
+                    .await?;
                 if self.store.exists(&before.key).await? || session.id != before.id {
                     return Err("a login must change the key of a session and nothing else".into());
                 }
@@ -116,11 +117,11 @@ impl Demo {
         say(
             "Each comes from four devices as an anonymous visitor, puts a book into the cart, and \
              logs in. The login keeps the session and its cart, and always changes the key, so that \
-             a key which somebody planted in the browser before is worth nothing. The key goes into \
+             a key which an attacker has planted in the browser before is worth nothing. The key goes into \
              the cookie; the table keeps only its SHA-256.",
         );
         say(
-            "Device and place come from the User-Agent and the address, IPv4 or IPv6. (All that \
+            "Device and location come from the User-Agent and the address, IPv4 or IPv6. (All that \
              happened in the last second, so the demo moved most logins into the past: the table is \
              an ordinary one, and its owner may UPDATE it.)",
         );
@@ -153,7 +154,8 @@ impl Demo {
     async fn show(&self, user: &User) -> Result {
         let sessions = self
             .store
-            .user_sessions(user.id, Some(user.current()))
+            .user_sessions(user.id)
+            .current(user.current())
             .await?;
         print::sessions(
             &format!("Active sessions of {}", user.person.name),
@@ -172,19 +174,15 @@ impl Demo {
         let mut connection = self.app.get().await?;
         let transaction = connection.transaction().await?;
         let change = json!({ "theme": "dark" });
-        self.store.on(&transaction).patch(key, change, &[]).await?;
+        self.store.on(&transaction).patch(key, change).await?;
         say("One connection sets the theme, and has not committed yet.");
 
         let other = tokio::spawn({
             let (store, key) = (self.store.clone(), key.clone());
-            async move {
-                store
-                    .patch(&key, json!({ "cart": ["book", "lamp"] }), &[])
-                    .await
-            }
+            async move { store.patch(&key, json!({ "cart": ["book", "lamp"] })).await }
         });
         until("the other connection waits", PATIENCE, || {
-            self.somebody_waits()
+            self.a_backend_waits()
         })
         .await?;
         say("Another puts a lamp into the cart. PostgreSQL lets it wait for the first.");
@@ -195,12 +193,12 @@ impl Demo {
         say("The first commits, the other goes on, and neither change is lost:");
         quote(&format!("{}  (version {})", after.data, after.version));
 
-        let stale = Save::new().expected_version(before.version);
-        match self.store.save_with(key, json!({}), stale).await {
+        let stale = self.store.save(key, json!({}));
+        match stale.expected_version(before.version).await {
             Err(error @ Error::VersionConflict) => {
                 say(
-                    "Whoever replaces the data as a whole can say which version was loaded, here \
-                     the one before both, and is told:",
+                    "A save that replaces all data can say which version was loaded, here the one \
+                     before both changes, and fails:",
                 );
                 quote(&error.to_string());
                 Ok(())
@@ -209,7 +207,7 @@ impl Demo {
         }
     }
 
-    async fn somebody_waits(&self) -> Result<bool> {
+    async fn a_backend_waits(&self) -> Result<bool> {
         let client = self.owner.get().await?;
         let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity
                    WHERE usename = 'app' AND wait_event_type = 'Lock')";
@@ -241,7 +239,7 @@ impl Demo {
             "Mateo left the iPad on a train. The page of his sessions has a button for each, with \
              the session's public id, which is no secret and opens nothing:",
         );
-        let sessions = self.store.user_sessions(mateo.id, None).await?;
+        let sessions = self.store.user_sessions(mateo.id).await?;
         let device = sessions
             .iter()
             .find(|session| session.id == lost.id)
@@ -253,7 +251,7 @@ impl Demo {
         }
         self.expect_dead(&lost.key).await?;
         say(
-            "From that commit on its key is dead. A request that was under way can't bring it back:",
+            "From that commit on its key is dead. A request that was under way cannot bring it back:",
         );
         match self.store.save(&lost.key, json!({})).await {
             Err(error @ Error::SessionNotFound) => quote(&error.to_string()),
@@ -266,10 +264,11 @@ impl Demo {
         let thandi = &self.users[2];
         let ended = self
             .store
-            .revoke_user_sessions(thandi.id, Some(thandi.current()))
+            .revoke_user_sessions(thandi.id)
+            .except(thandi.current())
             .await?;
         say(&format!(
-            "Thandi doesn't remember that curl in Stockholm, and presses the button that ends all \
+            "Thandi does not recognise the curl in Stockholm, and presses the button that ends all \
              but the session she is in: {ended} end.",
         ));
         self.show(thandi).await
@@ -277,16 +276,16 @@ impl Demo {
 
     pub(crate) async fn delete_a_user(&self) -> Result {
         let mateo = &self.users[1];
-        let before = self.store.user_sessions(mateo.id, None).await?.len();
+        let before = self.store.user_sessions(mateo.id).await?.len();
         let client = self.owner.get().await?;
         client
             .execute("DELETE FROM users WHERE id = $1", &[&mateo.id])
             .await?;
-        let after = self.store.user_sessions(mateo.id, None).await?.len();
+        let after = self.store.user_sessions(mateo.id).await?.len();
         self.expect_dead(mateo.current()).await?;
         quote("DELETE FROM users WHERE name = 'Mateo';");
         say(&format!(
-            "The foreign key takes his sessions along: there were {before}, there are {after}. No \
+            "The foreign key deletes his sessions too: there were {before}, there are {after}. No \
              code of the application has to remember them.",
         ));
         Ok(())
@@ -296,13 +295,13 @@ impl Demo {
         const CRAWLERS: usize = 100;
         let mut last = None;
         for _ in 0..CRAWLERS {
-            let short = NewSession::new().ttl(Duration::from_secs(1));
-            last = Some(self.store.create(short).await?);
+            let short = self.store.create().ttl(Duration::from_secs(1));
+            last = Some(short.await?);
         }
         let last = last.ok_or("no session was made")?;
         say(&format!(
-            "{CRAWLERS} crawlers come by and get sessions that live for one second. Nobody ends \
-             them.",
+            "{CRAWLERS} crawlers come by and get sessions that live for one second. No logout \
+             ends them.",
         ));
         until("they expire", PATIENCE, || async {
             Ok(!self.store.exists(&last.key).await?)
@@ -333,7 +332,7 @@ impl Demo {
         countdown.end();
         purged?;
         let (command, status) = last_run(server).await?;
-        say("They are gone, and cron.job_run_details tells who it was:");
+        say("They are gone, and cron.job_run_details shows the job:");
         quote(&format!("{command}  {status}"));
         Ok(())
     }
@@ -345,9 +344,9 @@ impl Demo {
         Ok(())
     }
 
-    async fn loaded(&self, key: &Key) -> Result<std::sync::Arc<qsessions::Session>> {
+    async fn loaded(&self, key: &Key) -> Result<Session> {
         let session = self.store.load(key).await?;
-        Ok(session.ok_or("a session that should be there isn't")?)
+        Ok(session.ok_or("a session is missing")?)
     }
 
     async fn expect_dead(&self, key: &Key) -> Result {
@@ -362,7 +361,7 @@ async fn last_run(server: &DemoServer) -> Result<(String, String)> {
     let client = server.cron().await?;
     let sql = "SELECT command, status FROM cron.job_run_details ORDER BY runid DESC LIMIT 1";
     until("pg_cron reports", PATIENCE, || async {
-        // The rows go a moment before pg_cron takes note of it.
+        // The rows are deleted a moment before pg_cron records that.
         let run = client.query_one(sql, &[]).await?;
         Ok(!["starting", "running"].contains(&run.get(1)))
     })

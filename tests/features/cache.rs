@@ -12,7 +12,7 @@ mod visits;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-use qsessions::{CacheConfig, CreatedSession, Key, NewSession, Store};
+use qsessions::{CacheConfig, CachedStore, Executor, Key, NewSession, Store};
 use qsessions_testkit::{Database, Proxy};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tokio_postgres::{Client, Config, NoTls};
 struct Cached {
     database: Database,
     /// Has the cache. Its pool has two connections, and begins with one.
-    store: Store,
+    store: CachedStore,
     /// Changes sessions without the first one's doing.
     other: Store,
     /// Leads the pool to the server.
@@ -44,8 +44,8 @@ impl Cached {
         let recorder = DebuggingRecorder::new();
         let counters = recorder.snapshotter();
         let builder = Store::builder(pool_to(&pool.config(&database.config()), 2))
-            .cache(config)
-            .listener(listener.config(&database.config()), NoTls);
+            .cached(listener.config(&database.config()), NoTls)
+            .config(config);
         let store = metrics::with_local_recorder(&recorder, || builder.build().unwrap());
         let other = Store::new(pool_to(&database.config(), 4));
         store.ready().await.unwrap();
@@ -63,14 +63,14 @@ impl Cached {
     }
 
     /// A session of the other process that the cache has answered for once.
-    async fn begin(&self) -> CreatedSession {
-        let session = self.other.create(new()).await.unwrap();
+    async fn begin(&self) -> NewSession {
+        let session = self.other.create().data(one()).await.unwrap();
         assert_eq!(data(&self.store, &session.key).await, Some(json!({"n": 1})));
         session
     }
 
     /// How many statements a call sends to the database.
-    async fn statements<T>(&self, call: impl Future<Output = T>) -> (T, u64) {
+    async fn statements<T>(&self, call: impl IntoFuture<Output = T>) -> (T, u64) {
         let before = self.pool.executed();
         let result = call.await;
         (result, self.pool.executed() - before)
@@ -103,14 +103,12 @@ impl Cached {
 
 /// So that no probe comes in between, unless something is to be known.
 fn unhurried() -> CacheConfig {
-    CacheConfig {
-        max_staleness: Duration::from_secs(300),
-        ..CacheConfig::default()
-    }
+    CacheConfig::new().max_staleness(Duration::from_secs(300))
 }
 
-fn new() -> NewSession {
-    NewSession::new().data(json!({"n": 1}))
+/// The data of a session that was not changed since it began.
+fn one() -> Value {
+    json!({"n": 1})
 }
 
 fn pool_to(config: &Config, size: usize) -> Pool {
@@ -121,7 +119,7 @@ fn pool_to(config: &Config, size: usize) -> Pool {
     Pool::builder(manager).max_size(size).build().unwrap()
 }
 
-async fn data(store: &Store, key: &Key) -> Option<Value> {
+async fn data<E: Executor>(store: &Store<E>, key: &Key) -> Option<Value> {
     let session = store.load(key).await.unwrap()?;
     Some(session.data.clone())
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{begin, row};
 use deadpool_postgres::{Manager, Pool};
-use qsessions::{CacheConfig, Expiry, Key, Login, NewSession, Save, SessionFilter, Store};
+use qsessions::{Executor, Expiry, Key, Store};
 use qsessions_testkit::{Database, Server, ServerBuilder};
 use serde_json::json;
 use std::cell::RefCell;
@@ -141,30 +141,29 @@ const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 77));
 const USER: i64 = 7_777_777;
 
 /// Calls everything that the client has, in ways that succeed and ways that fail. The keys that it has used.
-async fn call_everything(store: &Store) -> Vec<Key> {
+async fn call_everything<E: Executor>(store: &Store<E>) -> Vec<Key> {
     let chosen = Key::from("a key of another store");
-    let new = NewSession::new()
+    let new = store
+        .create()
         .data(json!({DATA: DATA}))
         .ip(IP)
         .user_agent(AGENT);
-    let mut keys = vec![store.create(new).await.unwrap().key, chosen.clone()];
-    store
-        .create(NewSession::new().key(chosen.clone()).user(USER))
-        .await
-        .unwrap();
-    assert!(store.create(NewSession::new().key(chosen)).await.is_err());
+    let mut keys = vec![new.await.unwrap().key, chosen.clone()];
+    store.create().key(&chosen).user(USER).await.unwrap();
+    assert!(store.create().key(&chosen).await.is_err());
     let key = &keys[0];
     store.load(key).await.unwrap();
-    store.resume(key, Some(IP), Some(AGENT)).await.unwrap();
+    store.resume(key).ip(IP).user_agent(AGENT).await.unwrap();
     store.exists(key).await.unwrap();
-    store.session_id(key).await.unwrap();
     store.save(key, json!({DATA: DATA})).await.unwrap();
     store
-        .save_with(key, DATA, Save::new().expected_version(99))
+        .save(key, DATA)
+        .expected_version(99)
         .await
         .unwrap_err();
     store
-        .patch(key, json!({DATA: DATA}), &[DATA])
+        .patch(key, json!({DATA: DATA}))
+        .remove(&[DATA])
         .await
         .unwrap();
     store
@@ -176,23 +175,17 @@ async fn call_everything(store: &Store) -> Vec<Key> {
         .await
         .unwrap_err();
     let rotated = store.rotate_key(key).await.unwrap();
-    let login = |key: &Key| {
-        let login = Login::user(USER).key(key.clone()).ip(IP).user_agent(AGENT);
-        store.login(login.data(DATA).max_sessions(2))
-    };
-    let logged_in = login(&rotated).await.unwrap();
+    let login = store.login(USER).key(&rotated).ip(IP).user_agent(AGENT);
+    let logged_in = login.data(DATA).max_sessions(2).await.unwrap();
     keys.push(rotated);
     let key = logged_in.key;
-    store.user_sessions(USER, Some(&key)).await.unwrap();
-    store
-        .list_sessions(&SessionFilter::new().user(USER).network(IP))
-        .await
-        .unwrap();
+    store.user_sessions(USER).current(&key).await.unwrap();
+    store.list_sessions().user(USER).network(IP).await.unwrap();
     store.get_session(logged_in.id).await.unwrap();
     store.revoke_for_user(logged_in.id, 1).await.unwrap();
-    store.revoke_user_sessions(USER, Some(&key)).await.unwrap();
-    store.location(IP, None).await.unwrap();
-    store.location_info(IP, None).await.unwrap();
+    store.revoke_user_sessions(USER).except(&key).await.unwrap();
+    store.location(IP).await.unwrap();
+    store.location_info(IP).await.unwrap();
     store.country_code(IP).await.unwrap();
     store.asn(IP).await.unwrap();
     store.device(AGENT).await.unwrap();
@@ -203,7 +196,7 @@ async fn call_everything(store: &Store) -> Vec<Key> {
     store.rotate_key(&key).await.unwrap_err();
     keys.push(key);
     keys.push(store.generate_key().await.unwrap());
-    store.purge(None, None).await.unwrap();
+    store.purge_expired().await.unwrap();
     keys
 }
 
@@ -221,42 +214,34 @@ async fn a_client_that_logs_everything_logs_no_key_and_nothing_of_a_visitor() {
     let database =
         Database::with(qsessions_testkit::Users::Keyed("bigint", &["1", "7777777"])).await;
     let config = database.config();
-    let stores = [
-        Store::new(pool(&config)),
-        Store::builder(pool(&config))
-            .unnamed_statements()
-            .build()
-            .unwrap(),
-        Store::builder(pool(&config))
-            .cache(CacheConfig::default())
-            .listener(config.clone(), NoTls)
-            .build()
-            .unwrap(),
-    ];
+    let store = Store::new(pool(&config));
+    let unnamed = Store::builder(pool(&config)).unnamed_statements().build();
+    let connection = pool(&config).get().await.unwrap();
     LOGGED.set(Some(String::new()));
-    for (number, store) in stores.into_iter().enumerate() {
-        store.ready().await.unwrap();
-        let mut keys = call_everything(&store).await;
-        let connection = pool(&config).get().await.unwrap();
-        let session = store
-            .on(&connection)
-            .create(NewSession::new())
-            .await
-            .unwrap();
-        store.on(&**connection).load(&session.key).await.unwrap();
-        store.on(&connection).logout(&session.key).await.unwrap();
-        keys.push(session.key);
-
-        let log = LOGGED.replace(Some(String::new())).unwrap();
-        // What the driver does is logged, and prepared statements with their parameters.
-        assert!(log.contains("polled new request"));
-        assert_eq!(log.contains("with parameters: ["), number != 1, "{log}");
-        for key in &keys {
-            assert!(!log.contains(key.expose()), "a key was logged");
-        }
-        for text in [DATA, AGENT, "203.0.113.77", "7777777"] {
-            assert!(!log.contains(text), "{text} was logged");
-        }
-    }
+    logs_nothing_of_a_visitor(&store, true).await;
+    logs_nothing_of_a_visitor(&unnamed, false).await;
+    logs_nothing_of_a_visitor(&store.on(&connection), true).await;
+    logs_nothing_of_a_visitor(&store.on(&**connection), false).await;
+    // The last one, because its probes are prepared statements too.
+    let cached = Store::builder(pool(&config))
+        .cached(config.clone(), NoTls)
+        .build()
+        .unwrap();
+    cached.ready().await.unwrap();
+    logs_nothing_of_a_visitor(&cached, true).await;
     LOGGED.set(None);
+}
+
+async fn logs_nothing_of_a_visitor<E: Executor>(store: &Store<E>, prepares: bool) {
+    let keys = call_everything(store).await;
+    let log = LOGGED.replace(Some(String::new())).unwrap();
+    // What the driver does is logged, and prepared statements with their parameters.
+    assert!(log.contains("polled new request"));
+    assert_eq!(log.contains("with parameters: ["), prepares, "{log}");
+    for key in &keys {
+        assert!(!log.contains(key.expose()), "a key was logged");
+    }
+    for text in [DATA, AGENT, "203.0.113.77", "7777777"] {
+        assert!(!log.contains(text), "{text} was logged");
+    }
 }

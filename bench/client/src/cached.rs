@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use qsessions::{CacheConfig, Key, Session, Store};
+use qsessions::{CacheConfig, CachedStore, Key, SessionData};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use rustix::time::{ClockId, clock_gettime};
@@ -37,9 +37,9 @@ type Tower = CachingSessionStore<MokaStore, PostgresStore>;
 
 /// The same sessions in four places, by the same number in each.
 struct Places {
-    store: Store,
+    store: CachedStore,
     keys: Vec<Key>,
-    moka: moka::sync::Cache<Uuid, Arc<Session>>,
+    moka: moka::sync::Cache<Uuid, Arc<SessionData>>,
     ids: Vec<Uuid>,
     tower: Tower,
     tower_ids: Vec<Id>,
@@ -111,10 +111,7 @@ impl Places {
     async fn fill() -> Result<Self> {
         let pool = environment::pool(1)?;
         let keys = environment::keys(&pool, SESSIONS).await?;
-        let config = CacheConfig {
-            capacity: CAPACITY,
-            ..CacheConfig::default()
-        };
+        let config = CacheConfig::new().capacity(CAPACITY);
         let store = environment::cached_store(pool, config).await?;
         let moka = moka::sync::Cache::new(CAPACITY);
         let data = environment::data()?;
@@ -124,7 +121,7 @@ impl Places {
         for key in &keys {
             let session = store.load(key).await?.ok_or("a session has gone")?;
             // A copy, or the two would share a count of references.
-            moka.insert(session.id, Arc::new(Session::clone(&session)));
+            moka.insert(session.id, Arc::new(SessionData::clone(&session)));
             ids.push(session.id);
             tower_ids.push(put_into_tower(&tower, &data).await?);
             let name = session.id.to_string();

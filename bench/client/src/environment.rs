@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use qsessions::deadpool_postgres::tokio_postgres::NoTls;
 use qsessions::deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, tokio_postgres};
-use qsessions::{CacheConfig, Key, Store};
+use qsessions::{CacheConfig, CachedStore, Key, Store};
 
 use crate::Result;
 
@@ -45,10 +45,10 @@ pub(crate) fn pool(size: usize) -> Result<Pool> {
     Ok(Pool::builder(manager).max_size(size).build()?)
 }
 
-pub(crate) async fn cached_store(pool: Pool, config: CacheConfig) -> Result<Store> {
+pub(crate) async fn cached_store(pool: Pool, config: CacheConfig) -> Result<CachedStore> {
     let store = Store::builder(pool)
-        .cache(config)
-        .listener(postgres()?, NoTls)
+        .cached(postgres()?, NoTls)
+        .config(config)
         .build()?;
     store.ready().await?;
     Ok(store)

@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
-use qsessions::{CacheConfig, Key, NewSession, Store};
+use qsessions::{CacheConfig, CachedStore, Key, Store};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -33,7 +33,7 @@ pub(crate) async fn measure() -> Result<bool> {
     let mut watcher = Watcher::start()?;
     let (mut from_call, mut from_return) = (vec![], vec![]);
     for _ in 0..count {
-        let session = store.create(NewSession::new().data(&data)).await?;
+        let session = store.create().data(&data).await?;
         watcher.has_loaded(&session.key).await?;
         tokio::time::sleep(PAUSE).await;
         let called = millis();
@@ -131,13 +131,13 @@ pub(crate) async fn watch() -> Result<()> {
 }
 
 /// Has the cache keep the session of this key.
-async fn keep(store: &Store, key: &Key) -> Result<()> {
+async fn keep(store: &CachedStore, key: &Key) -> Result<()> {
     let before = store.load(key).await?.ok_or("there is no session")?;
     let again = store
         .load(key)
         .await?
         .ok_or("there is no session any more")?;
-    if store.health().serving && std::sync::Arc::ptr_eq(&before, &again) {
+    if store.health().serving && std::ptr::eq(&*before, &*again) {
         Ok(())
     } else {
         Err("the cache has not kept the session".into())

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use qsessions::deadpool_postgres::tokio_postgres::Row;
 use qsessions::deadpool_postgres::tokio_postgres::types::ToSql;
 use qsessions::deadpool_postgres::{Client, Pool};
-use qsessions::{Key, NewSession, Store};
+use qsessions::{Key, Store};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -76,7 +76,7 @@ impl Bench {
         let keys = environment::keys(&pool, SESSIONS).await?;
         let mut ids = Vec::with_capacity(keys.len());
         for key in &keys {
-            ids.push(store.session_id(key).await?);
+            ids.push(key.id().ok_or("a key without an id")?);
         }
         Ok(Self {
             store,
@@ -139,12 +139,10 @@ impl Bench {
         let create = move |at: usize| {
             let bench = Arc::clone(&ours);
             async move {
-                let session = NewSession::new()
-                    .user(bench.user(at))
-                    .data(&bench.data)
-                    .ip(bench.ip)
-                    .user_agent(&bench.user_agent);
-                bench.store.create(session).await.expect("a session");
+                let session = bench.store.create();
+                let session = session.user(bench.user(at)).data(&bench.data).ip(bench.ip);
+                let created = session.user_agent(bench.user_agent.as_str()).await;
+                created.expect("a session");
             }
         };
         let insert = move |at: usize| {

@@ -1,8 +1,9 @@
 //! What the cache knows of changes, and what it does when it can't know.
 
-use super::{Cached, data, new, pool_to, until};
+use super::{Cached, data, one, pool_to, until};
+use deadpool_postgres::{Manager, Pool};
 use futures_util::FutureExt;
-use qsessions::{CacheConfig, Error, Key, Login, Store};
+use qsessions::{CacheConfig, Error, Key, Store};
 use serde_json::json;
 use std::time::Duration;
 use tokio_postgres::NoTls;
@@ -115,11 +116,7 @@ async fn a_flood_of_ids_loses_no_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
-    let cached = Cached::with(CacheConfig {
-        max_staleness: Duration::from_millis(400),
-        ..CacheConfig::default()
-    })
-    .await;
+    let cached = Cached::with(CacheConfig::new().max_staleness(Duration::from_millis(400))).await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
 
@@ -135,7 +132,7 @@ async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
         Some(json!({"n": 2}))
     );
     assert!(!cached.is_cached(&session.key).await);
-    assert!(cached.store.health().trouble.is_some());
+    assert!(cached.store.health().error.is_some());
     assert!(cached.count("bypassed") > 0);
 
     cached.listener.release();
@@ -182,15 +179,16 @@ async fn what_this_store_changes_it_knows_when_the_call_returns() {
     cached.listener.keep_answers();
     store.save(&key, json!({"n": 2})).await.unwrap();
     assert_eq!(data(store, &key).await, Some(json!({"n": 2})));
-    store.patch(&key, json!({"m": 3}), &["n"]).await.unwrap();
+    store
+        .patch(&key, json!({"m": 3}))
+        .remove(&["n"])
+        .await
+        .unwrap();
     assert_eq!(data(store, &key).await, Some(json!({"m": 3})));
     let rotated = store.rotate_key(&key).await.unwrap();
     assert_eq!(data(store, &key).await, None);
     assert_eq!(data(store, &rotated).await, Some(json!({"m": 3})));
-    let login = store
-        .login(Login::user(1_i64).key(rotated.clone()))
-        .await
-        .unwrap();
+    let login = store.login(1_i64).key(&rotated).await.unwrap();
     assert_eq!(data(store, &rotated).await, None);
     let user = store
         .load(&login.key)
@@ -203,7 +201,7 @@ async fn what_this_store_changes_it_knows_when_the_call_returns() {
     assert!(store.logout(&login.key).await.unwrap());
     assert_eq!(data(store, &login.key).await, None);
 
-    let revoked = cached.other.create(new()).await.unwrap();
+    let revoked = cached.other.create().data(one()).await.unwrap();
     assert_eq!(data(store, &revoked.key).await, Some(json!({"n": 1})));
     assert!(store.revoke(revoked.id).await.unwrap());
     assert_eq!(data(store, &revoked.key).await, None);
@@ -214,26 +212,15 @@ async fn what_this_store_changes_it_knows_when_the_call_returns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_end_unnamed_are_known_to_have_ended() {
     let cached = Cached::new().await;
-    let log_in = || cached.other.login(Login::user(1_i64).data(json!({"n": 1})));
+    let log_in = || cached.other.login(1_i64).data(json!({"n": 1}));
     let sessions = [log_in().await.unwrap(), log_in().await.unwrap()];
     for session in &sessions {
         assert!(cached.is_cached(&session.key).await);
     }
-    cached
-        .store
-        .login(Login::user(1_i64).max_sessions(2))
-        .await
-        .unwrap();
+    cached.store.login(1_i64).max_sessions(2).await.unwrap();
     assert_eq!(data(&cached.store, &sessions[0].key).await, None);
     assert!(data(&cached.store, &sessions[1].key).await.is_some());
-    assert_eq!(
-        cached
-            .store
-            .revoke_user_sessions(1_i64, None)
-            .await
-            .unwrap(),
-        2
-    );
+    assert_eq!(cached.store.revoke_user_sessions(1_i64).await.unwrap(), 2);
     assert_eq!(data(&cached.store, &sessions[1].key).await, None);
 }
 
@@ -274,11 +261,7 @@ async fn a_transaction_of_the_callers_is_known_after_catching_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn catching_up_does_not_wait_for_a_listener_that_hears_nothing() {
-    let cached = Cached::with(CacheConfig {
-        max_staleness: Duration::from_millis(400),
-        ..CacheConfig::default()
-    })
-    .await;
+    let cached = Cached::with(CacheConfig::new().max_staleness(Duration::from_millis(400))).await;
     let session = cached.begin().await;
     cached.listener.stall();
     let client = cached.client().await;
@@ -299,7 +282,9 @@ async fn a_session_that_expires_is_not_given_any_more() {
     let expiry = qsessions::Expiry::ttl(Duration::from_millis(300));
     let session = cached
         .other
-        .create(new().ttl(Duration::from_secs(3600)))
+        .create()
+        .data(one())
+        .ttl(Duration::from_secs(3600))
         .await
         .unwrap();
     cached.other.set_expiry(&session.key, expiry).await.unwrap();
@@ -317,27 +302,20 @@ async fn without_a_listener_everything_works_but_for_the_cache() {
         .host_path(cached.database.server().folder().join("nowhere"))
         .user("postgres");
     let store = Store::builder(pool_to(&cached.database.config(), 4))
-        .cache(CacheConfig::default())
-        .listener(nowhere, NoTls)
+        .cached(nowhere, NoTls)
         .build()
         .unwrap();
-    let session = store.create(new()).await.unwrap();
+    let session = store.create().data(one()).await.unwrap();
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
     store.save(&session.key, json!({"n": 2})).await.unwrap();
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 2})));
-    assert!(store.revoke_user_sessions(1_i64, None).await.is_ok());
-    assert!(
-        store
-            .resume(&session.key, None, None)
-            .await
-            .unwrap()
-            .is_some()
-    );
+    assert!(store.revoke_user_sessions(1_i64).await.is_ok());
+    assert!(store.resume(&session.key).await.unwrap().is_some());
     assert!(store.logout(&session.key).await.unwrap());
     assert_eq!(data(&store, &session.key).await, None);
     let health = store.health();
     assert!(!health.serving && health.staleness.is_none());
-    assert!(health.trouble.is_some());
+    assert!(health.error.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -345,8 +323,7 @@ async fn a_listener_of_another_database_is_found_out() {
     let cached = Cached::new().await;
     let other = qsessions_testkit::Database::new().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
-        .cache(CacheConfig::default())
-        .listener(other.config(), NoTls)
+        .cached(other.config(), NoTls)
         .build()
         .unwrap();
     let error = store.ready().await.unwrap_err();
@@ -363,8 +340,7 @@ async fn a_listener_of_another_database_is_found_out_whatever_is_said_there() {
     let other = qsessions_testkit::Database::new().await;
     let client = other.connect().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
-        .cache(CacheConfig::default())
-        .listener(other.config(), NoTls)
+        .cached(other.config(), NoTls)
         .build()
         .unwrap();
     let talk = async {
@@ -384,8 +360,7 @@ async fn a_listener_of_another_database_is_found_out_whatever_is_said_there() {
 async fn a_database_without_the_extension_is_found_out() {
     let cached = Cached::new().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
-        .cache(CacheConfig::default())
-        .listener(cached.database.server().config("postgres"), NoTls)
+        .cached(cached.database.server().config("postgres"), NoTls)
         .build()
         .unwrap();
     let error = store.ready().await.unwrap_err();
@@ -393,21 +368,25 @@ async fn a_database_without_the_extension_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cache_without_a_listener_and_one_that_may_not_be_stale_are_refused() {
+async fn a_cache_that_may_not_be_stale_is_refused() {
     let cached = Cached::new().await;
-    let builder = || Store::builder(pool_to(&cached.database.config(), 1));
-    let error = builder().cache(CacheConfig::default()).build().unwrap_err();
-    assert!(matches!(error, Error::Configuration { .. }), "{error}");
-    let config = CacheConfig {
-        max_staleness: Duration::ZERO,
-        ..CacheConfig::default()
-    };
-    let error = builder()
-        .cache(config)
-        .listener(cached.database.config(), NoTls)
+    let config = CacheConfig::new().max_staleness(Duration::ZERO);
+    let error = Store::builder(pool_to(&cached.database.config(), 1))
+        .cached(cached.database.config(), NoTls)
+        .config(config)
         .build()
         .unwrap_err();
     assert!(error.to_string().contains("max_staleness"), "{error}");
+}
+
+#[test]
+fn a_cache_outside_of_a_runtime_is_refused() {
+    let pool = Pool::builder(Manager::new(tokio_postgres::Config::new(), NoTls));
+    let error = Store::builder(pool.build().unwrap())
+        .cached(tokio_postgres::Config::new(), NoTls)
+        .build()
+        .unwrap_err();
+    assert!(matches!(error, Error::Configuration { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -443,8 +422,8 @@ async fn a_key_that_had_no_session_has_one_after_a_catch_up() {
     let cached = Cached::new().await;
     let key = Key::from("a key that others give a session to");
     assert_eq!(data(&cached.store, &key).await, None);
-    let session = new().key(key.clone());
-    cached.other.create(session).await.unwrap();
+    let session = cached.other.create().data(one()).key(&key);
+    session.await.unwrap();
     cached.store.catch_up().await;
     assert_eq!(data(&cached.store, &key).await, Some(json!({"n": 1})));
 }

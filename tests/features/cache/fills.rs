@@ -1,10 +1,9 @@
 //! What is read while it changes is not kept.
 
-use super::{Cached, data, new, until};
+use super::{Cached, data, one, until};
 use futures_util::future::join_all;
 use qsessions::{Error, Key};
 use serde_json::json;
-use std::sync::Arc;
 
 /// A load whose answer is on its way while the session changes.
 async fn load_across<F: Future<Output = ()>>(cached: &Cached, key: &Key, change: F) {
@@ -26,7 +25,7 @@ async fn load_across<F: Future<Output = ()>>(cached: &Cached, key: &Key, change:
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_a_save_overtakes_is_not_kept() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let dropped = cached.count("fills_dropped");
     load_across(&cached, &session.key, async {
         cached
@@ -46,7 +45,7 @@ async fn a_load_that_a_save_overtakes_is_not_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_a_revocation_overtakes_does_not_bring_the_session_back() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     load_across(&cached, &session.key, async {
         assert!(cached.other.revoke(session.id).await.unwrap());
     })
@@ -57,7 +56,7 @@ async fn a_load_that_a_revocation_overtakes_does_not_bring_the_session_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_the_end_of_the_user_overtakes_does_not_bring_the_session_back() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new().user(7_i64)).await.unwrap();
+    let session = cached.other.create().data(one()).user(7_i64).await.unwrap();
     let client = cached.client().await;
     load_across(&cached, &session.key, async {
         client
@@ -72,7 +71,7 @@ async fn a_load_that_the_end_of_the_user_overtakes_does_not_bring_the_session_ba
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_a_truncate_overtakes_is_not_kept() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let client = cached.client().await;
     load_across(&cached, &session.key, async {
         client
@@ -87,7 +86,7 @@ async fn a_load_that_a_truncate_overtakes_is_not_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_its_own_process_overtakes_is_not_kept_even_if_nothing_is_heard() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     cached.listener.keep_answers();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
@@ -107,7 +106,7 @@ async fn a_load_that_its_own_process_overtakes_is_not_kept_even_if_nothing_is_he
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_an_outage_of_the_listener_overtakes_is_not_kept() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     load_across(&cached, &session.key, async {
         cached.listener.cut().await;
         until(async || !cached.store.health().serving).await;
@@ -128,7 +127,7 @@ async fn a_load_that_an_outage_of_the_listener_overtakes_is_not_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_loads_of_one_cold_key_are_one_statement() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let statements = cached.pool.executed();
@@ -146,7 +145,7 @@ async fn a_thousand_loads_of_one_cold_key_are_one_statement() {
     assert!(
         sessions
             .iter()
-            .all(|other| Arc::ptr_eq(other, &sessions[0]))
+            .all(|other| std::ptr::eq(&**other, &*sessions[0]))
     );
     assert_eq!(cached.pool.executed() - statements, 1);
 }
@@ -154,7 +153,7 @@ async fn a_thousand_loads_of_one_cold_key_are_one_statement() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_after_a_change_does_not_wait_for_a_load_from_before() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let early = tokio::spawn({
@@ -180,7 +179,7 @@ async fn whoever_asks_after_a_change_does_not_wait_for_a_load_from_before() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_is_given_up_leaves_the_others_theirs() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let [first, second] = [(), ()].map(|()| {
@@ -197,7 +196,7 @@ async fn a_load_that_is_given_up_leaves_the_others_theirs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_all_have_given_up_is_begun_anew() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let only = tokio::spawn({
@@ -218,7 +217,7 @@ async fn a_load_that_all_have_given_up_is_begun_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_goes_to_each_who_waits_and_is_not_kept() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let loads = tokio::spawn({

@@ -1,6 +1,6 @@
 //! What the database is spared.
 
-use super::{Cached, data, new, until};
+use super::{Cached, data, one, until};
 use qsessions::{CacheConfig, Key};
 use serde_json::json;
 
@@ -14,14 +14,7 @@ async fn a_cached_session_costs_the_database_nothing() {
             for _ in 0..100 {
                 assert_eq!(data(&cached.store, &key).await, Some(json!({"n": 1})));
                 assert!(cached.store.exists(&key).await.unwrap());
-                assert!(
-                    cached
-                        .store
-                        .resume(&key, None, None)
-                        .await
-                        .unwrap()
-                        .is_some()
-                );
+                assert!(cached.store.resume(&key).await.unwrap().is_some());
             }
         })
         .await;
@@ -54,14 +47,7 @@ async fn a_text_that_can_be_no_key_is_not_asked_for() {
         .statements(async {
             for text in &texts {
                 assert_eq!(data(&cached.store, text).await, None);
-                assert!(
-                    cached
-                        .store
-                        .resume(text, None, None)
-                        .await
-                        .unwrap()
-                        .is_none()
-                );
+                assert!(cached.store.resume(text).await.unwrap().is_none());
             }
         })
         .await;
@@ -77,12 +63,14 @@ async fn a_key_that_had_no_session_gets_one() {
     );
     assert_eq!(data(&cached.store, &mine).await, None);
     assert_eq!(data(&cached.store, &theirs).await, None);
-    cached.store.create(new().key(mine.clone())).await.unwrap();
+    cached.store.create().data(one()).key(&mine).await.unwrap();
     assert_eq!(data(&cached.store, &mine).await, Some(json!({"n": 1})));
     // Another process's is found when what was remembered has been forgotten.
     cached
         .other
-        .create(new().key(theirs.clone()))
+        .create()
+        .data(one())
+        .key(&theirs)
         .await
         .unwrap();
     until(async || data(&cached.store, &theirs).await.is_some()).await;
@@ -90,12 +78,7 @@ async fn a_key_that_had_no_session_gets_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_made_up_keys_drives_out_no_session() {
-    let cached = Cached::with(CacheConfig {
-        capacity: 10,
-        negative_capacity: 10,
-        ..CacheConfig::default()
-    })
-    .await;
+    let cached = Cached::with(CacheConfig::new().capacity(10).negative_capacity(10)).await;
     let key = cached.begin().await.key;
     for n in 0..200 {
         let made_up = Key::from(format!("made-up key number {n}"));
@@ -137,13 +120,9 @@ async fn a_key_that_another_process_has_just_given_out_is_good_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_with_too_much_data_is_loaded_but_not_kept() {
-    let cached = Cached::with(CacheConfig {
-        max_data_bytes: 1000,
-        ..CacheConfig::default()
-    })
-    .await;
+    let cached = Cached::with(CacheConfig::new().max_data_bytes(1000)).await;
     let large = json!({"text": "x".repeat(1000)});
-    let session = cached.other.create(new().data(&large)).await.unwrap();
+    let session = cached.other.create().data(&large).await.unwrap();
     assert_eq!(data(&cached.store, &session.key).await, Some(large));
     assert!(!cached.is_cached(&session.key).await);
 }

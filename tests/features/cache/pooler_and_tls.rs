@@ -1,9 +1,9 @@
 //! Through PgBouncer in transaction mode, and with TLS.
 
-use super::{data, new, pool_to};
+use super::{data, one, pool_to};
 use deadpool_postgres::{Manager, Pool};
 use futures_util::future::join_all;
-use qsessions::{CacheConfig, Error, Store};
+use qsessions::{Error, Store};
 use qsessions_testkit::{Database, PgBouncer, Server, connect};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
@@ -17,8 +17,7 @@ async fn everything_works_through_pgbouncer_in_transaction_mode() {
     let pgbouncer = PgBouncer::in_front_of(database.server(), 2).await.unwrap();
     let store = Store::builder(pool_to(&pgbouncer.config(database.name()), 8))
         .unnamed_statements()
-        .cache(CacheConfig::default())
-        .listener(database.config(), NoTls)
+        .cached(database.config(), NoTls)
         .build()
         .unwrap();
     store.ready().await.unwrap();
@@ -27,18 +26,21 @@ async fn everything_works_through_pgbouncer_in_transaction_mode() {
     let lives = (0..8).map(|n: i64| {
         let (store, other) = (&store, &other);
         async move {
-            let session = store.create(new()).await.unwrap();
-            let session = store
-                .login(qsessions::Login::user(1 + n % 9).key(session.key))
-                .await
-                .unwrap();
+            let session = store.create().data(one()).await.unwrap();
+            let session = store.login(1 + n % 9).key(&session.key).await.unwrap();
             let key = store.rotate_key(&session.key).await.unwrap();
             assert_eq!(data(store, &key).await, Some(json!({"n": 1})));
-            store.patch(&key, json!({"n": 2}), &["m"]).await.unwrap();
+            store
+                .patch(&key, json!({"n": 2}))
+                .remove(&["m"])
+                .await
+                .unwrap();
             assert_eq!(data(store, &key).await, Some(json!({"n": 2})));
             assert!(
                 store
-                    .resume(&key, Some([192, 0, 2, 1].into()), Some("x"))
+                    .resume(&key)
+                    .ip(std::net::IpAddr::from([192, 0, 2, 1]))
+                    .user_agent("x")
                     .await
                     .unwrap()
                     .is_some()
@@ -53,7 +55,7 @@ async fn everything_works_through_pgbouncer_in_transaction_mode() {
         }
     });
     join_all(lives).await;
-    store.purge(None, None).await.unwrap();
+    store.purge().await.unwrap();
     assert_eq!(store.stats().await.unwrap().total, 0);
 }
 
@@ -63,8 +65,7 @@ async fn a_listener_behind_a_transaction_pooler_is_found_out() {
     let pgbouncer = PgBouncer::in_front_of(database.server(), 2).await.unwrap();
     let store = Store::builder(pool_to(&pgbouncer.config(database.name()), 2))
         .unnamed_statements()
-        .cache(CacheConfig::default())
-        .listener(pgbouncer.config(database.name()), NoTls)
+        .cached(pgbouncer.config(database.name()), NoTls)
         .build()
         .unwrap();
     let error = store.ready().await.unwrap_err();
@@ -77,12 +78,12 @@ async fn a_listener_behind_a_transaction_pooler_is_found_out() {
     assert_eq!(
         store
             .health()
-            .trouble
+            .error
             .map(|trouble| error.to_string().contains(&trouble)),
         Some(true)
     );
     // It costs the cache only.
-    let session = store.create(new()).await.unwrap();
+    let session = store.create().data(one()).await.unwrap();
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
 }
 
@@ -139,12 +140,11 @@ async fn pool_and_listener_speak_tls_with_the_callers_connector() {
     let connector = connector_that_trusts(made.cert.der());
     let manager = Manager::new(config.clone(), connector.clone());
     let store = Store::builder(Pool::builder(manager).max_size(2).build().unwrap())
-        .cache(CacheConfig::default())
-        .listener(config, connector)
+        .cached(config, connector)
         .build()
         .unwrap();
     store.ready().await.unwrap();
-    let session = store.create(new()).await.unwrap();
+    let session = store.create().data(one()).await.unwrap();
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
     let encrypted = admin
         .query(

@@ -1,32 +1,25 @@
 //! Visits are recorded when they are due, and only then.
 
-use super::{Cached, new};
+use super::{Cached, one};
 use futures_util::future::join_all;
 use qsessions::{CacheConfig, Key};
 use serde_json::json;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 
 async fn begun(cached: &Cached) -> Key {
-    let visitor = new()
-        .ip(HOME)
-        .user_agent("curl/8.5.0")
-        .idle_timeout(Duration::from_secs(3600));
-    cached.other.create(visitor).await.unwrap().key
+    let visitor = cached.other.create().data(one()).ip(HOME);
+    let visitor = visitor.user_agent("curl/8.5.0");
+    let session = visitor.idle_timeout(Duration::from_secs(3600)).await;
+    session.unwrap().key
 }
 
-async fn resumed(
-    cached: &Cached,
-    key: &Key,
-    ip: IpAddr,
-    agent: &str,
-) -> (Arc<qsessions::Session>, u64) {
+async fn resumed(cached: &Cached, key: &Key, ip: IpAddr, agent: &str) -> (qsessions::Session, u64) {
     let (session, statements) = cached
-        .statements(cached.store.resume(key, Some(ip), Some(agent)))
+        .statements(cached.store.resume(key).ip(ip).user_agent(agent))
         .await;
     (session.unwrap().expect("it is alive"), statements)
 }
@@ -92,8 +85,10 @@ async fn a_visit_that_is_due_is_recorded_once_and_moves_the_expiry() {
         .unwrap();
     cached.store.catch_up().await;
     let before = cached.store.load(&key).await.unwrap().unwrap();
-    let visit = || cached.store.resume(&key, Some(HOME), Some("curl/8.5.0"));
-    let (visits, statements) = cached.statements(join_all((0..20).map(|_| visit()))).await;
+    let visit = || cached.store.resume(&key).ip(HOME).user_agent("curl/8.5.0");
+    let (visits, statements) = cached
+        .statements(join_all((0..20).map(|_| visit().into_future())))
+        .await;
     assert_eq!(statements, 1);
     assert!(visits.into_iter().all(|visit| visit.unwrap().is_some()));
     let after = cached.store.load(&key).await.unwrap().unwrap();
@@ -110,7 +105,10 @@ async fn an_agent_that_the_server_cuts_is_the_same_agent() {
     let long = "x".repeat(600);
     let key = cached
         .other
-        .create(new().ip(HOME).user_agent(&long))
+        .create()
+        .data(one())
+        .ip(HOME)
+        .user_agent(long.as_str())
         .await
         .unwrap()
         .key;
@@ -132,7 +130,7 @@ async fn a_visit_to_a_session_that_has_just_ended_finds_none() {
     cached.listener.keep_answers();
     assert!(cached.other.logout(&key).await.unwrap());
     // It is due, so that the database is asked.
-    let visit = cached.store.resume(&key, Some(AWAY), None).await.unwrap();
+    let visit = cached.store.resume(&key).ip(AWAY).await.unwrap();
     assert!(visit.is_none());
     assert!(cached.store.load(&key).await.unwrap().is_none());
     cached.listener.release();
@@ -140,11 +138,7 @@ async fn a_visit_to_a_session_that_has_just_ended_finds_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_from_before_a_visit_does_not_outlive_it() {
-    let cached = Cached::with(CacheConfig {
-        max_data_bytes: 1000,
-        ..CacheConfig::default()
-    })
-    .await;
+    let cached = Cached::with(CacheConfig::new().max_data_bytes(1000)).await;
     let key = begun(&cached).await;
     resumed(&cached, &key, HOME, "curl/8.5.0").await;
     cached.listener.keep_answers();

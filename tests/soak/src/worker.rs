@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use fastrand::Rng;
-use qsessions::{CacheConfig, Store};
+use qsessions::{CacheConfig, CachedStore, Store};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Config, NoTls};
 
@@ -63,7 +63,7 @@ pub struct Options {
 
 pub(crate) struct Worker {
     process: usize,
-    store: Store,
+    store: CachedStore,
     pool: Pool,
     keyring: Keyring,
     log: Log,
@@ -115,14 +115,12 @@ impl Worker {
         };
         let manager = Manager::from_config(config(options.pool_port), NoTls, recycling);
         let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
-        let cache = CacheConfig {
-            max_staleness: options.max_staleness,
-            capacity: options.capacity,
-            ..CacheConfig::default()
-        };
+        let cache = CacheConfig::new()
+            .max_staleness(options.max_staleness)
+            .capacity(options.capacity);
         let store = Store::builder(pool.clone())
-            .cache(cache)
-            .listener(config(options.listener_port), NoTls)
+            .cached(config(options.listener_port), NoTls)
+            .config(cache)
             .build()?;
         Ok(Self {
             process: options.process,

@@ -26,7 +26,7 @@ impl Worker {
             self.delete_this_user(rng, user).await;
         } else {
             let call = self.call("revoke a crowd");
-            let revoked = attempt(rng, self.store.revoke_user_sessions(user, None)).await;
+            let revoked = attempt(rng, self.store.revoke_user_sessions(user)).await;
             let effects = match revoked {
                 Attempt::Refused(_) => vec![],
                 _ => vec![Effect::Ended {

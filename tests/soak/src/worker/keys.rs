@@ -55,7 +55,7 @@ impl Worker {
         let spared = rng.bool().then_some(known);
         let except = spared.map(|known| &known.key);
         let call = self.call("revoke user's sessions");
-        let revoked = attempt(rng, self.store.revoke_user_sessions(user, except)).await;
+        let revoked = attempt(rng, self.store.revoke_user_sessions(user).except(except)).await;
         let effects = vec![Effect::Ended {
             who: Who::User(user),
             except: spared.map(Known::hash),

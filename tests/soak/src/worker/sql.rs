@@ -166,7 +166,7 @@ impl Worker {
         let store = self.store.on(&transaction);
         let (id, token) = (known.id, self.token());
         let data: Value = json!({ "token": token });
-        let version = Some(store.patch(&known.key, data, &[]).await?);
+        let version = Some(store.patch(&known.key, data).await?);
         doing.effects.push(Effect::Saved { id, version, token });
         match rng.u32(0..4) {
             0 => {
@@ -181,7 +181,7 @@ impl Worker {
             }
             2 => {
                 let wish = self.wish(rng);
-                let created = store.login(wish.login(known)).await?;
+                let created = wish.login(&store, known).await?;
                 doing.effects.extend(wish.effects(known, &created));
                 let (key, id) = (created.key, created.id);
                 doing.rekeyed = Some(Known { key, id });
