@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::Result;
+use qsessions_testkit::Result;
 
 /// Longer than any step of the demo takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
