@@ -116,14 +116,14 @@ impl Demo {
         self.age_sessions().await?;
         say(
             "Each comes from four devices as an anonymous visitor, puts a book into the cart, and \
-             logs in. The login keeps the session and its cart, and always changes the key, so that \
-             a key which an attacker has planted in the browser before is worth nothing. The key goes into \
-             the cookie; the table keeps only its SHA-256.",
+             logs in. The login keeps the session and its cart, and always changes the key: a key \
+             that an attacker has planted in the browser before is then worthless. The key goes \
+             into the cookie; the table keeps only its SHA-256.",
         );
         say(
-            "Device and location come from the User-Agent and the address, IPv4 or IPv6. (All that \
-             happened in the last second, so the demo moved most logins into the past: the table is \
-             an ordinary one, and its owner may UPDATE it.)",
+            "Device and location come from the User-Agent and the address, IPv4 or IPv6. (All of \
+             this happened in the last second, so the demo moved most logins into the past: the \
+             table is an ordinary one, and its owner may UPDATE it.)",
         );
         Ok(())
     }
@@ -250,9 +250,7 @@ impl Demo {
             return Err("there was no session to revoke".into());
         }
         self.expect_dead(&lost.key).await?;
-        say(
-            "From that commit on its key is dead. A request that was under way cannot bring it back:",
-        );
+        say("From that commit on its key opens nothing. A request in flight cannot bring it back:");
         match self.store.save(&lost.key, json!({})).await {
             Err(error @ Error::SessionNotFound) => quote(&error.to_string()),
             other => return Err(format!("a save must not revive it, and was {other:?}").into()),

@@ -1,7 +1,8 @@
-//! The client's cache: that it never gives what has been replaced, and that it spares the database what it can.
+//! The client's cache: it never returns a state that has been replaced, and asks the database only
+//! when it has to.
 //!
-//! Two stores stand for two processes. What lies between two steps of one of them is reached by a proxy that keeps
-//! back what the server answers.
+//! Two stores stand for two processes. What lies between two steps of one of them is reached by a
+//! proxy that keeps back what the server answers.
 
 mod consistency;
 mod failover;
@@ -18,12 +19,12 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// A process that caches, another one, and what lies between the first one and the server.
+/// A process with a cache, another process, and proxies between the first one and the server.
 struct Cached {
     database: Database,
-    /// Has the cache. Its pool has two connections, and begins with one.
+    /// The store with the cache. Its pool has two connections, and begins with one.
     store: CachedStore,
-    /// Changes sessions without the first one's doing.
+    /// The store of the other process.
     other: Store,
     /// Leads the pool to the server.
     pool: Proxy,
@@ -57,7 +58,7 @@ impl Cached {
             listener,
             counters,
         };
-        // So that the statement is prepared on the pool's connection, and a load is one question.
+        // The statement is then prepared on the pool's connection, and a load is one round trip.
         cached.begin().await;
         cached
     }
@@ -76,7 +77,7 @@ impl Cached {
         (result, self.pool.executed() - before)
     }
 
-    /// Loads twice: the second one is what the cache gives.
+    /// Loads twice. The second load does not reach the server if the session is cached.
     async fn is_cached(&self, key: &Key) -> bool {
         self.store.load(key).await.unwrap();
         let (_, statements) = self.statements(self.store.load(key)).await;
@@ -101,7 +102,7 @@ impl Cached {
     }
 }
 
-/// So that no probe comes in between, unless something is to be known.
+/// No probe is sent in between, unless a call wants one.
 fn unhurried() -> CacheConfig {
     CacheConfig::new().max_staleness(Duration::from_secs(300))
 }
@@ -124,7 +125,7 @@ async fn data<E: Executor>(store: &Store<E>, key: &Key) -> Option<Value> {
     Some(session.data.clone())
 }
 
-/// Looks again and again, because nothing tells when it is so.
+/// Waits for a condition that no event reports.
 async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     while !is_so().await {

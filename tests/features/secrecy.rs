@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// Calls everything that takes a key, with parameters as an application does, in ways that succeed and ways that fail.
+/// Calls everything that takes a key, with parameters as an application does, in ways that succeed
+/// and ways that fail.
 async fn use_keys(client: &Client) -> Vec<String> {
     let mut keys = Vec::new();
     for arguments in ["", "key => 'foreign-secret-key-0001'", "user_id => 1"] {
@@ -104,7 +105,8 @@ async fn a_server_that_logs_everything_logs_no_key() {
     for key in keys.iter().filter(|key| *key != "foreign-secret-key-0001") {
         assert!(!log.contains(key.as_str()), "a key is in the log");
     }
-    // The statement that brought this one in holds it, logged as it came and with its plan; nothing else may.
+    // The statement that brought this one in holds it, logged as it came and with its plan; nothing
+    // else may.
     let lines = log
         .lines()
         .filter(|line| line.contains("foreign-secret-key-0001"))
@@ -140,7 +142,8 @@ const AGENT: &str = "an agent of a visitor";
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 77));
 const USER: i64 = 7_777_777;
 
-/// Calls everything that the client has, in ways that succeed and ways that fail. The keys that it has used.
+/// Calls everything that the client has, in ways that succeed and ways that fail. The keys that it
+/// has used.
 async fn call_everything<E: Executor>(store: &Store<E>) -> Vec<Key> {
     let chosen = Key::from("a key of another store");
     let new = store

@@ -1,4 +1,4 @@
-//! What the cache knows of changes, and what it does when it can't know.
+//! The cache knows of changes, and does not answer when it cannot know.
 
 use super::{Cached, data, one, pool_to, until};
 use deadpool_postgres::{Manager, Pool};
@@ -47,12 +47,13 @@ async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
     cached.pool.stall();
     cached.pool.cut().await;
     cached.listener.cut().await;
-    // The listener is there again. The pool begins a connection that is not answered, and the listener tries another one.
+    // The listener is there again. The pool begins a connection that is not answered, and the
+    // listener tries another one.
     until(async || cached.pool.accepted() >= before + 2).await;
     let begun = cached.pool.accepted();
 
     let client = cached.client().await;
-    // Counting begins anew with each look.
+    // Reading the counter resets it.
     cached.count("invalidations");
     let mut heard = 0;
     for _ in 0..100 {
@@ -69,7 +70,7 @@ async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_of_nonsense_is_heard_once_and_what_comes_after_it_too() {
+async fn a_notification_of_nonsense_drops_everything_once() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
@@ -91,7 +92,7 @@ async fn a_notification_of_nonsense_is_heard_once_and_what_comes_after_it_too() 
     );
     assert!(cached.store.health().serving);
     assert!(cached.is_cached(&session.key).await);
-    // Beside them, the save and the probe.
+    // The save and the probe come on top.
     assert!((500..600).contains(&cached.count("invalidations")));
 }
 
@@ -145,7 +146,7 @@ async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changed_while_the_listener_was_cut_off_is_not_given_afterwards() {
+async fn changes_while_the_listener_is_cut_off_are_known_afterwards() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let gone = cached.begin().await;
@@ -171,11 +172,11 @@ async fn what_changed_while_the_listener_was_cut_off_is_not_given_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_this_store_changes_it_knows_when_the_call_returns() {
+async fn a_store_knows_its_own_changes_when_the_call_returns() {
     let cached = Cached::new().await;
     let store = &cached.store;
     let key = cached.begin().await.key;
-    // Nothing is heard meanwhile: what follows is not thanks to announcements.
+    // No notification arrives meanwhile, so that what follows does not depend on any.
     cached.listener.keep_answers();
     store.save(&key, json!({"n": 2})).await.unwrap();
     assert_eq!(data(store, &key).await, Some(json!({"n": 2})));
@@ -225,7 +226,7 @@ async fn sessions_that_end_unnamed_are_known_to_have_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_brings_a_session_back_that_is_gone() {
+async fn nothing_brings_back_a_session_that_has_ended() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     cached.other.revoke(session.id).await.unwrap();
@@ -277,7 +278,7 @@ async fn catching_up_does_not_wait_for_a_listener_that_hears_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_expires_is_not_given_any_more() {
+async fn an_expired_session_is_not_returned() {
     let cached = Cached::new().await;
     let expiry = qsessions::Expiry::ttl(Duration::from_millis(300));
     let session = cached
@@ -295,7 +296,7 @@ async fn a_session_that_expires_is_not_given_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_listener_everything_works_but_for_the_cache() {
+async fn without_a_listener_everything_but_the_cache_works() {
     let cached = Cached::new().await;
     let mut nowhere = tokio_postgres::Config::new();
     nowhere
@@ -335,7 +336,7 @@ async fn a_listener_of_another_database_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_of_another_database_is_found_out_whatever_is_said_there() {
+async fn a_listener_of_another_database_is_found_out_under_a_flood_of_notifications() {
     let cached = Cached::new().await;
     let other = qsessions_testkit::Database::new().await;
     let client = other.connect().await;
@@ -350,7 +351,7 @@ async fn a_listener_of_another_database_is_found_out_whatever_is_said_there() {
     };
     let ready = tokio::select! {
         ready = store.ready() => ready,
-        () = talk => unreachable!("it talks for ever"),
+        () = talk => unreachable!("it never ends"),
     };
     assert!(matches!(ready, Err(Error::Listener { .. })), "{ready:?}");
     assert!(!store.health().serving);
@@ -390,11 +391,11 @@ fn a_cache_outside_of_a_runtime_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_after_a_catch_up_gets_nothing_that_was_read_before_it() {
+async fn a_load_after_a_catch_up_returns_nothing_that_was_read_before_it() {
     let cached = Cached::new().await;
     let store = &cached.store;
     let session = cached.begin().await;
-    // Announcements that nobody hears can't keep the load that is under way from being shared.
+    // Without notifications, only the call to catch up keeps the load in flight from being shared.
     cached.listener.stall();
     cached.listener.cut().await;
     until(async || !store.health().serving).await;

@@ -1,4 +1,4 @@
-//! What is listened to and where the pool leads stay together, or else the cache does not answer.
+//! The cache answers only while its listener and its pool lead to the same database.
 
 use super::{Cached, data, one, pool_to, unhurried, until};
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 
-/// Long enough for a busy machine. What waits so long waits for ever.
+/// Long enough for a busy machine: a wait that takes longer would never end.
 const FOR_EVER: Duration = Duration::from_secs(60);
 
 const DATABASE: &str = "postgres";
@@ -37,7 +37,7 @@ async fn store(pool: Pool, listener: &tokio_postgres::Config, config: CacheConfi
     store
 }
 
-/// Waits until the store says so.
+/// Waits until the store returns this data.
 async fn until_data<E: Executor>(store: &Store<E>, key: &Key, expected: Option<serde_json::Value>) {
     let is_so = until(async || data(store, key).await == expected);
     timeout(FOR_EVER, is_so).await.expect("it is known");
@@ -143,7 +143,7 @@ async fn a_channel_that_changes_is_followed() {
             .batch_execute("SELECT pg_reload_conf()")
             .await
             .unwrap();
-        // Whoever changes it from now on announces on the new one.
+        // New connections announce on the new channel.
         let client = server.connect(DATABASE).await.unwrap();
         until(async || {
             let row = client
@@ -175,7 +175,7 @@ async fn a_statement_that_runs_while_the_channel_changes_is_heard() {
         .batch_execute("SELECT pg_advisory_lock(1)")
         .await
         .unwrap();
-    // It ends with the setting that it has begun with.
+    // The statement ends with the setting with which it has begun.
     let client = server.connect(DATABASE).await.unwrap();
     let slow = tokio::spawn(async move {
         let sql = "DO $$ BEGIN DELETE FROM qsessions.session; PERFORM pg_advisory_lock(1); END $$";
@@ -204,7 +204,7 @@ async fn a_statement_that_runs_while_the_channel_changes_is_heard() {
         row.unwrap().get::<_, String>(0) == "another"
     })
     .await;
-    // It is found out, and the new one listened to.
+    // The change is detected, and the cache listens on the new channel.
     store.catch_up().await;
     until(async || store.health().serving).await;
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
@@ -229,20 +229,21 @@ async fn a_pool_that_is_kept_busy_does_not_stop_the_cache() {
 
     let busy = join_all([pool.get(), pool.get()]).await;
     for _ in 0..3 {
-        // Somebody else's change becomes known, and what is known is answered, though the pool has no connection.
+        // A change of another process becomes known, and cached sessions are returned, although
+        // the pool has no free connection.
         other.create().data(one()).await.unwrap();
         store.catch_up().await;
         assert!(store.health().serving);
         let known = timeout(FOR_EVER, store.load(&session.key)).await;
         assert!(known.expect("it is known").unwrap().is_some());
     }
-    // One more than the pool's.
+    // One more than those of the pool.
     assert_eq!(to_pool.connected(), 3);
     other.revoke(session.id).await.unwrap();
     store.catch_up().await;
     drop(busy);
     assert_eq!(data(&store, &session.key).await, None);
-    // It is given back when it is not needed any more.
+    // The additional connection is closed when it is no longer needed.
     store.catch_up().await;
     until(async || to_pool.connected() == 2).await;
 }

@@ -1,4 +1,4 @@
-//! What is read while it changes is not kept.
+//! A session that changes while it is read is not kept.
 
 use super::{Cached, data, one, until};
 use futures_util::future::join_all;
@@ -84,7 +84,7 @@ async fn a_load_that_a_truncate_overtakes_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_its_own_process_overtakes_is_not_kept_even_if_nothing_is_heard() {
+async fn a_load_that_its_own_process_overtakes_is_not_kept_even_without_notifications() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     cached.listener.keep_answers();
@@ -151,7 +151,7 @@ async fn a_thousand_loads_of_one_cold_key_are_one_statement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_asks_after_a_change_does_not_wait_for_a_load_from_before() {
+async fn a_request_after_a_change_does_not_share_a_load_from_before() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
@@ -194,7 +194,7 @@ async fn a_load_that_is_given_up_leaves_the_others_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_all_have_given_up_is_begun_anew() {
+async fn a_load_that_all_requests_have_given_up_is_begun_anew() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
@@ -215,7 +215,7 @@ async fn a_load_that_all_have_given_up_is_begun_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_goes_to_each_who_waits_and_is_not_kept() {
+async fn an_error_goes_to_each_waiting_request_and_is_not_kept() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();

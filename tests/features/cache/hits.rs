@@ -1,4 +1,4 @@
-//! What the database is spared.
+//! Loads that the cache answers without the database.
 
 use super::{Cached, data, one, until};
 use qsessions::{CacheConfig, Key};
@@ -24,13 +24,13 @@ async fn a_cached_session_costs_the_database_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_without_a_session_is_asked_for_once() {
+async fn a_key_without_a_session_is_looked_up_once() {
     let cached = Cached::new().await;
-    let made_up = Key::from("a key that somebody has made up");
+    let invented = Key::from("an invented key of no session");
     let (_, statements) = cached
         .statements(async {
             for _ in 0..100 {
-                assert_eq!(data(&cached.store, &made_up).await, None);
+                assert_eq!(data(&cached.store, &invented).await, None);
             }
         })
         .await;
@@ -40,7 +40,7 @@ async fn a_key_without_a_session_is_asked_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_text_that_can_be_no_key_is_not_asked_for() {
+async fn a_text_that_cannot_be_a_key_is_not_looked_up() {
     let cached = Cached::new().await;
     let texts = ["", "short", "with\0nul in it", &"x".repeat(513)].map(Key::from);
     let (_, statements) = cached
@@ -65,7 +65,7 @@ async fn a_key_that_had_no_session_gets_one() {
     assert_eq!(data(&cached.store, &theirs).await, None);
     cached.store.create().data(one()).key(&mine).await.unwrap();
     assert_eq!(data(&cached.store, &mine).await, Some(json!({"n": 1})));
-    // Another process's is found when what was remembered has been forgotten.
+    // The session of another process is found when the cache has forgotten that there was none.
     cached
         .other
         .create()
@@ -77,12 +77,12 @@ async fn a_key_that_had_no_session_gets_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_made_up_keys_drives_out_no_session() {
+async fn a_flood_of_invented_keys_evicts_no_session() {
     let cached = Cached::with(CacheConfig::new().capacity(10).negative_capacity(10)).await;
     let key = cached.begin().await.key;
     for n in 0..200 {
-        let made_up = Key::from(format!("made-up key number {n}"));
-        assert_eq!(data(&cached.store, &made_up).await, None);
+        let invented = Key::from(format!("invented key number {n}"));
+        assert_eq!(data(&cached.store, &invented).await, None);
     }
     let (_, statements) = cached.statements(data(&cached.store, &key)).await;
     assert_eq!(statements, 0);
@@ -109,7 +109,7 @@ async fn another_secret_for_a_cached_session_is_no_key_to_it() {
 async fn a_key_that_another_process_has_just_given_out_is_good_at_once() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
-    // That the old one is cached must not stand in the way, nor that nothing is heard.
+    // Neither the cached entry of the old key nor missing notifications may prevent it.
     cached.listener.keep_answers();
     let rotated = cached.other.rotate_key(&session.key).await.unwrap();
     assert_eq!(data(&cached.store, &rotated).await, Some(json!({"n": 1})));

@@ -91,7 +91,7 @@ async fn a_session_lives_from_create_to_logout() {
 }
 
 #[tokio::test]
-async fn sessions_are_seen_and_revoked() {
+async fn sessions_are_listed_and_revoked() {
     let (_database, store) = store().await;
     let one = store.login(1_i64).user_agent("curl/8.5.0").await.unwrap();
     let two = store.login("1").data(json!({"x": 1})).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_session_changes_with_the_callers_transaction_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn sessions_that_never_expire_and_those_that_did_are_read_and_purged() {
+async fn sessions_that_never_expire_are_loaded_and_expired_ones_are_purged() {
     let (database, store) = store().await;
     let client = database.connect().await;
     let forever = store.create().await.unwrap();
@@ -198,7 +198,7 @@ async fn sessions_that_never_expire_and_those_that_did_are_read_and_purged() {
 }
 
 #[tokio::test]
-async fn what_a_call_returns_serializes_without_the_key() {
+async fn results_serialize_without_the_key() {
     let (database, store) = store().await;
     let created = store.login(1).ip(address("192.0.2.9")).await.unwrap();
     let session = store.load(&created.key).await.unwrap().unwrap();

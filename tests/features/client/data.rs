@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_postgres::{Client, NoTls};
 
-/// So many arrays in each other.
+/// Arrays nested to this depth.
 fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |inner, _| json!([inner]))
 }
 
 #[tokio::test]
-async fn what_this_client_saves_it_loads() {
+async fn data_that_this_client_saves_is_loaded() {
     let (_database, store) = store().await;
     let deep = |levels: usize| json!({"a": nested(levels - 1)});
     for data in [
@@ -29,7 +29,7 @@ async fn what_this_client_saves_it_loads() {
         let by_id = store.get_session(session.id).await.unwrap().unwrap();
         assert_eq!(by_id.data_as::<Value>().unwrap(), data);
     }
-    // What could not be loaded is not saved either.
+    // Data that could not be loaded is not saved either.
     let session = store.create().await.unwrap();
     let too_deep = deep(1001);
     for refused in [
@@ -44,7 +44,7 @@ async fn what_this_client_saves_it_loads() {
 }
 
 #[tokio::test]
-async fn what_sql_saves_is_loaded() {
+async fn data_that_sql_saves_is_loaded() {
     let (database, store) = store().await;
     let client = database.connect().await;
     let session = store.create().await.unwrap();
@@ -135,7 +135,7 @@ async fn can_be_used_otherwise<E: Executor, F: Future<Output = ()>>(
 }
 
 #[tokio::test]
-async fn whatever_is_in_the_other_columns_the_session_is_loaded() {
+async fn extreme_values_in_other_columns_are_loaded() {
     let (database, store) = store().await;
     let client = database.connect().await;
     let session = store.create().await.unwrap();

@@ -30,7 +30,7 @@ async fn devices_and_locations_are_functions_too() {
 }
 
 #[tokio::test]
-async fn what_the_geoip_databases_know_comes_as_it_is() {
+async fn geoip_databases_and_their_errors_are_listed() {
     let database = Database::with(Users::Nothing).await;
     let folder = database.server().folder().join(database.name());
     std::fs::create_dir(&folder).unwrap();

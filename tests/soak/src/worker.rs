@@ -1,4 +1,5 @@
-//! One of the processes: it loads and changes sessions at random until its time is over, and writes down what came of it.
+//! One of the processes: it loads and changes sessions at random until its time is over, and writes
+//! down what came of it.
 
 mod attempt;
 mod counting;
@@ -30,7 +31,8 @@ use keyring::{Keyring, Known};
 pub use counting::Counts;
 pub(crate) use counting::path as counts_path;
 
-/// Users that sessions belong to. Beside them each process has one of its own, for sessions that end all at once.
+/// Users that sessions belong to. Beside them each process has one of its own, for sessions that
+/// end all at once.
 pub const USERS: i64 = 24;
 /// The process's number added to this is its own user.
 pub const CROWDS: i64 = 100;
@@ -70,7 +72,8 @@ pub(crate) struct Worker {
     tokens: AtomicU64,
 }
 
-/// Runs a worker: says that it is ready on its standard output, and reads from its standard input until when to go on.
+/// Runs a worker: says that it is ready on its standard output, and reads from its standard input
+/// until when to go on.
 ///
 /// # Errors
 ///
