@@ -6,8 +6,8 @@ use std::path::Path;
 use mmdb_writer::Writer;
 use serde::Serialize;
 
-use crate::Result;
 use crate::people::{Location, PEOPLE};
+use qsessions_testkit::Result;
 
 /// A record in the flat schema of ip-location-db, where '' stands for an unknown value.
 #[derive(Serialize)]

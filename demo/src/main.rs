@@ -14,14 +14,9 @@ use std::env;
 use std::process::ExitCode;
 
 use print::{Headings, say, title};
-use qsessions_testkit::Result as ServerResult;
+use qsessions_testkit::Result;
 use server::DemoServer;
 use steps::Demo;
-
-type Result<T = ()> = ServerResult<T>;
-
-/// The role that owns the database and the table of sessions.
-const OWNER: &str = "postgres";
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -9,7 +9,10 @@ use qsessions_testkit::{Server, StopMode};
 
 use crate::geoip::write_small_database;
 use crate::print::{quote, say};
-use crate::{OWNER, Result};
+use qsessions_testkit::Result;
+
+/// The role that owns the database and the table of sessions.
+pub(crate) const OWNER: &str = "postgres";
 
 const DATABASE: &str = "demo";
 

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::people::{PEOPLE, Person, Visit};
 use crate::print::{self, Countdown, quote, say};
-use crate::server::DemoServer;
+use crate::server::{DemoServer, OWNER};
 use crate::wait::{PATIENCE, seconds_of_the_minute, until};
-use crate::{OWNER, Result};
+use qsessions_testkit::Result;
 
 pub(crate) struct Demo {
     /// Connects as the owner of the tables, who also changes the users.

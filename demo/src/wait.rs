@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::Result;
+use qsessions_testkit::Result;
 
 /// Nothing here takes longer, unless something is wrong.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
