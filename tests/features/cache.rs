@@ -124,7 +124,7 @@ async fn data<E: Executor>(store: &Store<E>, key: &Key) -> Option<Value> {
     Some(session.data.clone())
 }
 
-/// Looks again and again, because nothing tells when it is so.
+/// Waits for a condition that no event reports.
 async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     while !is_so().await {

@@ -350,7 +350,7 @@ async fn a_listener_of_another_database_is_detected_during_a_flood() {
     };
     let ready = tokio::select! {
         ready = store.ready() => ready,
-        () = talk => unreachable!("it talks for ever"),
+        () = talk => unreachable!("it never ends"),
     };
     assert!(matches!(ready, Err(Error::Listener { .. })), "{ready:?}");
     assert!(!store.health().serving);

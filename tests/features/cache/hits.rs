@@ -30,7 +30,7 @@ async fn a_key_without_a_session_takes_one_statement() {
     let (_, statements) = cached
         .statements(async {
             for _ in 0..100 {
-                assert_eq!(data(&cached.store, &made_up).await, None);
+                assert_eq!(data(&cached.store, &invented).await, None);
             }
         })
         .await;
@@ -81,8 +81,8 @@ async fn a_flood_of_invented_keys_evicts_no_session() {
     let cached = Cached::with(CacheConfig::new().capacity(10).negative_capacity(10)).await;
     let key = cached.begin().await.key;
     for n in 0..200 {
-        let made_up = Key::from(format!("made-up key number {n}"));
-        assert_eq!(data(&cached.store, &made_up).await, None);
+        let invented = Key::from(format!("invented key number {n}"));
+        assert_eq!(data(&cached.store, &invented).await, None);
     }
     let (_, statements) = cached.statements(data(&cached.store, &key)).await;
     assert_eq!(statements, 0);
