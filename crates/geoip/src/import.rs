@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use crate::databases::open_copy;
 use crate::file::{Source, sources_at};
 use crate::index::{Entry, Index};
-use crate::store::{Lock, stop_if_asked};
+use crate::progress::stop_if_asked;
+use crate::store::Lock;
 use crate::{Error, Problem, Progress, Store};
 
 /// How files are taken.
