@@ -503,6 +503,7 @@ async fn what_the_databases_of_places_know_comes_as_it_is() {
     );
     database.connect().await.batch_execute(&set).await.unwrap();
     let store = Store::new(pool(&database));
+    store.geoip_reload().await.unwrap();
     let network = store.asn(mmdb::KNOWN.parse().unwrap()).await.unwrap();
     let network = network.unwrap();
     assert_eq!(network.number, Some(64496));
