@@ -146,7 +146,7 @@ impl Import<'_> {
             Ok((copy, state)) => {
                 entry.seen = Some(state);
                 entry.copy = Some(copy);
-                entry.failure = None;
+                entry.problem = None;
             }
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(error) => entry.fail(source.state.as_ref().ok().copied(), &error),
@@ -160,12 +160,12 @@ impl Import<'_> {
     }
 }
 
-/// The failures in an index that are not in the one of before.
+/// The problems in an index that are not in the one of before.
 fn new_problems(index: &Index, before: &Index) -> Vec<Problem> {
     let is_new = |entry: &&Entry| {
         let known = before.get(Path::new(&entry.path));
-        known.is_none_or(|known| known.failure != entry.failure)
+        known.is_none_or(|known| known.problem != entry.problem)
     };
     let new = index.entries.iter().filter(is_new);
-    new.filter_map(Problem::of).collect()
+    new.filter_map(|entry| entry.problem.clone()).collect()
 }
