@@ -50,7 +50,7 @@ impl DemoServer {
         Ok(Pool::builder(Manager::new(config, NoTls)).build()?)
     }
 
-    /// Tells the extension where its GeoIP database is.
+    /// Tells the extension where the GeoIP databases are, and has it import them.
     pub(crate) async fn configure_geoip(&self) -> Result {
         let path = match env::var_os("QSESSIONS_CITY_MMDB").map(PathBuf::from) {
             Some(path) => {
@@ -77,6 +77,14 @@ impl DemoServer {
         );
         self.cron().await?.batch_execute(&sql).await?;
         quote(&format!("{sql};"));
+        let import = "SELECT path, error FROM qsessions.geoip_reload()";
+        let client = self.0.connect(DATABASE).await?;
+        for file in client.query(import, &[]).await? {
+            if let Some(error) = file.get::<_, Option<String>>("error") {
+                return Err(error.into());
+            }
+        }
+        quote(&format!("{import};"));
         if path.contains("dbip") {
             quote("(IP geolocation by DB-IP, https://db-ip.com, CC BY 4.0)");
         }

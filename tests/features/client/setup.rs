@@ -46,6 +46,7 @@ async fn location_info_returns_the_fields_of_the_database() {
     );
     database.connect().await.batch_execute(&set).await.unwrap();
     let store = Store::new(pool(&database));
+    store.geoip_reload().await.unwrap();
     let network = store.asn(mmdb::KNOWN.parse().unwrap()).await.unwrap();
     let network = network.unwrap();
     assert_eq!(network.number, Some(64496));
