@@ -110,8 +110,8 @@ impl CachedStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] if `max_staleness` is too short or too long, or if the caller is not
-    /// in a tokio runtime.
+    /// [`Error::Configuration`] if `max_staleness` is too short or too long, or if the caller is
+    /// not in a tokio runtime.
     pub fn build(self) -> Result<CachedStore, Error> {
         let (config, listener) = (self.config, self.listener);
         CachedStore::start(self.pool, self.statements, &config, listener)

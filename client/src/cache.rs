@@ -139,11 +139,11 @@ impl CachedStore {
         self.cache().health()
     }
 
-    /// Waits until the cache answers, for tests and for applications that check their setup when they
-    /// start. A store that is not ready gives the same answers, only later.
+    /// Waits until the cache answers, for tests and for applications that check their setup when
+    /// they start. A store that is not ready gives the same answers, only later.
     ///
-    /// It waits as long as the server cannot be reached or the pool has no connection: put a timeout
-    /// around it.
+    /// It waits as long as the server cannot be reached or the pool has no connection: put a
+    /// timeout around it.
     ///
     /// # Errors
     ///
@@ -164,8 +164,9 @@ impl CachedStore {
     /// usually some milliseconds, and at most `max_staleness`.
     ///
     /// A call of this store that changes a session is known when it returns. Use this after the
-    /// commit of a transaction that was used with [`on`](Store::on), and after SQL of your own. What
-    /// only visits change is not announced: [`last_seen_at`](crate::SessionData::last_seen_at), and
+    /// commit of a transaction that was used with [`on`](Store::on), and after SQL of your own.
+    /// What only visits change is not announced:
+    /// [`last_seen_at`](crate::SessionData::last_seen_at), and
     /// [`expires_at`](crate::SessionData::expires_at) if it becomes later.
     ///
     /// ```

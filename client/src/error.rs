@@ -92,8 +92,8 @@ pub enum Error {
     /// The data cannot be written as JSON, cannot be read, or is not of the type asked for.
     ///
     /// Arrays and objects nested deeper than 1,000 levels are neither written nor read: cloning or
-    /// dropping a deeper [`Value`](serde_json::Value) can exhaust the stack. Other programs can save
-    /// such data. The session can then be saved, patched, logged out and revoked, but its data
+    /// dropping a deeper [`Value`](serde_json::Value) can exhaust the stack. Other programs can
+    /// save such data. The session can then be saved, patched, logged out and revoked, but its data
     /// cannot be loaded: a call that would return it does its work and then fails with this error.
     ///
     /// The source says where the error is, and quotes the value.

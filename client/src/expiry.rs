@@ -70,11 +70,13 @@ impl Expiry {
 }
 
 impl<E: Executor> Store<E> {
-    /// Gives a session another expiry, counted from now, and returns when it expires. `None`: never.
+    /// Gives a session another expiry, counted from now, and returns when it expires. `None`:
+    /// never.
     ///
     /// # Errors
     ///
-    /// [`Error::SessionNotFound`]; [`Error::InvalidArgument`] if the durations do not make an expiry.
+    /// [`Error::SessionNotFound`]; [`Error::InvalidArgument`] if the durations do not make an
+    /// expiry.
     ///
     /// ```
     /// use std::time::Duration;

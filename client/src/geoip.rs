@@ -23,8 +23,8 @@ use crate::wire::{count, instant};
 pub struct GeoipDatabase {
     /// The path of the file on the server.
     pub path: String,
-    /// The type that the file gives itself, such as `GeoLite2-City`. This and the following five are
-    /// `None` if the file cannot be used.
+    /// The type that the file gives itself, such as `GeoLite2-City`. This and the following five
+    /// are `None` if the file cannot be used.
     pub database_type: Option<String>,
     /// When the file was built.
     #[serde(with = "rfc3339::option")]
@@ -134,9 +134,9 @@ impl<E: Executor> Store<E> {
     }
 
     /// All that is known of a location, as a JSON object: the 16 members of `GeoIP2.city()` of
-    /// Django 5.2 (`city`, `country_code`, `latitude`, `longitude`, `time_zone` and so on), or the 5
-    /// members of `country()` if the database knows countries only. If the server has a database of
-    /// autonomous systems, `autonomous_system_number` and `autonomous_system_organization` are
+    /// Django 5.2 (`city`, `country_code`, `latitude`, `longitude`, `time_zone` and so on), or the
+    /// 5 members of `country()` if the database knows countries only. If the server has a database
+    /// of autonomous systems, `autonomous_system_number` and `autonomous_system_organization` are
     /// added.
     ///
     /// ```
@@ -218,8 +218,8 @@ impl<E: Executor> Store<E> {
             .await
     }
 
-    /// Has the server read changed files now rather than within `qsessions.geoip_check_interval`, and
-    /// returns the databases that are then open.
+    /// Has the server read changed files now rather than within `qsessions.geoip_check_interval`,
+    /// and returns the databases that are then open.
     ///
     /// ```
     /// # async fn example(store: qsessions::Store) -> Result<(), qsessions::Error> {

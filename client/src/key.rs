@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 /// they differ, and the text is wiped from memory when the key is dropped. Copies that the driver
 /// makes to send the key are not wiped.
 ///
-/// Any text makes a `Key`, because a cookie can hold any text. A text with fewer than 8 or more than
-/// 512 characters opens no session, and creating a session with it is
+/// Any text makes a `Key`, because a cookie can hold any text. A text with fewer than 8 or more
+/// than 512 characters opens no session, and creating a session with it is
 /// [`Error::InvalidKey`](crate::Error::InvalidKey).
 ///
 /// ```
@@ -49,8 +49,8 @@ impl Key {
         &self.0
     }
 
-    /// The public id of the session that this key opens, computed from the key. `None` if no session
-    /// can have this key.
+    /// The public id of the session that this key opens, computed from the key. `None` if no
+    /// session can have this key.
     ///
     /// An id does not mean that the session exists. It is safe in a URL or a log.
     ///

@@ -1,9 +1,9 @@
 //! Client for [qsessions](crate), session management inside PostgreSQL.
 //!
 //! Sessions live in an ordinary table of the database. SQL functions of the extension create, load,
-//! save, revoke and purge them. This crate calls those functions: [`Store`] has one method for each,
-//! with typed arguments, typed rows and typed [errors](Error). It has no session SQL of its own, so
-//! that it does exactly what other languages do with the same functions.
+//! save, revoke and purge them. This crate calls those functions: [`Store`] has one method for
+//! each, with typed arguments, typed rows and typed [errors](Error). It has no session SQL of its
+//! own, so that it does exactly what other languages do with the same functions.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -53,15 +53,15 @@
 //! # Cache
 //!
 //! With the feature `cache`, a [`CachedStore`] keeps sessions in memory and drops what any process
-//! changes. A load never returns a state that had been replaced or ended, by a confirmed commit, more
-//! than `max_staleness` before the load was called. If the cache cannot guarantee that, the database
-//! answers.
+//! changes. A load never returns a state that had been replaced or ended, by a confirmed commit,
+//! more than `max_staleness` before the load was called. If the cache cannot guarantee that, the
+//! database answers.
 //!
 //! # Time
 //!
-//! Instants are [`SystemTime`](std::time::SystemTime), which every library of dates can convert, and
-//! durations are [`Duration`](std::time::Duration). `expires_at` is an [`Option`]: `None` is a session
-//! that never expires. In serialized results, instants are text as in RFC 3339.
+//! Instants are [`SystemTime`](std::time::SystemTime), which every library of dates can convert,
+//! and durations are [`Duration`](std::time::Duration). `expires_at` is an [`Option`]: `None` is a
+//! session that never expires. In serialized results, instants are text as in RFC 3339.
 //!
 //! # Features
 //!

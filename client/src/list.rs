@@ -19,8 +19,8 @@ use crate::store::Store;
 use crate::user_id::UserId;
 use crate::wire::{count, instant, integer, past_instant};
 
-/// A session as a user sees it on the page of their devices, or an administrator in a list: a row of
-/// the SQL type `session_info`.
+/// A session as a user sees it on the page of their devices, or an administrator in a list: a row
+/// of the SQL type `session_info`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SessionInfo {
@@ -30,8 +30,8 @@ pub struct SessionInfo {
     pub user_id: Option<String>,
     /// The address of the last recorded visit.
     pub ip: Option<IpAddr>,
-    /// The location of the address, such as `Paris, France`, if the server has a GeoIP database that
-    /// knows it.
+    /// The location of the address, such as `Paris, France`, if the server has a GeoIP database
+    /// that knows it.
     pub location: Option<String>,
     /// The device in one line, such as `iPhone / iOS 17.1 / Safari 17.1`.
     pub device: Option<String>,
@@ -169,7 +169,8 @@ impl<E: Executor> Store<E> {
         }
     }
 
-    /// A page of sessions for administrators, newest first. Without arguments it lists all sessions.
+    /// A page of sessions for administrators, newest first. Without arguments it lists all
+    /// sessions.
     ///
     /// # Errors
     ///

@@ -30,15 +30,15 @@ pub struct Login<'a, E> {
 }
 
 impl<E: Executor> Store<E> {
-    /// Makes a session the user's, always under a new key: a key that an attacker has planted in the
-    /// visitor's browser before the login is worthless after it.
+    /// Makes a session the user's, always under a new key: a key that an attacker has planted in
+    /// the visitor's browser before the login is worthless after it.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `max_sessions` is zero, the durations do not make an expiry, or
-    /// the column cannot hold the user id; [`Error::DataTooLarge`]; [`Error::Data`] if the data
-    /// cannot be written as JSON. A user who is not in the table of users is [`Error::Database`] with
-    /// SQLSTATE 23503.
+    /// [`Error::InvalidArgument`] if `max_sessions` is zero, the durations do not make an expiry,
+    /// or the column cannot hold the user id; [`Error::DataTooLarge`]; [`Error::Data`] if the data
+    /// cannot be written as JSON. A user who is not in the table of users is [`Error::Database`]
+    /// with SQLSTATE 23503.
     ///
     /// ```
     /// use std::net::IpAddr;

@@ -101,8 +101,8 @@ impl<E: Executor> Store<E> {
 impl Store<Pool> {
     /// Deletes all expired sessions in batches, and commits each batch.
     ///
-    /// The server reports in a notice how many it has deleted. [`purge_expired`](Store::purge_expired)
-    /// returns the number, for one batch.
+    /// The server reports in a notice how many it has deleted.
+    /// [`purge_expired`](Store::purge_expired) returns the number, for one batch.
     ///
     /// # Errors
     ///

@@ -35,8 +35,8 @@ impl<E: Executor> Store<E> {
     /// Replaces the data of a session, and returns its new version.
     ///
     /// Of two saves the last one wins. A save with an
-    /// [`expected_version`](Save::expected_version) fails instead, and [`patch`](Self::patch) changes
-    /// only the members that it names.
+    /// [`expected_version`](Save::expected_version) fails instead, and [`patch`](Self::patch)
+    /// changes only the members that it names.
     ///
     /// # Errors
     ///
@@ -74,8 +74,9 @@ impl<E: Executor> Store<E> {
     ///
     /// # Errors
     ///
-    /// [`Error::SessionNotFound`]; [`Error::DataTooLarge`]; [`Error::InvalidArgument`] if the changes
-    /// or the data of the session are not an object; [`Error::Data`] as for [`save`](Self::save).
+    /// [`Error::SessionNotFound`]; [`Error::DataTooLarge`]; [`Error::InvalidArgument`] if the
+    /// changes or the data of the session are not an object; [`Error::Data`] as for
+    /// [`save`](Self::save).
     ///
     /// ```
     /// # async fn example(store: qsessions::Store, key: qsessions::Key) -> Result<(), qsessions::Error> {

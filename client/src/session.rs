@@ -43,10 +43,10 @@ pub struct SessionData {
     pub user_id: Option<String>,
     /// The data that the application keeps.
     ///
-    /// jsonb holds any number, and a [`Value`] does not. An integer from `i64::MIN` to `u64::MAX` is
-    /// exact. Any other number is the nearest `f64`, or [`f64::MAX`] if it is larger than every
-    /// `f64`. An application that needs more can read with [`data_as`](Self::data_as), or enable the
-    /// feature `arbitrary_precision` of serde_json, which changes how all of its crates read
+    /// jsonb holds any number, and a [`Value`] does not. An integer from `i64::MIN` to `u64::MAX`
+    /// is exact. Any other number is the nearest `f64`, or [`f64::MAX`] if it is larger than every
+    /// `f64`. An application that needs more can read with [`data_as`](Self::data_as), or enable
+    /// the feature `arbitrary_precision` of serde_json, which changes how all of its crates read
     /// numbers.
     pub data: Value,
     /// The address of the last recorded visit.

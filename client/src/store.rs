@@ -37,8 +37,8 @@ use crate::key::Key;
 /// # Errors
 ///
 /// Every call can fail with [`Error::Pool`](crate::Error::Pool) and
-/// [`Error::Database`](crate::Error::Database). Other errors are listed at the calls that have them.
-/// If the future of a call is dropped, the database may still finish the statement: use a
+/// [`Error::Database`](crate::Error::Database). Other errors are listed at the calls that have
+/// them. If the future of a call is dropped, the database may still finish the statement: use a
 /// transaction for work that must not be left half done.
 #[derive(Clone)]
 #[must_use]
@@ -63,12 +63,12 @@ impl<E: Executor> Store<E> {
         }
     }
 
-    /// The same sessions by way of a connection or a transaction, so that a session changes together
-    /// with your own tables, or not at all.
+    /// The same sessions by way of a connection or a transaction, so that a session changes
+    /// together with your own tables, or not at all.
     ///
     /// These calls read what the transaction sees, and ask no cache. The cache of a
-    /// [`CachedStore`](crate::CachedStore) knows their changes soon after the commit; its `catch_up`
-    /// waits for that.
+    /// [`CachedStore`](crate::CachedStore) knows their changes soon after the commit; its
+    /// `catch_up` waits for that.
     ///
     /// ```
     /// use qsessions::{Store, deadpool_postgres::Pool};

@@ -49,8 +49,9 @@ impl<E: Executor> Store<E> {
         }
     }
 
-    /// Links the sessions to a table of users, or to another one than before, and converts `user_id`
-    /// to the type of its key. The table is written as in SQL, such as `shop.users` or `"Users"`.
+    /// Links the sessions to a table of users, or to another one than before, and converts
+    /// `user_id` to the type of its key. The table is written as in SQL, such as `shop.users` or
+    /// `"Users"`.
     ///
     /// # Errors
     ///

@@ -146,8 +146,8 @@ impl<E: Executor> Store<E> {
             .await
     }
 
-    /// The device in one line for a person, such as `iPhone / iOS 17.1 / Safari 17.1`. Unknown parts
-    /// are `Other`. An empty header gives an empty line.
+    /// The device in one line for a person, such as `iPhone / iOS 17.1 / Safari 17.1`. Unknown
+    /// parts are `Other`. An empty header gives an empty line.
     ///
     /// ```
     /// # async fn example(store: qsessions::Store, header: &str) -> Result<(), qsessions::Error> {

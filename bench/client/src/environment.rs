@@ -35,8 +35,8 @@ pub(crate) fn postgres() -> Result<tokio_postgres::Config> {
     Ok(text("BENCH_POSTGRES")?.parse()?)
 }
 
-/// One that trusts its connections, as deadpool's does by default: a query at each checkout would cost both sides of a
-/// comparison as much again, and hide what the store costs.
+/// One that trusts its connections, as deadpool's does by default: a query at each checkout would
+/// cost both sides of a comparison as much again, and hide what the store costs.
 pub(crate) fn pool(size: usize) -> Result<Pool> {
     let trusting = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,

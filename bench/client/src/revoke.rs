@@ -13,9 +13,10 @@ use crate::report::{quantile, sorted};
 use crate::{Result, environment};
 
 const P99_WANTED_MILLIS: f64 = 50.0;
-/// How often the other process looks. It would take a processor from the writers if it never rested.
+/// How often the other process looks. It would take a processor from the writers if it never
+/// rested.
 const LOOK_EVERY: Duration = Duration::from_micros(100);
-/// Between two revocations, so that they don't come in step with what else goes on.
+/// Between two revocations, so that they do not keep step with other work.
 const PAUSE: Duration = Duration::from_millis(7);
 const LOADED: &str = "loaded";
 
@@ -121,7 +122,7 @@ pub(crate) async fn watch() -> Result<()> {
         let key = Key::new(key?);
         keep(&store, &key).await?;
         writeln!(out, "{LOADED}")?;
-        // This thread serves nobody else, so that it may sleep; those of the runtime do.
+        // This thread serves no other task, so that it may sleep.
         while store.load(&key).await?.is_some() {
             std::thread::sleep(LOOK_EVERY);
         }

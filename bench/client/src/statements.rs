@@ -1,4 +1,5 @@
-//! Calls of a store without a cache against the bare prepared statements that they stand for, through the same pool.
+//! Calls of a store without a cache against the bare prepared statements that they stand for,
+//! through the same pool.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -185,7 +186,7 @@ impl Bench {
     }
 }
 
-/// Reads what a store's session has, as whoever asks for columns does.
+/// Reads the columns that a session has.
 fn read(row: &Row) {
     row.get::<_, Uuid>(0);
     row.get::<_, Option<i64>>(1);

@@ -54,8 +54,8 @@ impl CacheConfig {
     }
 
     /// How long after a commit of another process a load may still show the state before it: by
-    /// default two seconds, and between 20 ms and one hour. This bound holds whatever fails. Usually
-    /// a change is known after some milliseconds.
+    /// default two seconds, and between 20 ms and one hour. This bound holds whatever fails.
+    /// Usually a change is known after some milliseconds.
     ///
     /// Four times within this time the cache sends a probe through the pool and waits for it on the
     /// listening connection. If none has come back for this time, the database answers all loads.
@@ -72,8 +72,8 @@ impl CacheConfig {
         self
     }
 
-    /// How many keys without a session the cache remembers at most: by default 10,000. They are kept
-    /// apart from sessions, so that a flood of invented keys evicts no session.
+    /// How many keys without a session the cache remembers at most: by default 10,000. They are
+    /// kept apart from sessions, so that a flood of invented keys evicts no session.
     pub fn negative_capacity(mut self, keys: u64) -> Self {
         self.negative_capacity = keys;
         self

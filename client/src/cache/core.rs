@@ -178,8 +178,8 @@ impl Cache {
             .await
     }
 
-    /// Lets the caller record a due visit, unless another request is recording it. A page makes many
-    /// requests at once, and one of them is enough.
+    /// Lets the caller record a due visit, unless another request is recording it. A page makes
+    /// many requests at once, and one of them is enough.
     fn claim_visit(&self, id: Uuid) -> Option<Claim<'_>> {
         let is_first = lock(&self.claimed_visits).insert(id);
         is_first.then(|| Claim { cache: self, id })

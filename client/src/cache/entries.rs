@@ -212,8 +212,8 @@ impl Entries {
         load
     }
 
-    /// A request gets no older result than the cache may give, and none from before a change that it
-    /// has to see.
+    /// A request gets no older result than the cache may give, and none from before a change that
+    /// it has to see.
     fn can_be_shared(&self, fill: &Fill, key: &CacheKey, now: Moment) -> bool {
         fill.key == *key
             && !fill.is_named()

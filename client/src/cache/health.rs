@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The state of the cache of a [`CachedStore`](crate::CachedStore).
 ///
@@ -19,10 +19,18 @@ use serde::Serialize;
 pub struct Health {
     /// Whether the cache answers loads at this moment.
     pub serving: bool,
-    /// Every change that was committed longer ago than this is known. `None`: none is known.
+    /// Every change that was committed longer ago than this is known. `None`: none is known. It
+    /// serializes as a number of seconds.
+    #[serde(serialize_with = "seconds")]
     pub staleness: Option<Duration>,
     /// Why the cache does not answer, or may soon stop to.
     pub error: Option<String>,
     /// The approximate number of cached sessions.
     pub sessions: u64,
+}
+
+fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.as_ref()
+        .map(Duration::as_secs_f64)
+        .serialize(serializer)
 }

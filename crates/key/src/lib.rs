@@ -1,8 +1,8 @@
 //! The format of session keys.
 //!
-//! A **native** key is 48 characters of unpadded base64url: the 16 bytes of the session's public id,
-//! then 20 secret random bytes. Any other text of 8 to 512 characters is a **foreign** key, made by
-//! another framework; its id is derived from its SHA-256.
+//! A **native** key is 48 characters of unpadded base64url: the 16 bytes of the session's public
+//! id, then 20 secret random bytes. Any other text of 8 to 512 characters is a **foreign** key,
+//! made by another framework; its id is derived from its SHA-256.
 //!
 //! The crate knows no database: the caller provides the clock and the random bytes.
 
@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn foreign_key_has_a_derived_id() {
-        // SHA-256("django-session-key") begins with these bytes; version and variant are set over them.
+        // SHA-256("django-session-key") begins with these bytes; version and variant are set over
+        // them.
         let key = "django-session-key";
         let id = session_id(key).unwrap();
         assert_eq!(id.get_version_num(), 8);

@@ -1,4 +1,4 @@
-//! What the cache knows of changes, and what it does when it can't know.
+//! Consistency: the cache follows changes, and does not answer when it may have missed some.
 
 use super::{Cached, data, one, pool_to, until};
 use deadpool_postgres::{Manager, Pool};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_postgres::NoTls;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_by_any_path_is_seen() {
+async fn changes_on_every_path_reach_the_cache() {
     let cached = Cached::new().await;
     let client = cached.client().await;
     let changes = [
@@ -41,18 +41,18 @@ async fn a_change_by_any_path_is_seen() {
 }
 
 #[tokio::test]
-async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
+async fn a_flood_of_drop_everything_does_not_open_connections() {
     let cached = Cached::new().await;
     let before = cached.pool.accepted();
     cached.pool.stall();
     cached.pool.cut().await;
     cached.listener.cut().await;
-    // The listener is there again. The pool begins a connection that is not answered, and the listener tries another one.
+    // The listener reconnects. The pool opens a connection that is not answered, and the listener tries another one.
     until(async || cached.pool.accepted() >= before + 2).await;
     let begun = cached.pool.accepted();
 
     let client = cached.client().await;
-    // Counting begins anew with each look.
+    // Each reading resets the counter.
     cached.count("invalidations");
     let mut heard = 0;
     for _ in 0..100 {
@@ -69,7 +69,7 @@ async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_of_nonsense_is_heard_once_and_what_comes_after_it_too() {
+async fn an_invalid_notification_does_not_stop_the_listener() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
@@ -91,17 +91,17 @@ async fn a_notification_of_nonsense_is_heard_once_and_what_comes_after_it_too() 
     );
     assert!(cached.store.health().serving);
     assert!(cached.is_cached(&session.key).await);
-    // Beside them, the save and the probe.
+    // The others are the save and the probe.
     assert!((500..600).contains(&cached.count("invalidations")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_ids_loses_no_change() {
+async fn changes_are_not_lost_in_a_flood_of_ids() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
     let client = cached.client().await;
-    // More than wait anywhere: three hundred thousand ids, and the one that counts among them.
+    // More than any queue holds: three hundred thousand ids, and the relevant one among them.
     let flood = "SELECT pg_notify('qsessions', (SELECT string_agg(gen_random_uuid()::text, ',')
                  FROM generate_series(1, 200) WHERE g > 0)) FROM generate_series(1, 750) AS g";
     client.batch_execute(flood).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_flood_of_ids_loses_no_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
+async fn the_cache_stops_answering_max_staleness_after_the_last_probe() {
     let cached = Cached::with(CacheConfig::new().max_staleness(Duration::from_millis(400))).await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
@@ -145,7 +145,7 @@ async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changed_while_the_listener_was_cut_off_is_not_given_afterwards() {
+async fn changes_during_an_outage_of_the_listener_are_not_missed() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let gone = cached.begin().await;
@@ -171,11 +171,11 @@ async fn what_changed_while_the_listener_was_cut_off_is_not_given_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_this_store_changes_it_knows_when_the_call_returns() {
+async fn a_store_knows_its_own_changes_when_the_call_returns() {
     let cached = Cached::new().await;
     let store = &cached.store;
     let key = cached.begin().await.key;
-    // Nothing is heard meanwhile: what follows is not thanks to announcements.
+    // The listener receives no notifications meanwhile.
     cached.listener.keep_answers();
     store.save(&key, json!({"n": 2})).await.unwrap();
     assert_eq!(data(store, &key).await, Some(json!({"n": 2})));
@@ -210,7 +210,7 @@ async fn what_this_store_changes_it_knows_when_the_call_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_end_unnamed_are_known_to_have_ended() {
+async fn sessions_that_a_call_ends_without_their_keys_are_dropped() {
     let cached = Cached::new().await;
     let log_in = || cached.other.login(1_i64).data(json!({"n": 1}));
     let sessions = [log_in().await.unwrap(), log_in().await.unwrap()];
@@ -225,7 +225,7 @@ async fn sessions_that_end_unnamed_are_known_to_have_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_brings_a_session_back_that_is_gone() {
+async fn no_call_brings_an_ended_session_back() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     cached.other.revoke(session.id).await.unwrap();
@@ -236,7 +236,7 @@ async fn nothing_brings_a_session_back_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_of_the_callers_is_known_after_catching_up() {
+async fn catch_up_waits_for_a_transaction_of_the_caller() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let mut client = cached.client().await;
@@ -260,7 +260,7 @@ async fn a_transaction_of_the_callers_is_known_after_catching_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn catching_up_does_not_wait_for_a_listener_that_hears_nothing() {
+async fn catch_up_does_not_wait_for_a_listener_that_receives_nothing() {
     let cached = Cached::with(CacheConfig::new().max_staleness(Duration::from_millis(400))).await;
     let session = cached.begin().await;
     cached.listener.stall();
@@ -277,7 +277,7 @@ async fn catching_up_does_not_wait_for_a_listener_that_hears_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_expires_is_not_given_any_more() {
+async fn an_expired_session_is_not_returned() {
     let cached = Cached::new().await;
     let expiry = qsessions::Expiry::ttl(Duration::from_millis(300));
     let session = cached
@@ -295,7 +295,7 @@ async fn a_session_that_expires_is_not_given_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_listener_everything_works_but_for_the_cache() {
+async fn without_a_listener_loads_go_to_the_database() {
     let cached = Cached::new().await;
     let mut nowhere = tokio_postgres::Config::new();
     nowhere
@@ -319,7 +319,7 @@ async fn without_a_listener_everything_works_but_for_the_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_of_another_database_is_found_out() {
+async fn a_listener_of_another_database_is_detected() {
     let cached = Cached::new().await;
     let other = qsessions_testkit::Database::new().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
@@ -335,7 +335,7 @@ async fn a_listener_of_another_database_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_of_another_database_is_found_out_whatever_is_said_there() {
+async fn a_listener_of_another_database_is_detected_during_a_flood() {
     let cached = Cached::new().await;
     let other = qsessions_testkit::Database::new().await;
     let client = other.connect().await;
@@ -350,14 +350,14 @@ async fn a_listener_of_another_database_is_found_out_whatever_is_said_there() {
     };
     let ready = tokio::select! {
         ready = store.ready() => ready,
-        () = talk => unreachable!("it talks for ever"),
+        () = talk => unreachable!("it never ends"),
     };
     assert!(matches!(ready, Err(Error::Listener { .. })), "{ready:?}");
     assert!(!store.health().serving);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_without_the_extension_is_found_out() {
+async fn a_database_without_the_extension_is_detected() {
     let cached = Cached::new().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
         .cached(cached.database.server().config("postgres"), NoTls)
@@ -368,7 +368,7 @@ async fn a_database_without_the_extension_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cache_that_may_not_be_stale_is_refused() {
+async fn a_cache_needs_a_valid_max_staleness() {
     let cached = Cached::new().await;
     let config = CacheConfig::new().max_staleness(Duration::ZERO);
     let error = Store::builder(pool_to(&cached.database.config(), 1))
@@ -390,11 +390,11 @@ fn a_cache_outside_of_a_runtime_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_after_a_catch_up_gets_nothing_that_was_read_before_it() {
+async fn a_load_after_a_catch_up_does_not_join_an_earlier_load() {
     let cached = Cached::new().await;
     let store = &cached.store;
     let session = cached.begin().await;
-    // Announcements that nobody hears can't keep the load that is under way from being shared.
+    // Notifications that are not received cannot prevent the running load from being shared.
     cached.listener.stall();
     cached.listener.cut().await;
     until(async || !store.health().serving).await;
@@ -418,7 +418,7 @@ async fn who_asks_after_a_catch_up_gets_nothing_that_was_read_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_had_no_session_has_one_after_a_catch_up() {
+async fn a_catch_up_finds_a_new_session_of_a_key_that_had_none() {
     let cached = Cached::new().await;
     let key = Key::from("a key that others give a session to");
     assert_eq!(data(&cached.store, &key).await, None);

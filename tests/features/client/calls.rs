@@ -1,4 +1,4 @@
-//! Sessions from their beginning to their end, and how they are listed.
+//! Calls: sessions from `create` to `logout`, lists, and transactions of the caller.
 
 use super::{HOUR, address, pool, store};
 use qsessions::ipnet::IpNet;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_session_lives_from_create_to_logout() {
+async fn a_session_works_from_create_to_logout() {
     let (_database, store) = store().await;
     #[derive(Debug, Deserialize, PartialEq, Serialize)]
     struct Cart {
@@ -91,7 +91,7 @@ async fn a_session_lives_from_create_to_logout() {
 }
 
 #[tokio::test]
-async fn sessions_are_seen_and_revoked() {
+async fn sessions_are_listed_and_revoked() {
     let (_database, store) = store().await;
     let one = store.login(1_i64).user_agent("curl/8.5.0").await.unwrap();
     let two = store.login("1").data(json!({"x": 1})).await.unwrap();
@@ -149,7 +149,7 @@ async fn sessions_are_seen_and_revoked() {
 }
 
 #[tokio::test]
-async fn a_session_changes_with_the_callers_transaction_or_not_at_all() {
+async fn changes_are_part_of_the_callers_transaction() {
     let (database, store) = store().await;
     let mut connection = pool(&database).get().await.unwrap();
     let key = {
@@ -168,7 +168,7 @@ async fn a_session_changes_with_the_callers_transaction_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn sessions_that_never_expire_and_those_that_did_are_read_and_purged() {
+async fn sessions_that_never_expire_are_read_and_expired_ones_are_purged() {
     let (database, store) = store().await;
     let client = database.connect().await;
     let forever = store.create().await.unwrap();
@@ -198,7 +198,7 @@ async fn sessions_that_never_expire_and_those_that_did_are_read_and_purged() {
 }
 
 #[tokio::test]
-async fn what_a_call_returns_serializes_without_the_key() {
+async fn results_serialize_without_the_key() {
     let (database, store) = store().await;
     let created = store.login(1).ip(address("192.0.2.9")).await.unwrap();
     let session = store.load(&created.key).await.unwrap().unwrap();
@@ -213,7 +213,7 @@ async fn what_a_call_returns_serializes_without_the_key() {
     assert_eq!(json[2]["users"], 1);
     assert_eq!(json[3]["category"], "tool");
     assert!(!json.to_string().contains(created.key.expose()));
-    // PostgreSQL reads an instant as the one that was sent.
+    // PostgreSQL reads a serialized time as the same time.
     let connection = pool(&database).get().await.unwrap();
     let sql = "SELECT created_at = $1::text::timestamptz FROM qsessions.session";
     let created_at = json[0]["created_at"].as_str().unwrap();

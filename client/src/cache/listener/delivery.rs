@@ -16,8 +16,8 @@ const SPARE_PAUSE: Duration = Duration::from_millis(500);
 /// Gives each probe a connection of the pool. While the pool has none free, it makes one more, as
 /// the pool does.
 ///
-/// Otherwise a busy pool would stop the cache, whose loads would then want connections too, and make
-/// the pool busier still.
+/// Otherwise a busy pool would stop the cache, whose loads would then want connections too, and
+/// make the pool busier still.
 pub(crate) struct Delivery {
     pool: Pool,
     /// How long a probe waits for the pool before it uses another connection.

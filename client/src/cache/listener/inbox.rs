@@ -1,8 +1,8 @@
 //! Notifications that were heard and not applied yet.
 //!
 //! One task reads from the network, another one applies. Any role that can connect can send
-//! notifications, faster than they are applied, so their number is bounded. One that does not fit is
-//! not lost: "drop everything" replaces it, and all that wait.
+//! notifications, faster than they are applied, so their number is bounded. One that does not fit
+//! is not lost: "drop everything" replaces it, and all that wait.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};

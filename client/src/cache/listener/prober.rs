@@ -28,7 +28,8 @@ const FIRST_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 const POOL_PAUSE: Duration = Duration::from_millis(500);
 /// Before another probe follows one that a "drop everything" may stand for.
 const LOST_PAUSE: Duration = Duration::from_millis(10);
-/// The longest time that a probe waits for a connection of the pool before it looks for another one.
+/// The longest time that a probe waits for a connection of the pool before it looks for another
+/// one.
 const POOL_PATIENCE: Duration = Duration::from_millis(100);
 /// The shortest time that a statement has which sends a probe.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(100);
@@ -92,8 +93,8 @@ impl<'a> Prober<'a> {
                     return Ok(());
                 },
             }
-            // A "drop everything" came in between, perhaps of another database. If they come without
-            // a pause, probes follow without one too, or the deadline would pass unnoticed.
+            // A "drop everything" came in between, perhaps of another database. If they come
+            // without a pause, probes follow without one too, or the deadline would pass unnoticed.
             tokio::task::yield_now().await;
         }
     }
@@ -106,7 +107,8 @@ impl<'a> Prober<'a> {
         loop {
             tokio::select! {
                 () = self.cache.probe_wanted.notified() => {}
-                // A call may wait for it. If "drop everything" comes without a pause, probes do not.
+                // A call may wait for it. If "drop everything" comes without a pause, probes do
+                // not.
                 () = self.subscription.probe_lost.notified() => {
                     sleep(LOST_PAUSE.min(self.interval)).await;
                 }
@@ -120,8 +122,8 @@ impl<'a> Prober<'a> {
 
     /// Sends a probe if the pool can. It may be heard before this returns.
     ///
-    /// A statement that is not answered in time is left alone: its connection may hang, and the next
-    /// probe may get another one.
+    /// A statement that is not answered in time is left alone: its connection may hang, and the
+    /// next probe may get another one.
     async fn probe(&mut self, patience: Duration) -> Sent {
         let statements = self.cache.database.statements;
         let connection = match self.delivery.connection().await {
