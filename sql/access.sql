@@ -11,9 +11,7 @@
 -- argument and changes nothing while the table is as create_session_table and link_users leave it.
 DO $$
 DECLARE
-    guarded pg_catalog.regprocedure;
-BEGIN
-    FOREACH guarded IN ARRAY ARRAY[
+    guarded CONSTANT pg_catalog.regprocedure[] := ARRAY[
         -- read files, and keep parts of them in memory
         'qsessions.location(inet, text)', 'qsessions.location_info(inet, text)', 'qsessions.country_code(inet)',
         'qsessions.asn(inet)',
@@ -23,12 +21,30 @@ BEGIN
         'qsessions.invalidate(uuid)', 'qsessions._announce()',
         -- start a background worker, and change jobs in another database
         'qsessions.schedule_purge(text, integer)', 'qsessions.unschedule_purge()',
-        'qsessions._schedule_purge(text, integer, text)', 'qsessions._unschedule_purge()'
-    ]::pg_catalog.regprocedure[] LOOP
-        -- An upgrade must not touch a function that is guarded already: PostgreSQL would take the grants that it has by
-        -- then for a part of the extension, and pg_dump would leave them out.
-        IF pg_catalog.has_function_privilege('public', guarded, 'EXECUTE') THEN
-            EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', guarded);
+        'qsessions._schedule_purge(text, integer, text)', 'qsessions._unschedule_purge()'];
+    function pg_catalog.record;
+BEGIN
+    -- Where a function is as it should be, nothing is granted or revoked. In an upgrade, PostgreSQL would take the
+    -- grants that users have made by then for a part of the extension, and pg_dump would leave them out.
+    FOR function IN
+        SELECT p.oid::pg_catalog.regprocedure AS signature,
+               pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE') AS is_public,
+               EXISTS (SELECT FROM pg_catalog.aclexplode(p.proacl) AS a
+                       WHERE a.grantee OPERATOR(pg_catalog.<>) p.proowner) AS has_grants
+        FROM pg_catalog.pg_proc AS p
+        JOIN pg_catalog.pg_depend AS d ON d.objid OPERATOR(pg_catalog.=) p.oid
+        JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+        WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+          AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+          AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'qsessions'
+    LOOP
+        IF function.signature OPERATOR(pg_catalog.=) ANY (guarded) THEN
+            IF function.is_public THEN
+                EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', function.signature);
+            END IF;
+        ELSIF NOT function.is_public AND NOT function.has_grants THEN
+            -- A new function where ALTER DEFAULT PRIVILEGES keeps PUBLIC from new functions.
+            EXECUTE pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO PUBLIC', function.signature);
         END IF;
     END LOOP;
 END

@@ -18,7 +18,8 @@ AS $$
 DECLARE
     user_text text := user_id;
     is_locked boolean;
-    previous record;
+    previous_id uuid;
+    is_kept boolean;
     new_key text;
     created qsessions.new_session;
 BEGIN
@@ -37,13 +38,16 @@ BEGIN
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0),
         max_sessions IS NOT NULL);
 
-    SELECT s.id, s.user_id IS NULL OR s.user_id = user_text::qsessions.user_key AS keeps INTO previous
-    FROM qsessions.session AS s
-    WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
-    FOR UPDATE;
+    -- PostgreSQL would plan this statement, and the DELETE below, anew for each null.
+    IF key IS NOT NULL THEN
+        SELECT s.id, s.user_id IS NULL OR s.user_id = user_text::qsessions.user_key INTO previous_id, is_kept
+        FROM qsessions.session AS s
+        WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
+        FOR UPDATE;
+    END IF;
 
-    IF previous.keeps THEN
-        new_key := qsessions._generate_key_for(previous.id);
+    IF is_kept THEN
+        new_key := qsessions._generate_key_for(previous_id);
         UPDATE qsessions.session AS s SET
             digest = qsessions._key_digest(new_key),
             user_id = user_text::qsessions.user_key,
@@ -55,7 +59,7 @@ BEGIN
             last_seen_at = greatest(s.last_seen_at, now()),
             expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline),
             version = s.version + 1
-        WHERE s.id = previous.id
+        WHERE s.id = previous_id
         RETURNING new_key, s.id, s.expires_at INTO created;
         IF right(user_text, 1) = ' ' THEN
             PERFORM qsessions._check_user_kept(created.id, user_text);
@@ -64,7 +68,9 @@ BEGIN
             SELECT new_key, created.id, qsessions.set_expiry(new_key, ttl, idle_timeout, max_age) INTO created;
         END IF;
     ELSE
-        DELETE FROM qsessions.session AS s WHERE s.id = previous.id;
+        IF previous_id IS NOT NULL THEN
+            DELETE FROM qsessions.session AS s WHERE s.id = previous_id;
+        END IF;
         created := qsessions.create_session(user_text, data, ip, user_agent, ttl, idle_timeout, max_age, NULL);
     END IF;
 

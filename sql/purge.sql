@@ -27,35 +27,15 @@ BEGIN
     IF checked IS NOT NULL THEN
         EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', checked);
     END IF;
-    BEGIN
-        WITH doomed AS MATERIALIZED (
-            SELECT s.id, s.expires_hour FROM qsessions.session AS s
-            WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
-            ORDER BY s.expires_hour, s.id
-            LIMIT batch_size
-            FOR UPDATE SKIP LOCKED
-        ), gone AS (
-            DELETE FROM qsessions.session AS s USING doomed AS d WHERE s.id = d.id
-            RETURNING 1
-        )
-        SELECT n.gone, (SELECT count(*) FROM doomed) - n.gone, final.expires_hour, final.id
-        INTO purged, kept, last_hour, last_id
-        FROM (SELECT count(*) FROM gone) AS n (gone)
-        LEFT JOIN (SELECT d.expires_hour, d.id FROM doomed AS d ORDER BY d.expires_hour DESC, d.id DESC LIMIT 1) AS final ON true;
-    EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
-        reason := SQLERRM;
-    END;
-    IF reason IS NOT NULL THEN
-        SELECT array_agg(d.id), max(d.expires_hour), (array_agg(d.id))[count(*)]
-        INTO ids, last_hour, last_id
-        FROM (SELECT s.id, s.expires_hour FROM qsessions.session AS s
-              WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
-              ORDER BY s.expires_hour, s.id
-              LIMIT batch_size
-              FOR UPDATE SKIP LOCKED) AS d;
-        purged := qsessions._delete_deletable(ids);
-        kept := coalesce(cardinality(ids), 0) - purged;
-    END IF;
+    SELECT array_agg(d.id), max(d.expires_hour), (array_agg(d.id))[count(*)]
+    INTO ids, last_hour, last_id
+    FROM (SELECT s.id, s.expires_hour FROM qsessions.session AS s
+          WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
+          ORDER BY s.expires_hour, s.id
+          LIMIT batch_size
+          FOR UPDATE SKIP LOCKED) AS d;
+    SELECT d.deleted, d.reason INTO purged, reason FROM qsessions._delete_deletable(ids) AS d;
+    kept := coalesce(cardinality(ids), 0) - purged;
     IF deferred IS NOT NULL THEN
         EXECUTE format('SET CONSTRAINTS %s DEFERRED', deferred);
     END IF;
@@ -72,30 +52,31 @@ COMMENT ON FUNCTION qsessions._purge_batch(integer, timestamptz, uuid) IS
 
 -- Halves the batch until what is left can be deleted. A few rows that stay cost a few statements more, rather than one
 -- for each row.
-CREATE OR REPLACE FUNCTION qsessions._delete_deletable(ids uuid[]) RETURNS bigint
+CREATE OR REPLACE FUNCTION qsessions._delete_deletable(ids uuid[], OUT deleted bigint, OUT reason text)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    deleted bigint;
     half integer := coalesce(cardinality(ids), 0) / 2;
 BEGIN
     BEGIN
         DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
         GET DIAGNOSTICS deleted = ROW_COUNT;
-        RETURN deleted;
+        RETURN;
     EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
-        IF half = 0 THEN
-            RETURN 0;
-        END IF;
+        deleted := 0;
+        reason := SQLERRM;
     END;
-    RETURN qsessions._delete_deletable(ids[:half]) + qsessions._delete_deletable(ids[half + 1:]);
+    IF half > 0 THEN
+        SELECT one.deleted + two.deleted INTO deleted
+        FROM qsessions._delete_deletable(ids[:half]) AS one, qsessions._delete_deletable(ids[half + 1:]) AS two;
+    END IF;
 END
 $$;
 
 COMMENT ON FUNCTION qsessions._delete_deletable(uuid[]) IS
-    'Internal: deletes those of the sessions that can be deleted, and returns their number';
+    'Internal: deletes those of the sessions that can be deleted; returns their number, and why others could not be deleted';
 
 CREATE OR REPLACE FUNCTION qsessions.purge_expired(batch_size integer DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql

@@ -1,4 +1,5 @@
-//! Addresses of clients: one form for each, and what servers and proxies write for one.
+//! Addresses of clients: the one form that sessions keep, and the forms that servers and proxies
+//! write.
 
 use crate::values::{Address, Network};
 use pgrx::prelude::*;
@@ -7,11 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 /// Bits of the prefix `::ffff:0:0/96`, below which IPv6 has the addresses of IPv4.
 const MAPPED_PREFIX: u8 = 96;
 
-/// The address that a server or a proxy has written, null where it has written none.
+/// The address that a server or a proxy has written; null for a text that is no address.
 ///
 /// `REMOTE_ADDR`, `X-Forwarded-For` and their kin name a client by an address, with a port or
-/// without; by an empty text or `unknown`; by the path of a socket, or by a list. An error for those
-/// that are no address would end the request of a visitor, who has done nothing wrong.
+/// without; by an empty text or `unknown`; by the path of a socket, or by a list. An error would
+/// end the request of a visitor who has done nothing wrong.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -40,15 +41,15 @@ fn parse(text: &str) -> Option<IpAddr> {
     (zone.is_empty() || address.is_ipv6()).then_some(address)
 }
 
-/// What stands in brackets, with or without a port behind them. A zone may have any name, while the
-/// parser of a socket's address accepts its number alone.
+/// The text in brackets, if there is nothing or a port behind them. A zone may have any name, but the
+/// parser of socket addresses accepts only a number.
 fn bracketed(rest: &str) -> Option<&str> {
     let (inside, port) = rest.split_once(']')?;
     let port = port.strip_prefix(':').unwrap_or(port);
     (port.is_empty() || port.parse::<u16>().is_ok()).then_some(inside)
 }
 
-/// An address as sessions keep it: IPv4 where it is an IPv4-mapped one of IPv6, and without a mask.
+/// An address as sessions keep it: without a mask, and IPv4 if it is an IPv4-mapped IPv6 address.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -61,7 +62,7 @@ fn host(ip: Address) -> Address {
     Address(ip.0.to_canonical())
 }
 
-/// A network as sessions are searched by it: of IPv4 where all its addresses are IPv4-mapped ones.
+/// A network by which sessions are searched: IPv4 if all its addresses are IPv4-mapped.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",

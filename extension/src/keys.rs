@@ -5,15 +5,16 @@ use pgrx::{Uuid, pg_sys};
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A UUIDv7 counts in steps of 1/4096 ms; this many nanoseconds are always at least one step.
+/// A UUIDv7 counts in steps of 1/4096 ms. This many nanoseconds are always at least one step.
 const ID_STEP_NANOS: u64 = 245;
 
 thread_local! {
-    /// When the last id of this backend was made, so that the next one sorts after it. A backend is one thread.
+    /// The time of the last id of this backend, so that the next id sorts after it. A backend has one
+    /// thread.
     static LAST_ID_NANOS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A fresh native key.
+/// A new native key.
 #[pg_extern(create_or_replace, schema = "qsessions", volatile, parallel_safe)]
 fn generate_key() -> String {
     let now = SystemTime::now()
@@ -28,7 +29,7 @@ fn generate_key() -> String {
     qsessions_key::encode(id, strong_random())
 }
 
-/// A fresh native key for a session that has its id already.
+/// A new native key for a session that already has an id.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -40,10 +41,10 @@ fn generate_key_for(id: Uuid) -> String {
     qsessions_key::encode(uuid::Uuid::from_bytes(*id.as_bytes()), strong_random())
 }
 
-/// The id of a key's session; null where the text can't be a key.
+/// The id of the session that a key belongs to; null for a text that cannot be a key.
 ///
-/// Whoever looks a session up finds none then, and a stray cookie costs neither a transaction
-/// nor a line in the log. `session_id`, in SQL, makes an error of it.
+/// A look-up by such a text finds no session, so a stray cookie neither aborts a transaction nor
+/// writes a line to the log. `session_id`, in SQL, raises an error instead.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -57,7 +58,8 @@ fn find_session_id(key: &str) -> Option<Uuid> {
         .map(|id| Uuid::from_bytes(*id.as_bytes()))
 }
 
-/// SHA-256 of a key; null where the text can't be a key, so that nobody has a gigabyte hashed.
+/// SHA-256 of a key; null for a text that cannot be a key, so that no caller can have a gigabyte
+/// hashed.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",

@@ -1,4 +1,4 @@
-//! qsessions, the server side: what SQL can't do by itself.
+//! qsessions in the server: what cannot be written in SQL.
 //!
 //! | module | subject |
 //! | --- | --- |
@@ -14,7 +14,8 @@
 //! | [`pg_cron`] | the jobs of pg_cron that purge this database |
 //! | [`values`] | arguments and results in PostgreSQL's own form |
 //!
-//! Errors with SQLSTATEs of our own are raised in SQL: pgrx passes on only the codes that PostgreSQL defines.
+//! Errors with SQLSTATEs of the extension are raised in SQL, because pgrx reports only codes that
+//! PostgreSQL itself defines.
 
 mod addresses;
 mod geoip;

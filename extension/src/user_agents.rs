@@ -1,11 +1,11 @@
-//! What a User-Agent tells, as SQL functions.
+//! The SQL functions for User-Agents.
 
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 use pgrx::{PgTupleDesc, pg_sys};
 
-/// What a User-Agent tells, part by part.
+/// The parts of a User-Agent.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -18,10 +18,10 @@ fn parse_user_agent(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> pgrx::composite_type!('static, "qsessions.user_agent_info") {
     let parsed = qsessions_user_agent::parse(user_agent);
-    // The function's own result type, by OID: a look-up by name would depend on the caller's
-    // search_path and cost more than the parse.
+    // The result type by its OID: a look-up by name would depend on the search_path of the caller, and
+    // would cost more than the parse.
     //
-    // SAFETY: PostgreSQL fills in the function's description for every call.
+    // SAFETY: PostgreSQL passes the description of the function with every call.
     let row_type = unsafe { pg_sys::get_func_rettype((*(*fcinfo).flinfo).fn_oid) };
     let Some(descriptor) = PgTupleDesc::for_composite_type_by_oid(row_type) else {
         error!("result type of parse_user_agent is not a row type");
@@ -43,7 +43,7 @@ fn parse_user_agent(
     }
 }
 
-/// Device, operating system and browser in one line for a person.
+/// Device, operating system and browser in one line.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -55,7 +55,7 @@ fn device(user_agent: &str) -> String {
     qsessions_user_agent::device_line(user_agent)
 }
 
-/// Which rules are compiled in, and how many. Not immutable: an upgrade brings others.
+/// The version of the rules, and their numbers. Not immutable, because an upgrade changes them.
 #[pg_extern(create_or_replace, schema = "qsessions", stable, parallel_safe)]
 fn user_agent_rules() -> TableIterator<
     'static,

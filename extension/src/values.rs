@@ -1,5 +1,5 @@
-//! Arguments and results in PostgreSQL's own binary form. pgrx hands out `inet` and `jsonb` as text, which costs more than what
-//! is done with them here.
+//! Arguments and results in the binary form of PostgreSQL. pgrx passes `inet` and `jsonb` as text, and
+//! the conversion would cost more than the functions do.
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum, FromDatum, IntoDatum};
@@ -10,7 +10,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use pgrx::{pg_sys, varlena};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An `inet` value of which only the address counts; of a network, its address without the mask.
+/// An `inet` value without its mask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Address(pub(crate) IpAddr);
 
@@ -22,18 +22,18 @@ pub(crate) struct Network {
     pub(crate) bits: u8,
 }
 
-/// A `jsonb` value that is passed on unread.
+/// A `jsonb` value that is not parsed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawJsonb(pub(crate) pg_sys::Datum);
 
 impl RawJsonb {
-    /// The bytes of the value as it is stored, before compression.
+    /// The size of the value in bytes, before compression.
     pub(crate) fn size(self) -> usize {
-        // SAFETY: the datum is a jsonb, that is a varlena, alive for the call.
+        // SAFETY: the datum is a jsonb, which is a varlena, and lives as long as the call.
         unsafe { pg_sys::toast_raw_datum_size(self.0) }
     }
 
-    /// Parses JSON text that this extension made.
+    /// Parses JSON text that the extension has made.
     pub(crate) fn from_json_text(text: &str) -> Self {
         let text = std::ffi::CString::new(text).expect("JSON text escapes NUL");
         // SAFETY: jsonb_in takes one cstring and returns a jsonb.

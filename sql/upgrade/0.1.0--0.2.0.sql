@@ -25,6 +25,7 @@ END
 $$;
 
 -- These have other arguments or results now, or are gone.
+DROP FUNCTION qsessions._delete_deletable(uuid[]);
 DROP FUNCTION qsessions.application_functions();
 DROP FUNCTION qsessions.invalidation_status();
 DROP FUNCTION qsessions.lock_user(text, boolean);
@@ -48,8 +49,8 @@ DROP FUNCTION qsessions.user_sessions(anynonarray, text);
 DROP FUNCTION qsessions.list_sessions(text, boolean, inet, uuid, integer);
 DROP FUNCTION qsessions.list_sessions(anynonarray, boolean, inet, uuid, integer);
 
--- Privileges on the table decide now, and PUBLIC may execute the functions that do no more than the table allows. Grants
--- on them go. Grants on the other functions stay.
+-- Privileges on the table decide now, and PUBLIC may execute the functions that do no more than the table allows, as
+-- access.sql has it. Grants on them go. Grants on the other functions stay.
 DO $$
 DECLARE
     function pg_catalog.record;
@@ -73,7 +74,6 @@ BEGIN
         LOOP
             EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM %s CASCADE', function.signature, grantee);
         END LOOP;
-        EXECUTE pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO PUBLIC', function.signature);
     END LOOP;
 END
 $$;

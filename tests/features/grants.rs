@@ -153,6 +153,28 @@ async fn a_role_without_superuser_privileges_can_own_the_session_table() {
     assert_eq!(sessions(&client).await, 2);
 }
 
+#[tokio::test]
+async fn access_does_not_depend_on_default_privileges() {
+    let database = Database::with(Users::Nothing).await;
+    let admin = database.connect().await;
+    let role = new_role(&database, &admin, "app").await;
+    admin
+        .batch_execute(
+            "DROP EXTENSION qsessions;
+             ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+             CREATE EXTENSION qsessions;
+             SELECT qsessions.create_session_table()",
+        )
+        .await
+        .unwrap();
+    grant(&admin, &role).await;
+    let client = database.connect_as(&role).await;
+    let key = begin(&client, "user_id => 1, ip => '192.0.2.1'").await.key;
+    assert!(alive(&client, &key).await);
+    let list = "SELECT count(*)::text FROM qsessions.user_sessions('1')";
+    assert_eq!(texts(&client, list).await, ["1"]);
+}
+
 /// The way that the documentation recommends: such an owner needs no right to create anything in
 /// the schema of the extension.
 #[tokio::test]
