@@ -1,4 +1,5 @@
-//! Access: an application's role can use sessions and nothing else; other roles can call the pure functions only.
+//! Access: an application's role can use sessions and nothing else; other roles can call the pure
+//! functions only.
 
 use crate::common::{add_expired, alive, begin, begun, failure, row, sessions, texts};
 use crate::roles::{BEYOND_THE_TABLE, DENIED, application, calls, holds, new_role, refused_calls};

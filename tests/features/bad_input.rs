@@ -124,7 +124,8 @@ async fn data_has_a_limit_that_counts_bytes_before_compression() {
         "QS004"
     );
 
-    // Two members that are below the limit only one by one, and a value that its table stores compressed.
+    // Two members that are below the limit only one by one, and a value that its table stores
+    // compressed.
     row(&client, save, &[&session.key, &json!({})]).await;
     let half = "x".repeat(600_000);
     let patch = "SELECT qsessions.patch_session($1, $2)";

@@ -1,7 +1,7 @@
 //! The client's cache: it returns no replaced state, and saves statements.
 //!
-//! Two stores stand for two processes. A proxy holds back answers of the server, so that tests can act between two
-//! steps of a store.
+//! Two stores stand for two processes. A proxy holds back answers of the server, so that tests can
+//! act between two steps of a store.
 
 mod consistency;
 mod failover;

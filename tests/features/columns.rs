@@ -1,7 +1,8 @@
 //! Columns that a user adds to the session table do not affect the functions, whatever their names.
 //!
-//! The other files test the functions; `make test` runs them a second time with `QSESSIONS_TEST_COLUMNS`, which
-//! adds a column for each name of an argument or a variable to every session table.
+//! The other files test the functions; `make test` runs them a second time with
+//! `QSESSIONS_TEST_COLUMNS`, which adds a column for each name of an argument or a variable to
+//! every session table.
 
 use crate::common::{begin, data, failure, row, texts};
 use qsessions_testkit::{Database, Users};

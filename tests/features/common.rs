@@ -89,8 +89,8 @@ pub(crate) async fn texts(client: &Client, query: &str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Adds expired anonymous sessions. The last of them expired an hour ago, the others one after the other
-/// before that.
+/// Adds expired anonymous sessions. The last of them expired an hour ago, the others one after the
+/// other before that.
 pub(crate) async fn add_expired(client: &Client, count: i32) {
     client
         .execute(

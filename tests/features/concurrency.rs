@@ -60,7 +60,8 @@ async fn concurrent_patches_of_different_members_are_all_applied() {
     assert_eq!(found.get::<_, i64>(1), 101);
 }
 
-/// Runs `first` in a transaction, starts `second`, commits when `second` waits, and returns the result of `second`.
+/// Runs `first` in a transaction, starts `second`, commits when `second` waits, and returns the
+/// result of `second`.
 async fn second_waits_for_first(
     database: &Database,
     session: &Begun,
@@ -473,7 +474,8 @@ async fn a_role_that_can_only_connect_cannot_delay_a_revocation() {
 async fn revoke_user_sessions_and_a_delete_of_the_user_do_not_deadlock() {
     let database = Database::new().await;
     let admin = database.connect().await;
-    // The older row has the higher id, so that the order of ids differs from the order of a cascade.
+    // The older row has the higher id, so that the order of ids differs from the order of a
+    // cascade.
     admin
         .batch_execute(
             "INSERT INTO qsessions.session (id, digest, user_id, expires_at)

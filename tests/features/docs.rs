@@ -1,7 +1,8 @@
 //! The documentation: every SQL block runs, in order, and no link is dead.
 //!
-//! The blocks of a file run in one psql session, in a new database `shop`. The database has the extension unless
-//! the file creates it. A block that opens with ```` ```sql error QS001 ```` must raise an error with that SQLSTATE.
+//! The blocks of a file run in one psql session, in a new database `shop`. The database has the
+//! extension unless the file creates it. A block that opens with ```` ```sql error QS001 ```` must
+//! raise an error with that SQLSTATE.
 
 use crate::declared::CONTRACT;
 use qsessions_testkit::{Result, Server};
@@ -107,8 +108,8 @@ impl Document {
             .any(|line| line.starts_with("CREATE EXTENSION") && line.contains("qsessions"))
     }
 
-    /// The blocks as a script for psql. Each statement has the line number that it has in the document, so that
-    /// psql's messages show the right line.
+    /// The blocks as a script for psql. Each statement has the line number that it has in the
+    /// document, so that psql's messages show the right line.
     fn script(&self) -> String {
         let mut script = String::new();
         for (index, line) in self.lines.iter().enumerate() {
@@ -201,7 +202,8 @@ fn as_anchor(heading: &str) -> String {
         .collect()
 }
 
-/// Starts a separate server, because the documentation creates roles and changes settings of the whole server.
+/// Starts a separate server, because the documentation creates roles and changes settings of the
+/// whole server.
 async fn start() -> Result<(Server, Client)> {
     let server = Server::builder().start().await?;
     let admin = server.connect("postgres").await?;

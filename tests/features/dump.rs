@@ -1,4 +1,5 @@
-//! Dump and restore: sessions and all additions to their table survive, and the keys continue to work.
+//! Dump and restore: sessions and all additions to their table survive, and the keys continue to
+//! work.
 
 use crate::common::{alive, begin, begun, failure, row, sessions, texts};
 use crate::roles::{grant, new_role};

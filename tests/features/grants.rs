@@ -1,4 +1,5 @@
-//! Granting and revoking access, owners of the table without superuser privileges, and row-level security.
+//! Granting and revoking access, owners of the table without superuser privileges, and row-level
+//! security.
 
 use crate::common::{add_expired, alive, begin, failure, sessions, texts};
 use crate::roles::{DENIED, application, grant, holds, new_role, refused_calls};
@@ -174,8 +175,8 @@ async fn access_does_not_depend_on_default_privileges() {
     assert_eq!(texts(&client, list).await, ["1"]);
 }
 
-/// The way that the documentation recommends: such an owner needs no right to create anything in the
-/// schema of the extension.
+/// The way that the documentation recommends: such an owner needs no right to create anything in
+/// the schema of the extension.
 #[tokio::test]
 async fn the_session_table_can_be_handed_over() {
     let database = Database::with(Users::Unlinked).await;
@@ -210,7 +211,8 @@ async fn the_session_table_can_be_handed_over() {
     let types = "SELECT format('%s %s', typbasetype::regtype, typowner::regrole)
                  FROM pg_type WHERE oid = 'qsessions.user_key'::regtype";
     assert_eq!(texts(&client, types).await, ["uuid postgres"]);
-    // A function of the owner's could be preferred to that of the extension when a superuser calls it.
+    // A function of the owner's could be preferred to that of the extension when a superuser calls
+    // it.
     let overload = "CREATE FUNCTION qsessions.create_session(user_id integer) RETURNS integer
                     LANGUAGE sql AS 'SELECT 1'";
     assert_eq!(failure(&client, overload, &[]).await.code, DENIED);

@@ -6,7 +6,8 @@ use qsessions_testkit::{Database, Users};
 use serde_json::Value;
 use tokio_postgres::Client;
 
-/// A database with many sessions: a hundred for each user and as many anonymous ones. One in a hundred is expired.
+/// A database with many sessions: a hundred for each user and as many anonymous ones. One in a
+/// hundred is expired.
 async fn filled(users: Users, user: &str) -> Database {
     let database = Database::with(users).await;
     let client = database.connect().await;
@@ -298,7 +299,8 @@ async fn a_visit_writes_no_index() {
     let client = Database::new().await.connect().await;
     for call in ["user_id => 1", "user_id => 1, idle_timeout => '2 hours'"] {
         let session = begin(&client, call).await;
-        // All visits are in one transaction, where now() is constant, so that no hour ends in between.
+        // All visits are in one transaction, where now() is constant, so that no hour ends in
+        // between.
         client
             .batch_execute("BEGIN; SET LOCAL qsessions.touch_interval = 0")
             .await

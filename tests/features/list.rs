@@ -222,7 +222,8 @@ async fn sessions_with_imported_keys_are_listed_by_created_at() {
     let client = database.connect().await;
     let mut begun = Vec::new();
     for n in 0..20 {
-        // Their ids are derived from hashes, except for every third session, which has a native key.
+        // Their ids are derived from hashes, except for every third session, which has a native
+        // key.
         let arguments = if n % 3 == 0 {
             String::new()
         } else {

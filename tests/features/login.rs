@@ -38,7 +38,8 @@ async fn login_keeps_an_anonymous_session_under_a_new_key() {
             .is_some()
     );
 
-    // A login of the same user continues the session with another key, and replaces data that is passed.
+    // A login of the same user continues the session with another key, and replaces data that is
+    // passed.
     let again = begun(
         &row(
             &client,

@@ -1,11 +1,11 @@
-//! Words: messages follow PostgreSQL's error style guide, and comments are plain English.
+//! Messages follow PostgreSQL's error style guide, and comments on objects are plain English.
 
 use crate::declared::{CONTRACT, INTERNAL};
 use qsessions_testkit::{Database, Users};
 use std::fs;
 use std::path::Path;
 
-/// Texts of the functions that a regular expression finds, each after the name of its function.
+/// Texts in functions that match a regular expression, each with the name of its function.
 async fn found(expression: &str) -> Vec<(String, String)> {
     let client = Database::with(Users::Nothing).await.connect().await;
     let rows = client
@@ -33,7 +33,7 @@ fn has_contraction(text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn messages_begin_with_a_small_letter_and_have_no_full_stop() {
+async fn messages_begin_in_lower_case_and_have_no_full_stop() {
     let literal = r"RAISE (?:EXCEPTION|WARNING|NOTICE) '((?:[^']|'')*)'";
     for (function, message) in found(literal).await {
         assert!(
@@ -53,14 +53,14 @@ async fn hints_and_details_are_sentences() {
             sentence.starts_with(|first: char| first.is_uppercase() || first.is_ascii_digit()),
             "{function}: {sentence}"
         );
-        // Some end in a statement to run.
+        // Some hints end with a statement.
         assert!(sentence.ends_with(['.', ';']), "{function}: {sentence}");
         assert!(!has_contraction(&sentence), "{function}: {sentence}");
     }
 }
 
 #[tokio::test]
-async fn comments_are_for_people_who_know_nothing_of_the_inside() {
+async fn comments_on_objects_are_plain_english() {
     let client = Database::new().await.connect().await;
     let rows = client
         .query(
@@ -94,7 +94,7 @@ async fn comments_are_for_people_who_know_nothing_of_the_inside() {
     }
 }
 
-/// `\df qsessions.[a-z]*` is what the documentation says.
+/// The documentation describes exactly the functions that `\df qsessions.[a-z]*` shows.
 #[test]
 fn the_documentation_has_the_functions_of_the_contract_and_no_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

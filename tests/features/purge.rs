@@ -1,4 +1,5 @@
-//! Purges: all expired sessions are deleted in batches, no others, and purges do not wait for locks.
+//! Purges: all expired sessions are deleted in batches, no others, and purges do not wait for
+//! locks.
 
 use crate::common::{Listening, add_expired, alive, begin, failure, row, sessions};
 use qsessions_testkit::Database;

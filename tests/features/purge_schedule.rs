@@ -11,7 +11,8 @@ use tokio_postgres::Client;
 /// SQLSTATE object_not_in_prerequisite_state.
 const NOT_READY: &str = "55000";
 
-/// Each call starts a background worker, and a server has only eight slots, so the tests in this file take turns.
+/// Each call starts a background worker, and a server has only eight slots, so the tests in this
+/// file take turns.
 async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
@@ -117,7 +118,8 @@ async fn invalid_schedules_are_refused() {
 
 #[tokio::test]
 async fn without_pg_cron_the_hint_says_how_to_install_it() {
-    // The settings of pg_cron are still in the configuration, as after an administrator has removed the library.
+    // The settings of pg_cron are still in the configuration, as after an administrator has removed
+    // the library.
     let server = Server::builder()
         .setting("shared_preload_libraries", "")
         .start()
@@ -272,7 +274,8 @@ async fn a_job_of_an_older_name_and_an_inactive_one_are_replaced() {
     assert_eq!(left, ["qsessions purge of mine | app | postgres"]);
 }
 
-/// In a cluster that was restored from a dump, jobs contain the OIDs of databases of the old cluster.
+/// In a cluster that was restored from a dump, jobs contain the OIDs of databases of the old
+/// cluster.
 #[tokio::test]
 async fn a_job_of_another_database_is_kept_regardless_of_the_oid_in_its_name() {
     let (server, home, app) = unfinished().await;
@@ -353,7 +356,8 @@ async fn a_job_name_of_another_database_is_refused() {
     assert_eq!(jobs(&server, "postgres").await.len(), 1);
 }
 
-/// Objects that the owner of pg_cron's database can create without superuser privileges before pg_cron is created.
+/// Objects that the owner of pg_cron's database can create without superuser privileges before
+/// pg_cron is created.
 const FORGED: &str = "
     CREATE SCHEMA cron;
     CREATE TABLE cron.job (jobid bigint, schedule text, command text, nodename text, nodeport int, database text,
@@ -410,7 +414,8 @@ async fn only_pg_crons_own_functions_are_called() {
     }
 }
 
-/// Functions in the schema of the real pg_cron that PostgreSQL would prefer for arguments without a type.
+/// Functions in the schema of the real pg_cron that PostgreSQL would prefer for arguments without a
+/// type.
 #[tokio::test]
 async fn other_functions_of_the_same_name_are_not_called() {
     let (server, home, app) = unfinished().await;
@@ -457,7 +462,8 @@ async fn is_superuser(client: &Client, role: &str) -> bool {
     .get(0)
 }
 
-/// A server with pg_cron loaded but not created, and with qsessions in pg_cron's database and in database `app`.
+/// A server with pg_cron loaded but not created, and with qsessions in pg_cron's database and in
+/// database `app`.
 async fn unfinished() -> (Server, Client, Client) {
     let server = Server::builder().start().await.unwrap();
     let home = server.connect("postgres").await.unwrap();

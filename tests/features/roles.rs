@@ -36,8 +36,8 @@ pub(crate) const BEYOND_THE_TABLE: &[&str] = &[
     "unschedule_purge",
 ];
 
-/// Creates a role that can log in and has no other privileges. Roles belong to the whole cluster, so their names
-/// contain that of the database.
+/// Creates a role that can log in and has no other privileges. Roles belong to the whole cluster,
+/// so their names contain that of the database.
 pub(crate) async fn new_role(database: &Database, admin: &Client, name: &str) -> String {
     let role = format!("{name}_{}", database.name());
     admin
@@ -47,7 +47,8 @@ pub(crate) async fn new_role(database: &Database, admin: &Client, name: &str) ->
     role
 }
 
-/// A database, a connection as superuser, a role with `grant_access`, and a connection as that role.
+/// A database, a connection as superuser, a role with `grant_access`, and a connection as that
+/// role.
 pub(crate) async fn application() -> (Database, Client, String, Client) {
     let database = Database::new().await;
     let admin = database.connect().await;

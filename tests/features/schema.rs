@@ -157,8 +157,8 @@ async fn only_one_function_is_security_definer() {
          WHERE pronamespace = 'qsessions'::regnamespace AND prosecdef",
     )
     .await;
-    // The domain that it creates must not belong to the owner of the table, who could add checks to it that run as a
-    // superuser.
+    // The domain that it creates must not belong to the owner of the table, who could add checks to
+    // it that run as a superuser.
     assert_eq!(definers, ["qsessions._sync_user_key_type()"]);
 }
 

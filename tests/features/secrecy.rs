@@ -104,7 +104,8 @@ async fn a_server_that_logs_everything_logs_no_key() {
     for key in keys.iter().filter(|key| *key != "foreign-secret-key-0001") {
         assert!(!log.contains(key.as_str()), "a key is in the log");
     }
-    // Only the statement that created this session contains the key, as it was sent and in its plan.
+    // Only the statement that created this session contains the key, as it was sent and in its
+    // plan.
     let lines = log
         .lines()
         .filter(|line| line.contains("foreign-secret-key-0001"))
@@ -140,7 +141,8 @@ const AGENT: &str = "an agent of a visitor";
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 77));
 const USER: i64 = 7_777_777;
 
-/// Calls every method of the client, in ways that succeed and ways that fail, and returns the keys that it has used.
+/// Calls every method of the client, in ways that succeed and ways that fail, and returns the keys
+/// that it has used.
 async fn call_everything<E: Executor>(store: &Store<E>) -> Vec<Key> {
     let chosen = Key::from("a key of another store");
     let new = store

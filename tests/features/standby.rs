@@ -1,5 +1,5 @@
-//! Standbys and read-only transactions: functions that read work there, resume_session does not record the visit,
-//! and functions that write raise an error.
+//! Standbys and read-only transactions: functions that read work there, resume_session does not
+//! record the visit, and functions that write raise an error.
 
 use crate::common::{add_expired, begin, failure, row};
 use qsessions_testkit::{Database, Server};
@@ -121,7 +121,8 @@ async fn reads_work_after_all(client: &Client, key: &str) {
     assert_eq!(session.get::<_, i64>(2), 1);
 }
 
-/// A primary with sessions in its databases `postgres` and `app` and pg_cron in `postgres`, and its hot standby.
+/// A primary with sessions in its databases `postgres` and `app` and pg_cron in `postgres`, and its
+/// hot standby.
 async fn primary_and_standby() -> (Server, Server) {
     let primary = Server::builder().start().await.unwrap();
     let client = primary.connect("postgres").await.unwrap();

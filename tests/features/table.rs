@@ -1,4 +1,5 @@
-//! The session table: a real foreign key for every type of key, and clear errors for tables that cannot be linked.
+//! The session table: a real foreign key for every type of key, and clear errors for tables that
+//! cannot be linked.
 
 use crate::common::{alive, begin, failure, row};
 use qsessions_testkit::{Database, Users};

@@ -1,4 +1,4 @@
-//! Upgrades: an installation of an older version becomes what a new one is, and its sessions live on.
+//! Updates: an updated installation equals a new one, and its sessions continue.
 
 use crate::common::{add_expired, alive, begin, begun, failure, row, sessions, texts};
 use crate::roles::{DENIED, new_role};
@@ -7,8 +7,8 @@ use tokio_postgres::Client;
 
 const UPGRADE: &str = "ALTER EXTENSION qsessions UPDATE";
 
-/// A database with version 0.1.0 of the extension, users and a session table; the library is the
-/// present one.
+/// A database with version 0.1.0 of the extension, users and a session table. The library is the
+/// current one.
 async fn old() -> Database {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
@@ -25,12 +25,11 @@ async fn old() -> Database {
     database
 }
 
-/// What makes an installation, line by line.
+/// The objects of an installation, one line each.
 async fn description(client: &Client) -> Vec<String> {
     let mut lines = Vec::new();
     for query in [
-        // The functions, with everything that PostgreSQL knows of them. What a C function is compiled
-        // from differs only in the file's name.
+        // The functions with all their properties, except the file name of the library.
         "SELECT concat_ws(' | ', p.oid::regprocedure, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
                           p.prokind, p.provolatile, p.proparallel, p.proisstrict, p.prosecdef, p.procost, p.prorows,
                           p.proconfig, p.prosrc, pg_get_function_sqlbody(p.oid), p.proowner::regrole,
@@ -66,7 +65,7 @@ async fn description(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_upgraded_installation_is_the_same_as_a_new_one() {
+async fn an_updated_installation_equals_a_new_one() {
     let database = old().await;
     let client = database.connect().await;
     let role = new_role(&database, &client, "app").await;
@@ -88,7 +87,7 @@ async fn an_upgraded_installation_is_the_same_as_a_new_one() {
 }
 
 #[tokio::test]
-async fn sessions_live_on_through_an_upgrade() {
+async fn sessions_survive_an_update() {
     let database = old().await;
     let admin = database.connect().await;
     let role = new_role(&database, &admin, "app").await;
@@ -106,7 +105,7 @@ async fn sessions_live_on_through_an_upgrade() {
         ))
         .await
         .unwrap();
-    // A connection that has planned calls of the old functions goes on with the new ones.
+    // A connection that has cached plans for the old functions continues with the new ones.
     let app = database.connect_as(&role).await;
     let load = app
         .prepare("SELECT user_id, data FROM qsessions.load_session($1)")
@@ -126,7 +125,7 @@ async fn sessions_live_on_through_an_upgrade() {
     )
     .await;
     add_expired(&admin, 3).await;
-    // What a user sees of the old version works with the new library.
+    // The functions of the old version work with the new library.
     let login = "SELECT key, id FROM qsessions.login($1, 1, max_sessions => 5)";
     let visitor = begun(&row(&app, login, &[&visitor.key]).await);
     for statement in [
@@ -189,7 +188,7 @@ async fn sessions_live_on_through_an_upgrade() {
 }
 
 #[tokio::test]
-async fn an_upgraded_database_can_be_dumped_and_restored() {
+async fn an_updated_database_can_be_dumped_and_restored() {
     let database = old().await;
     let client = database.connect().await;
     let role = new_role(&database, &client, "app").await;
@@ -213,10 +212,10 @@ async fn an_upgraded_database_can_be_dumped_and_restored() {
     row(&app, "SELECT qsessions.location('192.0.2.1')", &[]).await;
 }
 
-/// pg_dump does not write which version of an extension a database has, so a restore would create the
-/// present one, which lacks functions that triggers and grants in the dump name.
+/// pg_dump does not write which version of an extension a database has, so a restore would create
+/// the present one, which lacks functions that triggers and grants in the dump name.
 #[tokio::test]
-async fn a_dump_of_an_old_version_is_restored_into_that_version_and_then_upgraded() {
+async fn a_dump_of_an_old_version_can_be_restored_and_updated() {
     let database = old().await;
     let client = database.connect().await;
     let role = new_role(&database, &client, "app").await;
@@ -263,7 +262,7 @@ async fn copy(database: &Database, version: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_upgrade_does_not_drop_what_depends_on_a_function_that_goes() {
+async fn an_update_does_not_drop_objects_that_depend_on_a_removed_function() {
     let database = old().await;
     let client = database.connect().await;
     client

@@ -1,4 +1,5 @@
-//! Types of users' keys: a function finds the user's sessions or refuses the id, and never finds another user's.
+//! Types of users' keys: a function finds the user's sessions or refuses the id, and never finds
+//! another user's.
 
 use crate::common::{alive, begin, failure, row, texts};
 use crate::listener::Listener;

@@ -2,8 +2,8 @@
 //
 //     node contract.mjs bigint|uuid|text USER OTHER
 //
-// PGHOST, PGDATABASE and PGUSER name a database with an empty session table. It is linked to a users table
-// whose keys have the given type and include the two given users.
+// PGHOST, PGDATABASE and PGUSER name a database with an empty session table. It is linked to a
+// users table whose keys have the given type and include the two given users.
 
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'

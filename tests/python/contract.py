@@ -267,7 +267,8 @@ CHECKS = (
 def main():
     key_type, user, other = sys.argv[1:]
     user, other = KEY_TYPES[key_type](user), KEY_TYPES[key_type](other)
-    # Cursor sends arguments separately. ClientCursor inserts them into the statement, as psycopg2 does.
+    # Cursor sends arguments separately. ClientCursor inserts them into the statement, as psycopg2
+    # does.
     for cursor_type, prepare in (
         (psycopg.Cursor, False),
         (psycopg.Cursor, True),

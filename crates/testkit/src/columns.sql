@@ -1,5 +1,5 @@
--- Adds a column to the session table for every name of an argument, a result column or a local variable of the
--- functions, with its type. Such columns must not affect the functions.
+-- Adds a column to the session table for every name of an argument, a result column or a local
+-- variable of the functions, with its type. Such columns must not affect the functions.
 DO $columns$
 DECLARE
     found pg_catalog.record;

@@ -5,8 +5,8 @@ use tokio_postgres::{Client, Config};
 
 const TEMPLATE: &str = "qsessions_template";
 
-/// If this variable is set, every session table gets additional [columns](Database::add_columns), which must not
-/// affect the functions.
+/// If this variable is set, every session table gets additional [columns](Database::add_columns),
+/// which must not affect the functions.
 const ADD_COLUMNS: &str = "QSESSIONS_TEST_COLUMNS";
 
 /// The server that all tests of a run share. It stops when the run ends.
@@ -45,8 +45,8 @@ pub enum Users {
     Nothing,
     /// A session table without users.
     Unlinked,
-    /// A table `users` with a key `id` of this SQL type and a row for each of these keys, and a session table
-    /// linked to it.
+    /// A table `users` with a key `id` of this SQL type and a row for each of these keys, and a
+    /// session table linked to it.
     Keyed(&'static str, &'static [&'static str]),
 }
 
@@ -167,7 +167,8 @@ impl Database {
 }
 
 mod at_exit {
-    //! Rust does not drop statics, so a function that runs at the exit of the process stops the shared server.
+    //! Rust does not drop statics, so a function that runs at the exit of the process stops the
+    //! shared server.
 
     use crate::{Server, StopMode};
     use nix::libc;

@@ -13,7 +13,8 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// The PostgreSQL that `QSESSIONS_PG_CONFIG` names, by default the private copy that `make test` creates.
+    /// The PostgreSQL that `QSESSIONS_PG_CONFIG` names, by default the private copy that
+    /// `make test` creates.
     ///
     /// # Errors
     ///
@@ -48,8 +49,8 @@ impl Installation {
 
     /// A command that runs a program of PostgreSQL as the user of the servers.
     ///
-    /// The environment consists of a path and a locale only, so that the variables of the developer do not affect
-    /// servers.
+    /// The environment consists of a path and a locale only, so that the variables of the developer
+    /// do not affect servers.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         self.run_as_server(Command::new(self.bin.join(program)))

@@ -1,9 +1,10 @@
-//! Real PostgreSQL servers for tests and the demo. Each runs in a separate folder, accepts connections through a
-//! Unix socket there, and is removed when it is dropped.
+//! Real PostgreSQL servers for tests and the demo. Each runs in a separate folder, accepts
+//! connections through a Unix socket there, and is removed when it is dropped.
 //!
-//! The programs are those of the private copy of PostgreSQL that `make test` installs, or of the one whose
-//! `pg_config` `QSESSIONS_PG_CONFIG` names. PostgreSQL refuses to run as root. If the current user is root, servers
-//! run as the user `postgres`, or as the user that `QSESSIONS_RUN_AS` names.
+//! The programs are those of the private copy of PostgreSQL that `make test` installs, or of the
+//! one whose `pg_config` `QSESSIONS_PG_CONFIG` names. PostgreSQL refuses to run as root. If the
+//! current user is root, servers run as the user `postgres`, or as the user that `QSESSIONS_RUN_AS`
+//! names.
 
 mod database;
 mod installation;

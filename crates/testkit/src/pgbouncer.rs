@@ -11,8 +11,8 @@ use tokio_postgres::Config;
 const PORT: u16 = 6432;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A pooler in transaction mode, where each transaction may get another connection to the server. It stops when it is
-/// dropped.
+/// A pooler in transaction mode, where each transaction may get another connection to the server.
+/// It stops when it is dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
     folder: PathBuf,
@@ -24,7 +24,8 @@ impl PgBouncer {
     ///
     /// # Errors
     ///
-    /// If there is no PgBouncer (`make test` installs one), or if it does not start within a minute.
+    /// If there is no PgBouncer (`make test` installs one), or if it does not start within a
+    /// minute.
     pub async fn in_front_of(server: &Server, connections: u32) -> Result<Self> {
         let folder = server::make_folder(server.installation(), None)?;
         let mut settings = String::new();
@@ -94,7 +95,8 @@ impl Drop for PgBouncer {
     }
 }
 
-/// The PgBouncer of the private copy: Debian installs it in `sbin`, and PostgreSQL in `lib/postgresql/15/bin`.
+/// The PgBouncer of the private copy: Debian installs it in `sbin`, and PostgreSQL in
+/// `lib/postgresql/15/bin`.
 fn program(installation: &Installation) -> Result<PathBuf> {
     let path = installation.bin().join("../../../../sbin/pgbouncer");
     path.canonicalize().map_err(|error| {

@@ -11,11 +11,12 @@ use std::sync::mpsc::{Sender, channel};
 
 type Request = (Command, Sender<std::io::Result<Child>>);
 
-/// Starts a program. When this process ends, the program receives SIGQUIT, which makes PostgreSQL stop at once. With
-/// `outlive`, it continues, and it leaves the terminal so that Ctrl-C does not reach it.
+/// Starts a program. When this process ends, the program receives SIGQUIT, which makes PostgreSQL
+/// stop at once. With `outlive`, it continues, and it leaves the terminal so that Ctrl-C does not
+/// reach it.
 ///
-/// The kernel sends the signal when the *thread* that started the program ends. Tests are threads, so a single thread
-/// that never ends starts all programs.
+/// The kernel sends the signal when the *thread* that started the program ends. Tests are threads,
+/// so a single thread that never ends starts all programs.
 ///
 /// # Errors
 ///

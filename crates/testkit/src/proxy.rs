@@ -1,4 +1,5 @@
-//! A proxy that can hold traffic back: for tests of what happens between two steps, and of failing networks.
+//! A proxy that can hold traffic back: for tests of what happens between two steps, and of failing
+//! networks.
 
 use crate::{Result, Server};
 use std::collections::HashSet;

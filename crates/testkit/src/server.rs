@@ -42,7 +42,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Turns on fsync, for servers that will crash. It is off by default, which halves the time of the tests.
+    /// Turns on fsync, for servers that will crash. It is off by default, which halves the time of
+    /// the tests.
     #[must_use]
     pub fn durable(mut self) -> Self {
         self.durable = true;
@@ -56,7 +57,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Also listens on a local TCP port. By default the server listens only on the socket in its folder.
+    /// Also listens on a local TCP port. By default the server listens only on the socket in its
+    /// folder.
     #[must_use]
     pub fn tcp_port(mut self, port: u16) -> Self {
         self.tcp_port = Some(port);
@@ -244,7 +246,8 @@ impl Server {
         self.process.as_ref().map(Child::id)
     }
 
-    /// Leaves a server running that was built with [`outlive`](ServerBuilder::outlive), and returns its process id.
+    /// Leaves a server running that was built with [`outlive`](ServerBuilder::outlive), and returns
+    /// its process id.
     #[must_use]
     pub fn leave_running(mut self) -> Option<u32> {
         let process = self.process.take().map(|child| child.id());
@@ -361,7 +364,8 @@ pub async fn connect(config: &Config) -> Result<Client> {
     Ok(client)
 }
 
-/// Creates a private folder in `/tmp`, because paths of sockets must be short and the server's user needs access.
+/// Creates a private folder in `/tmp`, because paths of sockets must be short and the server's user
+/// needs access.
 pub(crate) fn make_folder(installation: &Installation, wanted: Option<PathBuf>) -> Result<PathBuf> {
     let folder = match wanted {
         Some(folder) => {

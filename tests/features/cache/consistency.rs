@@ -47,7 +47,8 @@ async fn a_flood_of_drop_everything_does_not_open_connections() {
     cached.pool.stall();
     cached.pool.cut().await;
     cached.listener.cut().await;
-    // The listener reconnects. The pool opens a connection that is not answered, and the listener tries another one.
+    // The listener reconnects. The pool opens a connection that is not answered, and the listener
+    // tries another one.
     until(async || cached.pool.accepted() >= before + 2).await;
     let begun = cached.pool.accepted();
 

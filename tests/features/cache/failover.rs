@@ -1,4 +1,5 @@
-//! The cache answers only while the listener and the pool are connected to the same server, database and channel.
+//! The cache answers only while the listener and the pool are connected to the same server,
+//! database and channel.
 
 use super::{Cached, data, one, pool_to, unhurried, until};
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool};

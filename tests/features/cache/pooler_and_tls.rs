@@ -94,7 +94,8 @@ async fn prepared_statements_behind_a_transaction_pooler_fail_with_a_hint() {
     let config = pgbouncer.config(database.name());
     let store = Store::new(pool_to(&config, 1));
     store.generate_key().await.unwrap();
-    // Another client takes the connection that has the statement, so that the next call gets the other connection.
+    // Another client takes the connection that has the statement, so that the next call gets the
+    // other connection.
     let client = connect(&config).await.unwrap();
     client.batch_execute("BEGIN").await.unwrap();
     let error = store.generate_key().await.unwrap_err();

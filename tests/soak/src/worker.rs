@@ -1,4 +1,5 @@
-//! A process of the run. It loads and changes sessions at random until the end of the run, and records the results.
+//! A process of the run. It loads and changes sessions at random until the end of the run, and
+//! records the results.
 
 mod attempt;
 mod counting;
@@ -30,7 +31,8 @@ use keyring::{Keyring, Known};
 pub use counting::Counts;
 pub(crate) use counting::path as counts_path;
 
-/// The number of shared users. Each process also has its own user, for sessions that end all at once.
+/// The number of shared users. Each process also has its own user, for sessions that end all at
+/// once.
 pub const USERS: i64 = 24;
 /// A process's own user is this number plus the number of the process.
 pub const CROWDS: i64 = 100;
@@ -70,7 +72,8 @@ pub(crate) struct Worker {
     tokens: AtomicU64,
 }
 
-/// Runs a worker. It prints a line to standard output when it is ready, and reads the end of the run from standard input.
+/// Runs a worker. It prints a line to standard output when it is ready, and reads the end of the
+/// run from standard input.
 ///
 /// # Errors
 ///
