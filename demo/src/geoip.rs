@@ -22,7 +22,7 @@ struct Record {
     timezone: &'static str,
 }
 
-/// Writes a database that knows the addresses of this demo and no others.
+/// Writes a database that contains only the addresses of this demo.
 pub(crate) fn write_small_database(file: &Path) -> Result {
     let mut writer = Writer::new("qsessions-demo-City");
     for visit in PEOPLE.iter().flat_map(|person| &person.visits) {

@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("\nThe demo ends here: {error}");
+            eprintln!("\nThe demo has failed: {error}");
             ExitCode::FAILURE
         }
     }
@@ -39,16 +39,16 @@ async fn demo() -> Result {
     title("qsessions: web sessions inside PostgreSQL");
     let mut headings = Headings::default();
 
-    headings.next("A PostgreSQL of its own");
+    headings.next("A private PostgreSQL");
     let server = DemoServer::start(keep).await?;
     let mut demo = Demo::set_up(&server).await?;
     server.configure_geoip().await?;
 
-    headings.next("Three people log in");
+    headings.next("Three users log in");
     demo.log_everybody_in().await?;
     demo.show_everybody().await?;
 
-    headings.next("Two connections change one session at once");
+    headings.next("Two connections change one session at the same time");
     demo.change_from_two_connections().await?;
 
     headings.next("A key is rotated");
@@ -63,11 +63,11 @@ async fn demo() -> Result {
     headings.next("A user is deleted");
     demo.delete_a_user().await?;
 
-    headings.next("Sessions expire, and pg_cron clears them away");
+    headings.next("Sessions expire, and pg_cron purges them");
     demo.let_sessions_expire().await?;
     demo.wait_for_the_purge(&server).await?;
 
-    headings.next("What is left");
+    headings.next("The remaining sessions");
     demo.show_what_is_left().await?;
 
     drop(demo);
@@ -77,7 +77,9 @@ async fn demo() -> Result {
     } else {
         headings.next("The end");
         server.stop()?;
-        say("The server is stopped and its files are gone. `make demo KEEP=1` leaves it running.");
+        say(
+            "The server is stopped and its files are removed. `make demo KEEP=1` leaves it running.",
+        );
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ impl Headings {
     }
 }
 
-/// Prose, broken into lines.
+/// Prints text, wrapped into lines.
 pub(crate) fn say(text: &str) {
     let mut line = String::from(INDENT);
     for word in text.split_whitespace() {

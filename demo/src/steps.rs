@@ -64,7 +64,7 @@ impl Demo {
                 cookies,
             });
         }
-        say("The database `demo` gets the extension, and a table of users as any application has:");
+        say("The demo creates the extension in the database `demo`, and a typical table of users:");
         quote("CREATE EXTENSION qsessions;");
         quote("CREATE TABLE users (id bigint … PRIMARY KEY, name text NOT NULL);");
         quote("SELECT qsessions.create_session_table('users');");
@@ -76,9 +76,9 @@ impl Demo {
         store.grant_access("app").await?;
         store.schedule_purge("* * * * *").await?;
         say(
-            "The session table belongs to us and has a real foreign key to our users. What follows \
-             runs as the role `app`, which may use sessions and nothing else. pg_cron will purge \
-             once a minute.",
+            "The session table belongs to the caller and has a real foreign key to the users. The \
+             following steps run as the role `app`, which can only use sessions. pg_cron will purge \
+             expired sessions once a minute.",
         );
 
         let app = server.pool("app")?;
@@ -115,15 +115,15 @@ impl Demo {
         }
         self.age_sessions().await?;
         say(
-            "Each comes from four devices as an anonymous visitor, puts a book into the cart, and \
-             logs in. The login keeps the session and its cart, and always changes the key: a key \
-             that an attacker has planted in the browser before is then worthless. The key goes \
-             into the cookie; the table keeps only its SHA-256.",
+            "Each user visits from four devices, puts a book into the cart, and logs in. The login \
+             keeps the session with its cart and always changes the key, so that a key that an \
+             attacker has set in the browser before the login is worthless. The cookie contains the \
+             key; the table stores only its SHA-256.",
         );
         say(
-            "Device and location come from the User-Agent and the address, IPv4 or IPv6. (All of \
-             this happened in the last second, so the demo moved most logins into the past: the \
-             table is an ordinary one, and its owner may UPDATE it.)",
+            "The device comes from the User-Agent, and the location from the IPv4 or IPv6 address. \
+             (All logins happened within the last second. The demo moved most of them into the past \
+             with an UPDATE, because the session table is an ordinary table.)",
         );
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Demo {
         let transaction = connection.transaction().await?;
         let change = json!({ "theme": "dark" });
         self.store.on(&transaction).patch(key, change).await?;
-        say("One connection sets the theme, and has not committed yet.");
+        say("One connection sets the theme and has not committed yet.");
 
         let other = tokio::spawn({
             let (store, key) = (self.store.clone(), key.clone());
@@ -185,25 +185,27 @@ impl Demo {
             self.a_backend_waits()
         })
         .await?;
-        say("Another puts a lamp into the cart. PostgreSQL lets it wait for the first.");
+        say("Another connection puts a lamp into the cart. It waits for the first one.");
 
         transaction.commit().await?;
         other.await??;
         let after = self.loaded(key).await?;
-        say("The first commits, the other goes on, and neither change is lost:");
+        say("When the first connection commits, the other continues. Neither change is lost:");
         quote(&format!("{}  (version {})", after.data, after.version));
 
         let stale = self.store.save(key, json!({}));
         match stale.expected_version(before.version).await {
             Err(error @ Error::VersionConflict) => {
                 say(
-                    "A save that replaces all data can say which version was loaded, here the one \
-                     before both changes, and fails:",
+                    "A save that replaces all data can name the version that it expects. With the \
+                     version before both changes, it fails:",
                 );
                 quote(&error.to_string());
                 Ok(())
             }
-            other => Err(format!("a stale save must be a conflict, and was {other:?}").into()),
+            other => {
+                Err(format!("a save with an old version must fail, but returned {other:?}").into())
+            }
         }
     }
 
@@ -222,7 +224,7 @@ impl Demo {
         let session = self.loaded(&key).await?;
         self.expect_dead(&old).await?;
         say(
-            "After a change of password, say, Ada's browser gets a new key for the session it has.",
+            "For example after a change of password, Ada's browser gets a new key for its session.",
         );
         quote("old key: no session");
         quote(&format!(
@@ -236,24 +238,32 @@ impl Demo {
         let mateo = &self.users[1];
         let lost = &mateo.cookies[2];
         say(
-            "Mateo left the iPad on a train. The page of his sessions has a button for each, with \
-             the session's public id, which is no secret and opens nothing:",
+            "Mateo has left an iPad on a train. A page lists Mateo's sessions, with a button for \
+             each one that sends the session's public id, which is not a secret:",
         );
         let sessions = self.store.user_sessions(mateo.id).await?;
         let device = sessions
             .iter()
             .find(|session| session.id == lost.id)
             .and_then(|session| session.device.as_deref())
-            .ok_or("the session is gone before it was revoked")?;
+            .ok_or("the session ended before it was revoked")?;
         quote(&format!("revoke {} ({device})", lost.id));
         if !self.store.revoke_for_user(lost.id, mateo.id).await? {
             return Err("there was no session to revoke".into());
         }
         self.expect_dead(&lost.key).await?;
-        say("From that commit on its key opens nothing. A request in flight cannot bring it back:");
+        say(
+            "From the commit on, its key is dead. A request that was in progress cannot bring the \
+             session back:",
+        );
         match self.store.save(&lost.key, json!({})).await {
             Err(error @ Error::SessionNotFound) => quote(&error.to_string()),
-            other => return Err(format!("a save must not revive it, and was {other:?}").into()),
+            other => {
+                return Err(format!(
+                    "a save of a revoked session must fail, but returned {other:?}"
+                )
+                .into());
+            }
         }
         self.show(mateo).await
     }
@@ -266,8 +276,8 @@ impl Demo {
             .except(thandi.current())
             .await?;
         say(&format!(
-            "Thandi does not recognise the curl in Stockholm, and presses the button that ends all \
-             but the session she is in: {ended} end.",
+            "Thandi does not recognize the curl in Stockholm, and ends all sessions except the \
+             current one: {ended} sessions end.",
         ));
         self.show(thandi).await
     }
@@ -283,8 +293,8 @@ impl Demo {
         self.expect_dead(mateo.current()).await?;
         quote("DELETE FROM users WHERE name = 'Mateo';");
         say(&format!(
-            "The foreign key deletes his sessions too: there were {before}, there are {after}. No \
-             code of the application has to remember them.",
+            "The foreign key deletes the sessions too: there were {before}, now there are {after}. \
+             The application needs no code for that.",
         ));
         Ok(())
     }
@@ -296,16 +306,15 @@ impl Demo {
             let short = self.store.create().ttl(Duration::from_secs(1));
             last = Some(short.await?);
         }
-        let last = last.ok_or("no session was made")?;
+        let last = last.ok_or("no session was created")?;
         say(&format!(
-            "{CRAWLERS} crawlers come by and get sessions that live for one second. No logout \
-             ends them.",
+            "{CRAWLERS} crawlers get sessions that expire after one second.",
         ));
         until("they expire", PATIENCE, || async {
             Ok(!self.store.exists(&last.key).await?)
         })
         .await?;
-        say("Now they are dead: their keys open nothing. Their rows wait for the purge:");
+        say("Now these sessions are dead. Their rows remain until a purge:");
         let stats = self.store.stats().await?;
         quote(&format!(
             "active: {}, expired: {}",
@@ -317,8 +326,7 @@ impl Demo {
     pub(crate) async fn wait_for_the_purge(&self, server: &DemoServer) -> Result {
         let to_the_minute = Duration::from_secs(60 - seconds_of_the_minute());
         say(&format!(
-            "pg_cron looks at its jobs at every full minute. The next is in {} seconds, so the \
-             demo waits for that:",
+            "pg_cron starts jobs at the beginning of a minute. The next one begins in {} seconds:",
             to_the_minute.as_secs(),
         ));
         let mut countdown = Countdown::new(to_the_minute);
@@ -330,14 +338,14 @@ impl Demo {
         countdown.end();
         purged?;
         let (command, status) = last_run(server).await?;
-        say("They are gone, and cron.job_run_details shows the job:");
+        say("The rows are deleted. cron.job_run_details shows the run:");
         quote(&format!("{command}  {status}"));
         Ok(())
     }
 
     pub(crate) async fn show_what_is_left(&self) -> Result {
         let stats = self.store.stats().await?;
-        say("Ada's four sessions and the one that Thandi kept:");
+        say("Four sessions of Ada and one of Thandi remain:");
         print::stats(&stats);
         Ok(())
     }

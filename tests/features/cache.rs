@@ -1,8 +1,7 @@
-//! The client's cache: it never returns a state that has been replaced, and asks the database only
-//! when it has to.
+//! The client's cache: it returns no replaced state, and saves statements.
 //!
-//! Two stores stand for two processes. What lies between two steps of one of them is reached by a
-//! proxy that keeps back what the server answers.
+//! Two stores stand for two processes. A proxy holds back answers of the server, so that tests can act between two
+//! steps of a store.
 
 mod consistency;
 mod failover;
@@ -19,16 +18,16 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// A process with a cache, another process, and proxies between the first one and the server.
+/// A store with a cache, a second store, and the proxies between the first store and the server.
 struct Cached {
     database: Database,
-    /// The store with the cache. Its pool has two connections, and begins with one.
+    /// The store with the cache. Its pool has at most two connections, and begins with one.
     store: CachedStore,
-    /// The store of the other process.
+    /// The second store, which changes sessions.
     other: Store,
-    /// Leads the pool to the server.
+    /// The proxy of the pool.
     pool: Proxy,
-    /// Leads the listener to the server.
+    /// The proxy of the listener.
     listener: Proxy,
     counters: Snapshotter,
 }
@@ -58,33 +57,33 @@ impl Cached {
             listener,
             counters,
         };
-        // The statement is then prepared on the pool's connection, and a load is one round trip.
+        // Prepares the statement on the pool's connection, so that a load is one statement.
         cached.begin().await;
         cached
     }
 
-    /// A session of the other process that the cache has answered for once.
+    /// A session of the second store that the cache has returned once.
     async fn begin(&self) -> NewSession {
         let session = self.other.create().data(one()).await.unwrap();
         assert_eq!(data(&self.store, &session.key).await, Some(json!({"n": 1})));
         session
     }
 
-    /// How many statements a call sends to the database.
+    /// The result of a call, and the number of statements that it sends to the database.
     async fn statements<T>(&self, call: impl IntoFuture<Output = T>) -> (T, u64) {
         let before = self.pool.executed();
         let result = call.await;
         (result, self.pool.executed() - before)
     }
 
-    /// Loads twice. The second load does not reach the server if the session is cached.
+    /// Whether the second of two loads is answered by the cache.
     async fn is_cached(&self, key: &Key) -> bool {
         self.store.load(key).await.unwrap();
         let (_, statements) = self.statements(self.store.load(key)).await;
         statements == 0
     }
 
-    /// A counter of the store.
+    /// The value of a counter of the store.
     fn count(&self, name: &str) -> u64 {
         let name = format!("qsessions_cache_{name}_total");
         let counted = self.counters.snapshot().into_vec().into_iter();
@@ -102,7 +101,7 @@ impl Cached {
     }
 }
 
-/// No probe is sent in between, unless a call wants one.
+/// A configuration in which probes are sent only on demand.
 fn unhurried() -> CacheConfig {
     CacheConfig::new().max_staleness(Duration::from_secs(300))
 }

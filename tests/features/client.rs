@@ -1,4 +1,4 @@
-//! The client crate against a real server: every call, every error, and transactions of the caller.
+//! The client crate with a real server: every call, every error, and transactions of the caller.
 
 mod calls;
 mod data;

@@ -2,7 +2,7 @@
 //! disk is full, or the cluster is backed up, rewound, checked or followed by a standby.
 
 use crate::common::row;
-use crate::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
+use crate::mmdb::{self, Ground, KNOWN, location, reload, set_path, until, until_location};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use qsessions_testkit::{Server, StopMode};
@@ -273,18 +273,28 @@ async fn where_no_copy_can_be_kept_locations_are_null_with_a_warning_and_a_hint(
 }
 
 #[tokio::test]
-async fn every_connection_sees_that_the_worker_could_keep_no_copy() {
+async fn a_worker_that_can_keep_no_copy_says_so_once_and_connections_see_that_there_is_none() {
     let ground = Ground::with_worker().await;
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
     fs::write(ground.copies(), "in the way of the folder").unwrap();
-    assert_eq!(location(&ground.client().await, KNOWN).await, None);
     let client = ground.client().await;
-    let errors =
-        "SELECT FROM qsessions.geoip_databases() WHERE error LIKE 'could not keep a copy of%'";
-    until("the worker has met it", async || {
-        client.query(errors, &[]).await.unwrap().len() == 1
+    let error = "SELECT error FROM qsessions.geoip_databases()";
+    let error: String = row(&client, error, &[]).await.get(0);
+    assert!(error.starts_with("nothing was imported from"), "{error}");
+    let said = "could not keep a copy of";
+    until("the worker says so", async || ground.log().contains(said)).await;
+    // It keeps other databases up to date, and is not stuck.
+    let other = ground.files.join("other.mmdb");
+    set_path(&client, &other).await;
+    assert_eq!(location(&client, KNOWN).await, None);
+    let of_other = format!("copy of \"{}\"", other.display());
+    until("it looks at the other path", async || {
+        ground.log().contains(&of_other)
     })
     .await;
+    let log = ground.log();
+    let of_first = format!("copy of \"{}\"", ground.files.display());
+    assert_eq!(log.matches(&of_first).count(), 1, "{log}");
 }
 
 /// Connects, and waits until the worker has imported the file, or imports it where there is none.

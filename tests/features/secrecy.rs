@@ -1,4 +1,4 @@
-//! No error, log line or notification carries a key.
+//! Secrecy: no error, log line or notification contains a key.
 
 use crate::common::{begin, row};
 use deadpool_postgres::{Manager, Pool};
@@ -10,8 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// Calls everything that takes a key, with parameters as an application does, in ways that succeed
-/// and ways that fail.
+/// Calls every function that takes a key, with parameters, in ways that succeed and ways that fail.
 async fn use_keys(client: &Client) -> Vec<String> {
     let mut keys = Vec::new();
     for arguments in ["", "key => 'foreign-secret-key-0001'", "user_id => 1"] {
@@ -37,7 +36,7 @@ async fn use_keys(client: &Client) -> Vec<String> {
                 "create_session(key => $1)",
                 "session_id($1)",
             ] {
-                // Some of these fail, as they should.
+                // Some of these calls fail, as they should.
                 let _ = client
                     .query(&format!("SELECT qsessions.{call}"), &[&key])
                     .await;
@@ -55,7 +54,7 @@ async fn use_keys(client: &Client) -> Vec<String> {
             .query("SELECT qsessions.rotate_key($1)", &[&key])
             .await;
     }
-    // Texts that are no keys, yet might be a part of one.
+    // Texts that are not keys, but could be a part of one.
     for text in ["sh0rt-s", &"too-long-secret".repeat(40)] {
         let _ = client
             .query("SELECT qsessions.session_id($1)", &[&text])
@@ -73,11 +72,11 @@ fn verbose() -> ServerBuilder {
         .setting("log_min_messages", "debug1")
         .setting("log_error_verbosity", "verbose")
         .setting("log_statement", "all")
-        // As docs/security.md has it: plans show no key unless they are verbose.
+        // As docs/security.md says, plans contain no key unless they are verbose.
         .setting("session_preload_libraries", "auto_explain")
         .setting("auto_explain.log_min_duration", "0")
         .setting("auto_explain.log_nested_statements", "on")
-        // These two are for parameters, which are the caller's to log or not.
+        // The next two settings keep parameters out of the log.
         .setting("log_parameter_max_length", "0")
         .setting("log_parameter_max_length_on_error", "0")
 }
@@ -96,7 +95,7 @@ async fn a_server_that_logs_everything_logs_no_key() {
         .unwrap();
     let keys = use_keys(&client).await;
     let log = std::fs::read_to_string(server.log_path()).unwrap();
-    // The log is there, with errors of every kind.
+    // The log exists and contains the errors.
     for code in [
         "QS001", "QS002", "QS003", "22004", "22023", "23503", "23505",
     ] {
@@ -105,8 +104,7 @@ async fn a_server_that_logs_everything_logs_no_key() {
     for key in keys.iter().filter(|key| *key != "foreign-secret-key-0001") {
         assert!(!log.contains(key.as_str()), "a key is in the log");
     }
-    // The statement that brought this one in holds it, logged as it came and with its plan; nothing
-    // else may.
+    // Only the statement that created this session contains the key, as it was sent and in its plan.
     let lines = log
         .lines()
         .filter(|line| line.contains("foreign-secret-key-0001"))
@@ -114,7 +112,7 @@ async fn a_server_that_logs_everything_logs_no_key() {
     assert_eq!(lines, 2);
 }
 
-/// What the crates of this process log, as far as it is logged by a thread that wants to see it.
+/// Collects the log records of threads that request it.
 struct Logged;
 
 thread_local! {
@@ -142,8 +140,7 @@ const AGENT: &str = "an agent of a visitor";
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 77));
 const USER: i64 = 7_777_777;
 
-/// Calls everything that the client has, in ways that succeed and ways that fail. The keys that it
-/// has used.
+/// Calls every method of the client, in ways that succeed and ways that fail, and returns the keys that it has used.
 async fn call_everything<E: Executor>(store: &Store<E>) -> Vec<Key> {
     let chosen = Key::from("a key of another store");
     let new = store
@@ -208,10 +205,10 @@ fn pool(config: &Config) -> Pool {
     Pool::builder(manager).max_size(2).build().unwrap()
 }
 
-/// On one thread, so that all that is logged is logged by this one.
+/// Runs on one thread, so that this thread writes all log records.
 #[tokio::test]
-async fn a_client_that_logs_everything_logs_no_key_and_nothing_of_a_visitor() {
-    // No other test installs one.
+async fn a_client_that_logs_everything_logs_no_key_and_no_data() {
+    // No other test installs a logger.
     log::set_logger(&Logged).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     let database =

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::progress::stop_if_asked;
 use crate::shape::Layout;
-use crate::store::stop_if_asked;
 use crate::{Error, Kind, Progress, Reader};
 
 /// The longest check that is let run. That of the largest free database takes a second, but a

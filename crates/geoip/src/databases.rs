@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::file::Signature;
 use crate::index::{Copied, Entry, Index};
-use crate::{Error, Kind, Mapping, Place, Reader, Store};
+use crate::{Error, Kind, Mapping, Place, Problem, Reader, Store};
 
 /// A database that is open.
 #[derive(Debug)]
@@ -19,41 +19,6 @@ pub struct Database {
     pub loaded_at: SystemTime,
     sha256: String,
     inode: Option<u64>,
-}
-
-/// What is wrong with a file as it is now, or with the path itself.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Problem {
-    /// The file, or the path itself.
-    pub path: PathBuf,
-    /// What is wrong, with the path in it.
-    pub message: String,
-    /// What to do about it.
-    pub hint: String,
-    /// When it was met first.
-    pub at: SystemTime,
-}
-
-impl Problem {
-    /// A problem that was just met.
-    pub fn now(path: &Path, error: &Error) -> Self {
-        Self {
-            path: path.to_owned(),
-            message: error.to_string(),
-            hint: error.hint().to_owned(),
-            at: SystemTime::now(),
-        }
-    }
-
-    pub(crate) fn of(entry: &Entry) -> Option<Self> {
-        let failure = entry.failure.clone()?;
-        Some(Self {
-            path: PathBuf::from(&entry.path),
-            message: failure.message,
-            hint: failure.hint,
-            at: failure.at,
-        })
-    }
 }
 
 /// The databases of a path: that of one file, or those of a folder's `.mmdb` files.
@@ -69,6 +34,7 @@ pub struct Databases {
     path: PathBuf,
     store: Store,
     index_state: Option<Signature>,
+    is_imported: bool,
     databases: Vec<Database>,
     problems: Vec<Problem>,
     reported: Vec<Problem>,
@@ -82,6 +48,7 @@ impl Databases {
             path: path.to_owned(),
             store,
             index_state: None,
+            is_imported: false,
             databases: Vec::new(),
             problems: Vec::new(),
             reported: Vec::new(),
@@ -99,10 +66,7 @@ impl Databases {
     pub fn refresh(&mut self) {
         // Asked before the index is read: a change in between is then seen the next time.
         self.index_state = self.store.index_state();
-        let Some(index) = self.store.read_index() else {
-            // The folder may have been removed. What is open goes on.
-            return;
-        };
+        let index = self.store.read_index().unwrap_or_default();
         if !self.reopen(&index) && !self.is_current() {
             // Copies have been replaced since the index was read, and the index with them.
             self.refresh();
@@ -117,13 +81,18 @@ impl Databases {
             .filter(|entry| entry.belongs_to(&self.path))
             .collect();
         if entries.is_empty() {
-            // An index that was begun anew does not know the path yet. What is open goes on.
+            // If the folder was removed, or the index begun anew, what is open goes on.
+            if !self.is_imported() && self.problems.is_empty() {
+                let path = self.path.clone();
+                self.add_problem(Problem::now(&self.path, &Error::NotImported { path }));
+            }
             return true;
         }
+        self.is_imported = true;
         entries.sort_by(|one, other| one.path.cmp(&other.path));
         self.problems = entries
             .iter()
-            .filter_map(|entry| Problem::of(entry))
+            .filter_map(|entry| entry.problem.clone())
             .collect();
         let mut before = std::mem::take(&mut self.databases);
         let mut are_all_open = true;
@@ -171,8 +140,14 @@ impl Databases {
         &self.problems
     }
 
+    /// Whether an import has looked at the path.
+    pub fn is_imported(&self) -> bool {
+        self.is_imported
+    }
+
     /// Adds a problem that is not in the store, until the next refresh.
     pub fn add_problem(&mut self, problem: Problem) {
+        self.problems.retain(|known| known.path != problem.path);
         self.problems.push(problem);
     }
 

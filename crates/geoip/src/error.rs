@@ -47,6 +47,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// No import has looked at the path yet.
+    #[error("nothing was imported from \"{}\"", path.display())]
+    NotImported {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// Not a MaxMind DB file, or one that contradicts itself.
     #[error("\"{}\" is not a usable MaxMind DB file: {reason}", path.display())]
     Invalid {
@@ -115,6 +121,9 @@ impl Error {
             Self::Changed { .. } => "Replace files by renaming.",
             Self::NoDatabases { .. } => {
                 "Put databases there, or set qsessions.geoip_path to where they are."
+            }
+            Self::NotImported { .. } => {
+                "Call qsessions.geoip_reload(), or add qsessions to shared_preload_libraries."
             }
             Self::Empty { .. } | Self::Invalid { .. } | Self::Corrupt { .. } => {
                 "Fetch the file again, and put it in place by renaming."

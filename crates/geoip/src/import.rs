@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use crate::databases::open_copy;
 use crate::file::{Source, sources_at};
 use crate::index::{Entry, Index};
-use crate::store::{Lock, stop_if_asked};
+use crate::progress::stop_if_asked;
+use crate::store::Lock;
 use crate::{Error, Problem, Progress, Store};
 
 /// How files are taken.
@@ -145,7 +146,7 @@ impl Import<'_> {
             Ok((copy, state)) => {
                 entry.seen = Some(state);
                 entry.copy = Some(copy);
-                entry.failure = None;
+                entry.problem = None;
             }
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(error) => entry.fail(source.state.as_ref().ok().copied(), &error),
@@ -159,12 +160,12 @@ impl Import<'_> {
     }
 }
 
-/// The failures in an index that are not in the one of before.
+/// The problems in an index that are not in the one of before.
 fn new_problems(index: &Index, before: &Index) -> Vec<Problem> {
     let is_new = |entry: &&Entry| {
         let known = before.get(Path::new(&entry.path));
-        known.is_none_or(|known| known.failure != entry.failure)
+        known.is_none_or(|known| known.problem != entry.problem)
     };
     let new = index.entries.iter().filter(is_new);
-    new.filter_map(Problem::of).collect()
+    new.filter_map(|entry| entry.problem.clone()).collect()
 }

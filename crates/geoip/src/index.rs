@@ -2,7 +2,7 @@
 //! error of its present state. It is kept in a file beside the copies, so that one process finds
 //! it out for all.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ const FORMAT: u32 = 2;
 /// at is looked at again when it no longer is.
 const TICK: i64 = 2;
 
-/// How long after a transient failure a file is tried again: a full disk, a missing permission.
+/// How long after a transient problem a file is tried again: a full disk, a missing permission.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// How long the copy of a file that has gone is kept for a path that is not asked for any more.
@@ -41,7 +41,7 @@ pub(crate) struct Entry {
     pub(crate) seen_at: SystemTime,
     /// The copy that serves: of that state or, if that is bad, of one before.
     pub(crate) copy: Option<Copied>,
-    pub(crate) failure: Option<Failure>,
+    pub(crate) problem: Option<Problem>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -52,13 +52,31 @@ pub(crate) struct Copied {
     pub(crate) layout: Layout,
 }
 
-/// Why a state of a file does not serve.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(crate) struct Failure {
-    pub(crate) message: String,
-    pub(crate) hint: String,
-    pub(crate) at: SystemTime,
-    pub(crate) is_transient: bool,
+/// What is wrong with a file as it is now, or with the path itself.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Problem {
+    /// What is wrong, with the path in it.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// The file, or the path itself.
+    pub path: PathBuf,
+    /// When it was met first.
+    pub at: SystemTime,
+    is_transient: bool,
+}
+
+impl Problem {
+    /// A problem that was just met.
+    pub fn now(path: &Path, error: &Error) -> Self {
+        Self {
+            message: error.to_string(),
+            hint: error.hint().to_owned(),
+            path: path.to_owned(),
+            at: SystemTime::now(),
+            is_transient: error.is_transient(),
+        }
+    }
 }
 
 impl Default for Index {
@@ -108,7 +126,7 @@ impl Entry {
             seen: None,
             seen_at: SystemTime::now(),
             copy: None,
-            failure: None,
+            problem: None,
         }
     }
 
@@ -118,24 +136,14 @@ impl Entry {
         file == path || file.parent() == Some(path) && is_database(file)
     }
 
-    /// Notes that a state of the file does not serve. The time of a failure is that at which it was
+    /// Notes that a state of the file does not serve. The time of a problem is that at which it was
     /// met first.
     pub(crate) fn fail(&mut self, state: Option<Signature>, error: &Error) {
-        let message = error.to_string();
-        let is_known = self
-            .failure
-            .as_ref()
-            .is_some_and(|known| known.message == message);
-        if self.seen == state && is_known {
-            return;
+        let problem = Problem::now(Path::new(&self.path), error);
+        let is_same = |known: &Problem| known.message == problem.message;
+        if self.seen != state || !self.problem.as_ref().is_some_and(is_same) {
+            (self.seen, self.problem) = (state, Some(problem));
         }
-        self.seen = state;
-        self.failure = Some(Failure {
-            message,
-            hint: error.hint().to_owned(),
-            at: SystemTime::now(),
-            is_transient: error.is_transient(),
-        });
     }
 
     /// Whether there is something to be found out of a file that is in this state now. `force`
@@ -146,11 +154,8 @@ impl Entry {
         }
         // A clock that was set back must not put it off for ever.
         let age = now.duration_since(self.seen_at).unwrap_or(Duration::MAX);
-        let is_transient = self
-            .failure
-            .as_ref()
-            .is_some_and(|failure| failure.is_transient);
-        if is_transient && (force || age >= RETRY) {
+        let problem = self.problem.as_ref();
+        if problem.is_some_and(|known| known.is_transient) && (force || age >= RETRY) {
             return true;
         }
         let is_new = |at| seconds(at).saturating_sub(state.changed_at()) <= TICK;
@@ -221,39 +226,34 @@ mod tests {
     }
 
     #[test]
-    fn a_transient_failure_is_tried_again() {
+    fn a_transient_problem_is_tried_again() {
         let mut entry = entry(-100, 0);
-        let failure = |is_transient| {
-            Some(Failure {
-                message: String::new(),
-                hint: String::new(),
-                at: at(0),
-                is_transient,
-            })
-        };
-        entry.failure = failure(true);
+        let path = Path::new("/no/such/file.mmdb");
+        let changed = Error::Changed { path: path.into() };
+        entry.problem = Some(Problem::now(path, &changed));
         assert!(!entry.is_due(&state(-100), at(59), false));
         assert!(entry.is_due(&state(-100), at(59), true));
         assert!(entry.is_due(&state(-100), at(60), false));
         // The clock was set back.
         entry.seen_at = at(1000);
         assert!(entry.is_due(&state(-100), at(0), false));
-        entry.failure = failure(false);
+        let empty = Error::Empty { path: path.into() };
+        entry.problem = Some(Problem::now(path, &empty));
         assert!(!entry.is_due(&state(-100), at(60), true));
     }
 
     #[test]
-    fn a_failure_keeps_its_time_until_the_file_changes() {
+    fn a_problem_keeps_its_time_until_the_file_changes() {
         let mut entry = entry(-100, 0);
         let error = Error::Empty {
             path: "/no/such/file.mmdb".into(),
         };
         entry.fail(Some(state(-100)), &error);
-        let first = entry.failure.clone();
+        let first = entry.problem.clone();
         entry.fail(Some(state(-100)), &error);
-        assert_eq!(entry.failure, first);
+        assert_eq!(entry.problem, first);
         entry.fail(Some(state(-99)), &error);
-        assert_ne!(entry.failure, first);
+        assert_ne!(entry.problem, first);
     }
 
     #[test]

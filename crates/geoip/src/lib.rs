@@ -36,10 +36,11 @@ mod record;
 mod shape;
 mod store;
 
-pub use databases::{Database, Databases, Problem};
+pub use databases::{Database, Databases};
 pub use error::Error;
 pub use file::DEFAULT_MAX_BYTES;
 pub use import::{Options, import};
+pub use index::Problem;
 pub use info::{AutonomousSystem, CityInfo, CountryInfo, LocationInfo};
 pub use mapping::Mapping;
 pub use place::Place;

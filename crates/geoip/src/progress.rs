@@ -1,3 +1,5 @@
+use crate::Error;
+
 /// Follows an import, which takes a second or so, and can stop it.
 pub trait Progress {
     /// Called every few milliseconds. If it returns true, the import clears away what is half done
@@ -18,4 +20,11 @@ impl Progress for NoProgress {
     }
 
     fn note(&mut self, _line: &str) {}
+}
+
+pub(crate) fn stop_if_asked(progress: &mut dyn Progress) -> Result<(), Error> {
+    if progress.should_stop() {
+        return Err(Error::Stopped);
+    }
+    Ok(())
 }

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::check::{Checked, check};
 use crate::file::{self, Signature};
 use crate::index::{Copied, Index};
+use crate::progress::stop_if_asked;
 use crate::{Error, Mapping, Progress};
 
 /// Every name in the folder begins so, as the folder's own does: base backups leave them out.
@@ -249,13 +250,6 @@ fn refuse_other_kind(path: &Path, known: Option<&Copied>, checked: &Checked) -> 
         }
         _ => Ok(()),
     }
-}
-
-pub(crate) fn stop_if_asked(progress: &mut dyn Progress) -> Result<(), Error> {
-    if progress.should_stop() {
-        return Err(Error::Stopped);
-    }
-    Ok(())
 }
 
 /// A copy in the making; removed unless it was put in place.

@@ -9,6 +9,7 @@ use qsessions_geoip::{Databases, Error, Options, Problem, Progress, Store, impor
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
+use std::mem::replace;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -32,15 +33,9 @@ struct Open {
     generation: Option<u64>,
     /// When the index was last looked at, where there is none.
     checked_at: Instant,
-    warned: Warned,
-}
-
-/// The warnings that a connection gets only once.
-#[derive(Default)]
-struct Warned {
-    of_corruption: bool,
-    of_no_import: bool,
-    of_no_room: bool,
+    // Connections get these warnings only once.
+    warned_of_corruption: bool,
+    warned_of_no_room: bool,
 }
 
 /// Asks the databases. Gives none where `qsessions.geoip_path` is not set: locations are then
@@ -50,7 +45,7 @@ pub(super) fn look_up<T>(ask: impl FnOnce(&Databases) -> Result<Option<T>, Error
         Ok(answer) => answer,
         Err(error) => {
             // A broken record is worth one line in the log, not one for each address that meets it.
-            if !std::mem::replace(&mut open.warned.of_corruption, true) {
+            if !replace(&mut open.warned_of_corruption, true) {
                 warn(
                     "could not look up an address",
                     &error.to_string(),
@@ -83,7 +78,6 @@ pub(super) fn reload<T>(describe: impl FnOnce(&Databases) -> T) -> Option<T> {
             resume_unwind(raised);
         }
         problem = imported.err().map(|error| Problem::now(&path, &error));
-        shared::set_problem(&path, problem.as_ref());
         shared::bump_generation();
     }
     with_open(|open| {
@@ -117,7 +111,8 @@ impl Open {
             path,
             generation,
             checked_at: Instant::now(),
-            warned: Warned::default(),
+            warned_of_corruption: false,
+            warned_of_no_room: false,
         };
         open.watch_and_warn(None);
         open
@@ -150,7 +145,7 @@ impl Open {
 
     fn watch_and_warn(&mut self, problem: Option<Problem>) {
         let is_watched = shared::watch(&self.path, gucs::geoip_max_bytes());
-        if !is_watched && !std::mem::replace(&mut self.warned.of_no_room, true) {
+        if !is_watched && !replace(&mut self.warned_of_no_room, true) {
             warn(
                 "could not watch GeoIP databases",
                 &format!("no room for \"{}\"", self.path.display()),
@@ -158,25 +153,24 @@ impl Open {
                  after a change of these files, call qsessions.geoip_reload().",
             );
         }
-        if let Some(problem) = shared::problem(&self.path).or(problem) {
+        let has_worker = shared::has_worker();
+        if has_worker && problem.is_none() && !self.databases.is_imported() {
+            // It is about to import them.
+            return;
+        }
+        if let Some(problem) = problem {
             self.databases.add_problem(problem);
         }
-        let has_worker = shared::has_worker();
-        let then = if has_worker {
+        let then = if has_worker || !self.databases.is_imported() {
             ""
         } else {
             " Then call qsessions.geoip_reload()."
         };
-        for Problem { message, hint, .. } in self.databases.new_problems() {
-            warn(NOT_USED, &message, &format!("{hint}{then}"));
-        }
-        let has_nothing =
-            self.databases.databases().is_empty() && self.databases.problems().is_empty();
-        if has_nothing && !has_worker && !std::mem::replace(&mut self.warned.of_no_import, true) {
+        for problem in self.databases.new_problems() {
             warn(
                 NOT_USED,
-                &format!("nothing was imported from \"{}\"", self.path.display()),
-                "Call qsessions.geoip_reload(), or add qsessions to shared_preload_libraries.",
+                &problem.message,
+                &format!("{}{then}", problem.hint),
             );
         }
     }

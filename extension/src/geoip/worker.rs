@@ -5,14 +5,14 @@
 //! time.
 
 use super::open::{self, NOT_USED};
-use super::shared::{self, Watched};
+use super::shared;
 use crate::{gucs, workers};
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use qsessions_geoip::{Error, Options, Problem, Progress, import};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How soon PostgreSQL starts it again after a failure.
@@ -44,13 +44,13 @@ pub extern "C-unwind" fn qsessions_geoip_main(_argument: pg_sys::Datum) {
         pg_sys::MyLatch
     };
     shared::set_worker(latch);
-    let mut failed = HashMap::new();
+    let mut failed = Failed::new();
     while !is_terminating() {
         workers::reload_configuration();
         let path = gucs::with_geoip_path(open::path_of);
         shared::watch(&path, gucs::geoip_max_bytes());
-        for watched in shared::watched() {
-            take(&watched, &mut failed);
+        for (path, max_bytes) in shared::watched() {
+            take(&path, max_bytes, &mut failed);
         }
         wait();
     }
@@ -61,45 +61,39 @@ pub extern "C-unwind" fn qsessions_geoip_main(_argument: pg_sys::Datum) {
     unsafe { pg_sys::proc_exit(1) };
 }
 
-/// Imports the files at a path. `failed` says when the folder of copies could not be written.
-fn take(watched: &Watched, failed: &mut HashMap<PathBuf, Instant>) {
-    let Watched {
-        path,
-        max_bytes,
-        problem: known,
-    } = watched;
-    if failed.get(path).is_some_and(|at| at.elapsed() < RETRY) {
+/// When the folder of copies could not be written for a path, and the error.
+type Failed = HashMap<PathBuf, (Instant, String)>;
+
+/// Imports the files at a path.
+fn take(path: &Path, max_bytes: u64, failed: &mut Failed) {
+    let failure = failed.get(path);
+    if failure.is_some_and(|(at, _)| at.elapsed() < RETRY) {
         return;
     }
-    failed.remove(path);
     let options = Options {
-        max_bytes: *max_bytes,
+        max_bytes,
         force: false,
     };
     let problems = match import(path, &open::store(), options, &mut Following) {
-        Ok(None) if known.is_none() => return,
         Ok(problems) => {
-            shared::set_problem(path, None);
-            problems.unwrap_or_default()
+            failed.remove(path);
+            let Some(problems) = problems else { return };
+            shared::bump_generation();
+            problems
         }
         Err(Error::Stopped) => return,
         Err(error) => {
-            failed.insert(path.clone(), Instant::now());
             let problem = Problem::now(path, &error);
-            if known
-                .as_ref()
-                .is_some_and(|known| known.message == problem.message)
-            {
-                return;
+            let now = (Instant::now(), problem.message.clone());
+            match failed.insert(path.to_owned(), now) {
+                Some((_, known)) if known == problem.message => return,
+                _ => vec![problem],
             }
-            shared::set_problem(path, Some(&problem));
-            vec![problem]
         }
     };
-    for Problem { message, hint, .. } in problems {
-        open::warn(NOT_USED, &message, &hint);
+    for problem in problems {
+        open::warn(NOT_USED, &problem.message, &problem.hint);
     }
-    shared::bump_generation();
 }
 
 fn is_terminating() -> bool {

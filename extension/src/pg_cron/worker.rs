@@ -116,8 +116,8 @@ pub(super) fn run_in_database(home: pg_sys::Oid, task: &Task) -> i64 {
     };
     // SAFETY: the segment is mapped, and MyProcPid is set when the backend starts.
     let (handle, pid) = unsafe { (pg_sys::dsm_segment_handle(segment), pg_sys::MyProcPid) };
-    let worker = BackgroundWorkerBuilder::new("qsessions worker")
-        .set_type("qsessions worker")
+    let worker = BackgroundWorkerBuilder::new("qsessions pg_cron")
+        .set_type("qsessions pg_cron")
         .set_library("qsessions")
         .set_function("qsessions_worker_main")
         .set_argument(Some(pg_sys::Datum::from(handle)))
@@ -186,7 +186,7 @@ pub extern "C-unwind" fn qsessions_worker_main(handle: pg_sys::Datum) {
     // dsm_attach needs a resource owner, and there is none before the first transaction.
     let shared = unsafe {
         pg_sys::CurrentResourceOwner =
-            pg_sys::ResourceOwnerCreate(std::ptr::null_mut(), c"qsessions worker".as_ptr());
+            pg_sys::ResourceOwnerCreate(std::ptr::null_mut(), c"qsessions pg_cron".as_ptr());
         let segment = pg_sys::dsm_attach(handle.value() as pg_sys::dsm_handle);
         if segment.is_null() {
             return;

@@ -1,4 +1,4 @@
-//! The cache knows of changes, and does not answer when it cannot know.
+//! Consistency: the cache follows changes, and does not answer when it may have missed some.
 
 use super::{Cached, data, one, pool_to, until};
 use deadpool_postgres::{Manager, Pool};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_postgres::NoTls;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_by_any_path_is_seen() {
+async fn changes_on_every_path_reach_the_cache() {
     let cached = Cached::new().await;
     let client = cached.client().await;
     let changes = [
@@ -41,19 +41,18 @@ async fn a_change_by_any_path_is_seen() {
 }
 
 #[tokio::test]
-async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
+async fn a_flood_of_drop_everything_does_not_open_connections() {
     let cached = Cached::new().await;
     let before = cached.pool.accepted();
     cached.pool.stall();
     cached.pool.cut().await;
     cached.listener.cut().await;
-    // The listener is there again. The pool begins a connection that is not answered, and the
-    // listener tries another one.
+    // The listener reconnects. The pool opens a connection that is not answered, and the listener tries another one.
     until(async || cached.pool.accepted() >= before + 2).await;
     let begun = cached.pool.accepted();
 
     let client = cached.client().await;
-    // Reading the counter resets it.
+    // Each reading resets the counter.
     cached.count("invalidations");
     let mut heard = 0;
     for _ in 0..100 {
@@ -70,7 +69,7 @@ async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_of_nonsense_drops_everything_once() {
+async fn an_invalid_notification_does_not_stop_the_listener() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
@@ -92,17 +91,17 @@ async fn a_notification_of_nonsense_drops_everything_once() {
     );
     assert!(cached.store.health().serving);
     assert!(cached.is_cached(&session.key).await);
-    // The save and the probe come on top.
+    // The others are the save and the probe.
     assert!((500..600).contains(&cached.count("invalidations")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_ids_loses_no_change() {
+async fn changes_are_not_lost_in_a_flood_of_ids() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
     let client = cached.client().await;
-    // More than wait anywhere: three hundred thousand ids, and the one that counts among them.
+    // More than any queue holds: three hundred thousand ids, and the relevant one among them.
     let flood = "SELECT pg_notify('qsessions', (SELECT string_agg(gen_random_uuid()::text, ',')
                  FROM generate_series(1, 200) WHERE g > 0)) FROM generate_series(1, 750) AS g";
     client.batch_execute(flood).await.unwrap();
@@ -116,7 +115,7 @@ async fn a_flood_of_ids_loses_no_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
+async fn the_cache_stops_answering_max_staleness_after_the_last_probe() {
     let cached = Cached::with(CacheConfig::new().max_staleness(Duration::from_millis(400))).await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
@@ -146,7 +145,7 @@ async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_while_the_listener_is_cut_off_are_known_afterwards() {
+async fn changes_during_an_outage_of_the_listener_are_not_missed() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let gone = cached.begin().await;
@@ -176,7 +175,7 @@ async fn a_store_knows_its_own_changes_when_the_call_returns() {
     let cached = Cached::new().await;
     let store = &cached.store;
     let key = cached.begin().await.key;
-    // No notification arrives meanwhile, so that what follows does not depend on any.
+    // The listener receives no notifications meanwhile.
     cached.listener.keep_answers();
     store.save(&key, json!({"n": 2})).await.unwrap();
     assert_eq!(data(store, &key).await, Some(json!({"n": 2})));
@@ -211,7 +210,7 @@ async fn a_store_knows_its_own_changes_when_the_call_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_end_unnamed_are_known_to_have_ended() {
+async fn sessions_that_a_call_ends_without_their_keys_are_dropped() {
     let cached = Cached::new().await;
     let log_in = || cached.other.login(1_i64).data(json!({"n": 1}));
     let sessions = [log_in().await.unwrap(), log_in().await.unwrap()];
@@ -226,7 +225,7 @@ async fn sessions_that_end_unnamed_are_known_to_have_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_brings_back_a_session_that_has_ended() {
+async fn no_call_brings_an_ended_session_back() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     cached.other.revoke(session.id).await.unwrap();
@@ -237,7 +236,7 @@ async fn nothing_brings_back_a_session_that_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_of_the_callers_is_known_after_catching_up() {
+async fn catch_up_waits_for_a_transaction_of_the_caller() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let mut client = cached.client().await;
@@ -261,7 +260,7 @@ async fn a_transaction_of_the_callers_is_known_after_catching_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn catching_up_does_not_wait_for_a_listener_that_hears_nothing() {
+async fn catch_up_does_not_wait_for_a_listener_that_receives_nothing() {
     let cached = Cached::with(CacheConfig::new().max_staleness(Duration::from_millis(400))).await;
     let session = cached.begin().await;
     cached.listener.stall();
@@ -296,7 +295,7 @@ async fn an_expired_session_is_not_returned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_listener_everything_but_the_cache_works() {
+async fn without_a_listener_loads_go_to_the_database() {
     let cached = Cached::new().await;
     let mut nowhere = tokio_postgres::Config::new();
     nowhere
@@ -320,7 +319,7 @@ async fn without_a_listener_everything_but_the_cache_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_of_another_database_is_found_out() {
+async fn a_listener_of_another_database_is_detected() {
     let cached = Cached::new().await;
     let other = qsessions_testkit::Database::new().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
@@ -336,7 +335,7 @@ async fn a_listener_of_another_database_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_of_another_database_is_found_out_under_a_flood_of_notifications() {
+async fn a_listener_of_another_database_is_detected_during_a_flood() {
     let cached = Cached::new().await;
     let other = qsessions_testkit::Database::new().await;
     let client = other.connect().await;
@@ -358,7 +357,7 @@ async fn a_listener_of_another_database_is_found_out_under_a_flood_of_notificati
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_without_the_extension_is_found_out() {
+async fn a_database_without_the_extension_is_detected() {
     let cached = Cached::new().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
         .cached(cached.database.server().config("postgres"), NoTls)
@@ -369,7 +368,7 @@ async fn a_database_without_the_extension_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cache_that_may_not_be_stale_is_refused() {
+async fn a_cache_needs_a_valid_max_staleness() {
     let cached = Cached::new().await;
     let config = CacheConfig::new().max_staleness(Duration::ZERO);
     let error = Store::builder(pool_to(&cached.database.config(), 1))
@@ -391,11 +390,11 @@ fn a_cache_outside_of_a_runtime_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_after_a_catch_up_returns_nothing_that_was_read_before_it() {
+async fn a_load_after_a_catch_up_does_not_join_an_earlier_load() {
     let cached = Cached::new().await;
     let store = &cached.store;
     let session = cached.begin().await;
-    // Without notifications, only the call to catch up keeps the load in flight from being shared.
+    // Notifications that are not received cannot prevent the running load from being shared.
     cached.listener.stall();
     cached.listener.cut().await;
     until(async || !store.health().serving).await;
@@ -419,7 +418,7 @@ async fn a_load_after_a_catch_up_returns_nothing_that_was_read_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_had_no_session_has_one_after_a_catch_up() {
+async fn a_catch_up_finds_a_new_session_of_a_key_that_had_none() {
     let cached = Cached::new().await;
     let key = Key::from("a key that others give a session to");
     assert_eq!(data(&cached.store, &key).await, None);

@@ -1,4 +1,4 @@
-//! The cache answers only while its listener and its pool lead to the same database.
+//! The cache answers only while the listener and the pool are connected to the same server, database and channel.
 
 use super::{Cached, data, one, pool_to, unhurried, until};
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool};
@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 
-/// Long enough for a busy machine: a wait that takes longer would never end.
+/// Long enough for a busy machine. A longer wait means that the condition never becomes true.
 const FOR_EVER: Duration = Duration::from_secs(60);
 
 const DATABASE: &str = "postgres";
 
-/// A server with sessions.
+/// A server with a session table.
 async fn server() -> (Server, Client) {
     let server = Server::builder().start().await.unwrap();
     let admin = server.connect(DATABASE).await.unwrap();
@@ -44,11 +44,11 @@ async fn until_data<E: Executor>(store: &Store<E>, key: &Key, expected: Option<s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pool_that_was_moved_to_another_server_is_found_out_by_hits_alone() {
+async fn a_pool_that_was_moved_to_another_server_is_detected_without_misses() {
     let ((first, _admin), (second, _)) = (server().await, server().await);
     let to_pool = Proxy::to(&first).await.unwrap();
     let pool = pool_to(&to_pool.config(&first.config(DATABASE)), 2);
-    // The listener's connection stays.
+    // The listener stays connected to the first server.
     let store = store(pool, &first.config(DATABASE), hurried()).await;
     let session = store.create().data(one()).await.unwrap();
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
@@ -129,7 +129,7 @@ async fn nothing_is_kept_of_another_database_of_the_same_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_that_changes_is_followed() {
+async fn the_cache_follows_a_change_of_the_channel() {
     let (server, admin) = server().await;
     let config = server.config(DATABASE);
     let store = store(pool_to(&config, 2), &config, hurried()).await;
@@ -143,7 +143,7 @@ async fn a_channel_that_changes_is_followed() {
             .batch_execute("SELECT pg_reload_conf()")
             .await
             .unwrap();
-        // New connections announce on the new channel.
+        // Changes from now on are notified on the new channel.
         let client = server.connect(DATABASE).await.unwrap();
         until(async || {
             let row = client
@@ -166,7 +166,7 @@ async fn a_channel_that_changes_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_runs_while_the_channel_changes_is_heard() {
+async fn a_statement_that_runs_while_the_channel_changes_is_not_missed() {
     let (server, admin) = server().await;
     let config = server.config(DATABASE);
     let store = store(pool_to(&config, 2), &config, unhurried()).await;
@@ -175,7 +175,7 @@ async fn a_statement_that_runs_while_the_channel_changes_is_heard() {
         .batch_execute("SELECT pg_advisory_lock(1)")
         .await
         .unwrap();
-    // The statement ends with the setting with which it has begun.
+    // It keeps the setting with which it began.
     let client = server.connect(DATABASE).await.unwrap();
     let slow = tokio::spawn(async move {
         let sql = "DO $$ BEGIN DELETE FROM qsessions.session; PERFORM pg_advisory_lock(1); END $$";
@@ -204,7 +204,7 @@ async fn a_statement_that_runs_while_the_channel_changes_is_heard() {
         row.unwrap().get::<_, String>(0) == "another"
     })
     .await;
-    // The change is detected, and the cache listens on the new channel.
+    // The cache detects the change and listens on the new channel.
     store.catch_up().await;
     until(async || store.health().serving).await;
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
@@ -218,7 +218,7 @@ async fn a_statement_that_runs_while_the_channel_changes_is_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pool_that_is_kept_busy_does_not_stop_the_cache() {
+async fn a_busy_pool_does_not_stop_the_cache() {
     let database = Database::new().await;
     let to_pool = Proxy::to(database.server()).await.unwrap();
     let pool = pool_to(&to_pool.config(&database.config()), 2);
@@ -229,34 +229,33 @@ async fn a_pool_that_is_kept_busy_does_not_stop_the_cache() {
 
     let busy = join_all([pool.get(), pool.get()]).await;
     for _ in 0..3 {
-        // A change of another process becomes known, and cached sessions are returned, although
-        // the pool has no free connection.
+        // The cache follows changes and answers loads although the pool has no free connection.
         other.create().data(one()).await.unwrap();
         store.catch_up().await;
         assert!(store.health().serving);
         let known = timeout(FOR_EVER, store.load(&session.key)).await;
         assert!(known.expect("it is known").unwrap().is_some());
     }
-    // One more than those of the pool.
+    // One more connection than the pool has.
     assert_eq!(to_pool.connected(), 3);
     other.revoke(session.id).await.unwrap();
     store.catch_up().await;
     drop(busy);
     assert_eq!(data(&store, &session.key).await, None);
-    // The additional connection is closed when it is no longer needed.
+    // It is closed when it is no longer needed.
     store.catch_up().await;
     until(async || to_pool.connected() == 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pool_without_an_answer_stops_the_cache_for_so_long() {
+async fn a_pool_that_does_not_answer_stops_the_cache_until_it_answers() {
     let cached = Cached::with(hurried()).await;
     let session = cached.begin().await;
     cached.pool.stall();
     let is_stopped = until(async || !cached.store.health().serving);
     timeout(FOR_EVER, is_stopped)
         .await
-        .expect("nothing is answered from memory");
+        .expect("the cache stops answering");
     cached.other.revoke(session.id).await.unwrap();
     cached.pool.release();
     let is_serving = until(async || cached.store.health().serving);

@@ -1,11 +1,11 @@
-//! A session that changes while it is read is not kept.
+//! Fills: a session that changes while it is read is not cached.
 
 use super::{Cached, data, one, until};
 use futures_util::future::join_all;
 use qsessions::{Error, Key};
 use serde_json::json;
 
-/// A load whose answer is on its way while the session changes.
+/// Loads a session, and changes it before the answer arrives.
 async fn load_across<F: Future<Output = ()>>(cached: &Cached, key: &Key, change: F) {
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
@@ -23,7 +23,7 @@ async fn load_across<F: Future<Output = ()>>(cached: &Cached, key: &Key, change:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_a_save_overtakes_is_not_kept() {
+async fn a_load_during_a_save_is_not_cached() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let dropped = cached.count("fills_dropped");
@@ -43,7 +43,7 @@ async fn a_load_that_a_save_overtakes_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_a_revocation_overtakes_does_not_bring_the_session_back() {
+async fn a_load_during_a_revocation_is_not_cached() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     load_across(&cached, &session.key, async {
@@ -54,7 +54,7 @@ async fn a_load_that_a_revocation_overtakes_does_not_bring_the_session_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_the_end_of_the_user_overtakes_does_not_bring_the_session_back() {
+async fn a_load_during_a_delete_of_the_user_is_not_cached() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).user(7_i64).await.unwrap();
     let client = cached.client().await;
@@ -69,7 +69,7 @@ async fn a_load_that_the_end_of_the_user_overtakes_does_not_bring_the_session_ba
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_a_truncate_overtakes_is_not_kept() {
+async fn a_load_during_a_truncate_is_not_cached() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let client = cached.client().await;
@@ -84,7 +84,7 @@ async fn a_load_that_a_truncate_overtakes_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_its_own_process_overtakes_is_not_kept_even_without_notifications() {
+async fn a_load_during_a_change_by_the_same_store_is_not_cached() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     cached.listener.keep_answers();
@@ -95,7 +95,7 @@ async fn a_load_that_its_own_process_overtakes_is_not_kept_even_without_notifica
         async move { store.load(&key).await.unwrap() }
     });
     cached.pool.answer_is_kept(before).await;
-    // By another connection of the same pool.
+    // The change uses another connection of the same pool.
     assert!(cached.store.revoke(session.id).await.unwrap());
     cached.pool.release();
     assert!(load.await.unwrap().is_some());
@@ -104,7 +104,7 @@ async fn a_load_that_its_own_process_overtakes_is_not_kept_even_without_notifica
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_an_outage_of_the_listener_overtakes_is_not_kept() {
+async fn a_load_during_an_outage_of_the_listener_is_not_cached() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     load_across(&cached, &session.key, async {
@@ -125,7 +125,7 @@ async fn a_load_that_an_outage_of_the_listener_overtakes_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_loads_of_one_cold_key_are_one_statement() {
+async fn a_thousand_loads_of_an_uncached_key_are_one_statement() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
@@ -151,7 +151,7 @@ async fn a_thousand_loads_of_one_cold_key_are_one_statement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_after_a_change_does_not_share_a_load_from_before() {
+async fn a_load_after_a_change_does_not_join_an_earlier_load() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
@@ -177,7 +177,7 @@ async fn a_request_after_a_change_does_not_share_a_load_from_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_is_given_up_leaves_the_others_theirs() {
+async fn a_cancelled_load_does_not_cancel_the_others() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
@@ -194,7 +194,7 @@ async fn a_load_that_is_given_up_leaves_the_others_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_all_requests_have_given_up_is_begun_anew() {
+async fn a_load_after_all_others_were_cancelled_is_started_again() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
@@ -215,7 +215,7 @@ async fn a_load_that_all_requests_have_given_up_is_begun_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_goes_to_each_waiting_request_and_is_not_kept() {
+async fn an_error_reaches_every_waiting_load_and_is_not_cached() {
     let cached = Cached::new().await;
     let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();

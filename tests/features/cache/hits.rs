@@ -1,11 +1,11 @@
-//! Loads that the cache answers without the database.
+//! Hits: loads that take no statement.
 
 use super::{Cached, data, one, until};
 use qsessions::{CacheConfig, Key};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cached_session_costs_the_database_nothing() {
+async fn a_cached_session_takes_no_statement() {
     let cached = Cached::new().await;
     let key = cached.begin().await.key;
     let hits = cached.count("hits");
@@ -24,9 +24,9 @@ async fn a_cached_session_costs_the_database_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_without_a_session_is_looked_up_once() {
+async fn a_key_without_a_session_takes_one_statement() {
     let cached = Cached::new().await;
-    let invented = Key::from("an invented key of no session");
+    let invented = Key::from("an invented key");
     let (_, statements) = cached
         .statements(async {
             for _ in 0..100 {
@@ -34,13 +34,13 @@ async fn a_key_without_a_session_is_looked_up_once() {
             }
         })
         .await;
-    // Once, or once more if a hundred loads take longer than it is remembered.
+    // One statement, or a second one if the hundred loads take longer than negative_ttl.
     assert!((1..100).contains(&statements), "{statements}");
     assert!(cached.count("negative_hits") > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_text_that_cannot_be_a_key_is_not_looked_up() {
+async fn a_text_that_cannot_be_a_key_takes_no_statement() {
     let cached = Cached::new().await;
     let texts = ["", "short", "with\0nul in it", &"x".repeat(513)].map(Key::from);
     let (_, statements) = cached
@@ -55,7 +55,7 @@ async fn a_text_that_cannot_be_a_key_is_not_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_had_no_session_gets_one() {
+async fn a_new_session_of_a_key_that_had_none_is_found() {
     let cached = Cached::new().await;
     let (mine, theirs) = (
         Key::from("key of my own choice"),
@@ -65,7 +65,7 @@ async fn a_key_that_had_no_session_gets_one() {
     assert_eq!(data(&cached.store, &theirs).await, None);
     cached.store.create().data(one()).key(&mine).await.unwrap();
     assert_eq!(data(&cached.store, &mine).await, Some(json!({"n": 1})));
-    // The session of another process is found when the cache has forgotten that there was none.
+    // The session of another process is found after negative_ttl.
     cached
         .other
         .create()
@@ -89,7 +89,7 @@ async fn a_flood_of_invented_keys_evicts_no_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_secret_for_a_cached_session_is_no_key_to_it() {
+async fn another_secret_does_not_open_a_cached_session() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let secret = session.key.expose();
@@ -106,10 +106,10 @@ async fn another_secret_for_a_cached_session_is_no_key_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_another_process_has_just_given_out_is_good_at_once() {
+async fn a_key_that_another_process_has_just_rotated_is_found() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
-    // Neither the cached entry of the old key nor missing notifications may prevent it.
+    // The old key is cached, and no notification arrives.
     cached.listener.keep_answers();
     let rotated = cached.other.rotate_key(&session.key).await.unwrap();
     assert_eq!(data(&cached.store, &rotated).await, Some(json!({"n": 1})));
@@ -119,7 +119,7 @@ async fn a_key_that_another_process_has_just_given_out_is_good_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_with_too_much_data_is_loaded_but_not_kept() {
+async fn a_session_with_too_much_data_is_loaded_but_not_cached() {
     let cached = Cached::with(CacheConfig::new().max_data_bytes(1000)).await;
     let large = json!({"text": "x".repeat(1000)});
     let session = cached.other.create().data(&large).await.unwrap();

@@ -1,4 +1,4 @@
-//! Sessions from their beginning to their end, and how they are listed.
+//! Calls: sessions from `create` to `logout`, lists, and transactions of the caller.
 
 use super::{HOUR, address, pool, store};
 use qsessions::ipnet::IpNet;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_session_lives_from_create_to_logout() {
+async fn a_session_works_from_create_to_logout() {
     let (_database, store) = store().await;
     #[derive(Debug, Deserialize, PartialEq, Serialize)]
     struct Cart {
@@ -149,7 +149,7 @@ async fn sessions_are_listed_and_revoked() {
 }
 
 #[tokio::test]
-async fn a_session_changes_with_the_callers_transaction_or_not_at_all() {
+async fn changes_are_part_of_the_callers_transaction() {
     let (database, store) = store().await;
     let mut connection = pool(&database).get().await.unwrap();
     let key = {
@@ -168,7 +168,7 @@ async fn a_session_changes_with_the_callers_transaction_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn sessions_that_never_expire_are_loaded_and_expired_ones_are_purged() {
+async fn sessions_that_never_expire_are_read_and_expired_ones_are_purged() {
     let (database, store) = store().await;
     let client = database.connect().await;
     let forever = store.create().await.unwrap();
@@ -213,7 +213,7 @@ async fn results_serialize_without_the_key() {
     assert_eq!(json[2]["users"], 1);
     assert_eq!(json[3]["category"], "tool");
     assert!(!json.to_string().contains(created.key.expose()));
-    // PostgreSQL reads an instant as the one that was sent.
+    // PostgreSQL reads a serialized time as the same time.
     let connection = pool(&database).get().await.unwrap();
     let sql = "SELECT created_at = $1::text::timestamptz FROM qsessions.session";
     let created_at = json[0]["created_at"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! Data that this client saves, and data that others save.
+//! Data that the client saves, and data that other programs save.
 
 use super::{HOUR, address, pool, store};
 use qsessions::{Error, Executor, Expiry, Store};
@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_postgres::{Client, NoTls};
 
-/// Arrays nested to this depth.
+/// This number of nested arrays.
 fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |inner, _| json!([inner]))
 }
 
 #[tokio::test]
-async fn data_that_this_client_saves_is_loaded() {
+async fn data_that_the_client_saves_is_loaded_unchanged() {
     let (_database, store) = store().await;
     let deep = |levels: usize| json!({"a": nested(levels - 1)});
     for data in [
@@ -29,7 +29,7 @@ async fn data_that_this_client_saves_is_loaded() {
         let by_id = store.get_session(session.id).await.unwrap().unwrap();
         assert_eq!(by_id.data_as::<Value>().unwrap(), data);
     }
-    // Data that could not be loaded is not saved either.
+    // The client refuses to save data that it could not load.
     let session = store.create().await.unwrap();
     let too_deep = deep(1001);
     for refused in [
@@ -56,7 +56,7 @@ async fn data_that_sql_saves_is_loaded() {
             .unwrap();
         store.load(&session.key).await.unwrap().unwrap()
     };
-    // A numeric is the nearest number that there is, and its digits can be had.
+    // A numeric becomes the nearest f64; RawValue has all its digits.
     let loaded = save(r#"{"huge": 1e400, "low": -1e400, "exact": 7, "tiny": 1e-400}"#).await;
     let nearest = json!({"huge": f64::MAX, "low": f64::MIN, "exact": 7, "tiny": 0.0});
     assert_eq!(loaded.data, nearest);
@@ -69,7 +69,7 @@ async fn data_that_sql_saves_is_loaded() {
     let numbers: Numbers = loaded.data_as().unwrap();
     assert_eq!(numbers.huge.get(), format!("1{}", "0".repeat(400)));
     assert_eq!(numbers.exact, 7);
-    // All of it goes back as it came.
+    // The client can save all of it again.
     let raw: Box<serde_json::value::RawValue> = loaded.data_as().unwrap();
     store.save(&session.key, raw).await.unwrap();
     let sql = "SELECT data->'huge' = '1e400' FROM qsessions.session";
@@ -86,19 +86,19 @@ async fn data_that_sql_saves_is_loaded() {
 }
 
 #[tokio::test]
-async fn a_session_whose_data_cannot_be_read_can_be_used_otherwise() {
+async fn a_session_whose_data_cannot_be_read_supports_other_calls() {
     let (database, store) = store().await;
     let client = database.connect().await;
-    can_be_used_otherwise(&client, &store, || async {}).await;
+    assert_other_calls_work(&client, &store, || async {}).await;
     let cached = Store::builder(pool(&database))
         .cached(database.config(), NoTls)
         .build()
         .unwrap();
     cached.ready().await.unwrap();
-    can_be_used_otherwise(&client, &cached, || cached.catch_up()).await;
+    assert_other_calls_work(&client, &cached, || cached.catch_up()).await;
 }
 
-async fn can_be_used_otherwise<E: Executor, F: Future<Output = ()>>(
+async fn assert_other_calls_work<E: Executor, F: Future<Output = ()>>(
     client: &Client,
     store: &Store<E>,
     catch_up: impl Fn() -> F,
@@ -120,7 +120,7 @@ async fn can_be_used_otherwise<E: Executor, F: Future<Output = ()>>(
     assert!(store.exists(key).await.unwrap());
     let seen = store.user_sessions(1).current(key).await.unwrap();
     assert!(seen[0].is_current);
-    // The visit was recorded.
+    // The visit was recorded nevertheless.
     assert_eq!(seen[0].ip, Some(ip));
     store.set_expiry(key, Expiry::ttl(HOUR)).await.unwrap();
     let key = store.rotate_key(key).await.unwrap();

@@ -1,4 +1,4 @@
-//! The errors of calls, and what they show.
+//! Errors: their types, and that they contain no key.
 
 use super::{HOUR, store};
 use qsessions::{Error, ErrorKind, Expiry, Key};
@@ -6,7 +6,7 @@ use serde_json::json;
 use std::time::Duration;
 
 #[tokio::test]
-async fn every_sqlstate_of_the_contract_is_a_typed_error() {
+async fn every_documented_sqlstate_is_a_typed_error() {
     let (_database, store) = store().await;
     let session = store.create().await.unwrap();
     let gone = Key::from("there is no such session");

@@ -1,4 +1,4 @@
-//! How a database is set up by the client, and what it knows of devices and locations.
+//! Setting up a database with the client; User-Agents and locations.
 
 use super::{address, pool, store};
 use crate::mmdb;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio_postgres::NoTls;
 
 #[tokio::test]
-async fn devices_and_locations_are_functions_too() {
+async fn user_agents_and_addresses_can_be_looked_up() {
     let (_database, store) = store().await;
     let agent = store.parse_user_agent("curl/8.5.0").await.unwrap();
     assert_eq!(agent.browser.as_deref(), Some("curl"));
@@ -30,7 +30,7 @@ async fn devices_and_locations_are_functions_too() {
 }
 
 #[tokio::test]
-async fn geoip_databases_and_their_errors_are_listed() {
+async fn location_info_returns_the_fields_of_the_database() {
     let database = Database::with(Users::Nothing).await;
     let folder = database.server().folder().join(database.name());
     std::fs::create_dir(&folder).unwrap();
@@ -46,6 +46,7 @@ async fn geoip_databases_and_their_errors_are_listed() {
     );
     database.connect().await.batch_execute(&set).await.unwrap();
     let store = Store::new(pool(&database));
+    store.geoip_reload().await.unwrap();
     let network = store.asn(mmdb::KNOWN.parse().unwrap()).await.unwrap();
     let network = network.unwrap();
     assert_eq!(network.number, Some(64496));
@@ -60,7 +61,7 @@ async fn geoip_databases_and_their_errors_are_listed() {
 }
 
 #[tokio::test]
-async fn a_database_is_set_up_by_the_client() {
+async fn the_client_can_set_up_a_database() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     let role = format!("client_{}", database.name());

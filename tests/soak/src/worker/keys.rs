@@ -1,4 +1,4 @@
-//! Rotation, and the ends of sessions.
+//! Rotations, and calls that end sessions.
 
 use fastrand::Rng;
 use qsessions::Key;
@@ -65,7 +65,7 @@ impl Worker {
     }
 }
 
-/// The session goes on under another key.
+/// The effects of a rotation.
 pub(super) fn rekeyed(known: &Known, key: &Key) -> Vec<Effect> {
     vec![
         Effect::KeyEnded { key: known.hash() },

@@ -11,10 +11,10 @@ use super::attempt::{Attempt, Call, attempt};
 use super::{Known, USERS, Worker};
 use crate::history::{Effect, KeyHash, Nanos, now};
 
-/// Longer than any run.
+/// Longer than a run.
 pub(super) const LONG: Duration = Duration::from_secs(3600);
 
-/// An instant of the server's clock, which is that of this machine, on the clock of histories.
+/// Converts a time of the server's clock, which is this machine's, to the clock of histories.
 pub(super) fn on_our_clock(instant: Option<SystemTime>) -> Nanos {
     let Some(instant) = instant else {
         return Nanos::MAX;
@@ -27,7 +27,7 @@ pub(super) fn on_our_clock(instant: Option<SystemTime>) -> Nanos {
 }
 
 impl Worker {
-    /// As a page does that makes several requests.
+    /// Loads a session several times, like a page that makes several requests.
     pub(super) async fn load_often(&self, rng: &mut Rng, known: &Known) {
         for _ in 0..rng.u32(1..10) {
             self.load(rng, known).await;
@@ -42,7 +42,7 @@ impl Worker {
     }
 
     pub(super) async fn resume(&self, rng: &mut Rng, known: &Known) {
-        // Now and then from elsewhere than before.
+        // Sometimes from another address.
         let ip =
             (rng.u32(0..20) == 0).then(|| IpAddr::from(Ipv4Addr::new(192, 0, 2, rng.u8(1..5))));
         let call = self.call("resume");
@@ -67,7 +67,7 @@ impl Worker {
         self.create_as(rng, "create", None).await;
     }
 
-    /// Under a key that was asked for before, by this process alone.
+    /// Creates a session with a key that only this process has loaded before.
     pub(super) async fn create_with_key(&self, rng: &mut Rng) {
         let key = Key::new(format!("soak-{:032x}", rng.u128(..)));
         let hash = KeyHash::of(key.expose());
@@ -102,7 +102,7 @@ impl Worker {
         }
     }
 
-    /// Tells the others of a new key, and tries it.
+    /// Publishes a new key, and loads it.
     pub(super) async fn publish(&self, rng: &mut Rng, created: NewSession) {
         let known = Known {
             key: created.key,
@@ -181,7 +181,7 @@ impl Worker {
         vec![Effect::Saved { id, version, token }]
     }
 
-    /// As [`note`](Self::note), of a method that says so when the key is dead.
+    /// Like [`note`](Self::note), for a method that reports a dead key.
     pub(super) fn note_change<T>(
         &self,
         call: Call<'_>,
@@ -198,7 +198,7 @@ impl Worker {
     }
 }
 
-/// What there is of a new session.
+/// The effects of a new session.
 pub(super) fn began(created: &NewSession, user: Option<i64>, token: u64) -> Vec<Effect> {
     let id = created.id;
     let mut effects = vec![
