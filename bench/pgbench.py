@@ -59,6 +59,7 @@ class Run:
     """A pgbench that runs a statement for some seconds, and can be stopped meanwhile."""
 
     def __init__(self, server, rows, statement, seconds, options="", clients=CLIENTS):
+        self.server = server
         self.folder = server.make_folder(statement.name.replace(" ", "-"))
         script = self.folder / "script.sql"
         script.write_text(statement.script(), encoding="utf-8")
@@ -89,9 +90,10 @@ class Run:
                     ends.append(int(second) + int(microsecond) / 1e6)
         self.ends = sorted(ends)
 
-    def speed(self, begin, end):
-        """Statements per second between two instants; the lookups are not counted."""
-        return (bisect_left(self.ends, end) - bisect_left(self.ends, begin)) * BATCH / (end - begin)
+    def speed(self, turns):
+        """Statements per second in these turns, each with its begin, its end and its seconds; the lookups are not counted."""
+        transactions = sum(bisect_left(self.ends, end) - bisect_left(self.ends, begin) for begin, end, _ in turns)
+        return transactions * BATCH / sum(seconds for _, _, seconds in turns)
 
 
 def in_turns(server, rows, statements, rounds, seconds):
@@ -102,31 +104,32 @@ def in_turns(server, rows, statements, rounds, seconds):
     return take_turns(runs, rounds, seconds)
 
 
-def take_turns(runs, rounds, seconds, before=lambda run: None):
-    """Lets one of these runs go on at a time, for so many seconds after a call of `before`. Returns their speeds in each
-    round."""
+def take_turns(runs, rounds, seconds, before=lambda run: None, clock=lambda run: time.time(), turns=1):
+    """Lets one of these runs go on at a time, for so many seconds after a call of `before`, and each of them in so many
+    turns of a round. Returns their speeds in each round, by a clock of the run."""
     try:
         time.sleep(WARM_UP_SECONDS)
-        slices = [_round(runs, number, seconds, before) for number in range(rounds)]
+        slices = [_turns(runs, number, seconds, before, clock) for number in range(rounds * turns)]
     finally:
         for run in runs:
             run.go_on()
     for run in runs:
         run.wait()
-    return [[run.speed(*times) for run, times in zip(runs, slice)] for slice in slices]
+    return [[run.speed([slice[index] for slice in slices[begin:begin + turns]]) for index, run in enumerate(runs)]
+            for begin in range(0, rounds * turns, turns)]
 
 
-def _round(runs, number, seconds, before):
-    """When each of them ran. The last one in a round is the first in the next."""
+def _turns(runs, number, seconds, before, clock):
+    """A turn of each of them: its begin, its end, and its seconds by the clock. The last one is the first one next time."""
     times = [None for _ in runs]
     for current in range(len(runs)) if number % 2 == 0 else reversed(range(len(runs))):
         for other in runs:
             other.hold()
         runs[current].go_on()
         before(runs[current])
-        begin = time.time()
+        begin, begin_by_clock = time.time(), clock(runs[current])
         time.sleep(seconds)
-        times[current] = (begin, time.time())
+        times[current] = (begin, time.time(), clock(runs[current]) - begin_by_clock)
     return times
 
 

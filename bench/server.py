@@ -140,6 +140,18 @@ class Server:
         """Whether it has a database of this name."""
         return self.sql(f"SELECT 1 FROM pg_database WHERE datname = '{database}'", "postgres") != ""
 
+    def processor_seconds(self):
+        """The processor time that the processes of the server have used."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
+        nanoseconds = 0
+        for pid in children.split():
+            try:
+                nanoseconds += int(pathlib.Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                # It has just ended.
+                continue
+        return nanoseconds / 1e9
+
     def log_tail(self):
         """The end of the server's log."""
         lines = (self.folder / "log").read_text(errors="replace").splitlines()

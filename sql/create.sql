@@ -1,7 +1,7 @@
 -- This function runs for every new visitor. So it qualifies names and operators instead of having a SET clause, which
 -- takes a fifth of its time.
 CREATE OR REPLACE FUNCTION qsessions.create_session(
-    user_id anycompatiblenonarray DEFAULT NULL::text,
+    user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text,
     data jsonb DEFAULT '{}',
     ip inet DEFAULT NULL,
     user_agent text DEFAULT NULL,

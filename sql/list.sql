@@ -27,7 +27,7 @@ COMMENT ON FUNCTION qsessions._id_time(uuid) IS
 
 -- The statement is put together from the filters that are given, so that each combination uses the index that suits it.
 CREATE OR REPLACE FUNCTION qsessions.list_sessions(
-    user_id anycompatiblenonarray DEFAULT NULL::text, active boolean DEFAULT NULL, ip inet DEFAULT NULL,
+    user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text, active boolean DEFAULT NULL, ip inet DEFAULT NULL,
     after uuid DEFAULT NULL, max_rows integer DEFAULT 100)
 RETURNS SETOF qsessions.session_info
 LANGUAGE plpgsql STABLE

@@ -1,22 +1,27 @@
+//! What can go wrong in a call.
+
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::DbError;
 
-/// What can go wrong in a call, told apart by the SQLSTATE that the database gives.
+/// What can go wrong in a call.
 ///
-/// It can be cloned, because loads that wait for one statement all get its error.
+/// Variants follow the SQLSTATE that the database reports. [`kind`](Self::kind) groups them by
+/// what an application can do about them. An error can be cloned, because loads that wait for the
+/// same statement all get its error.
 ///
-/// No message carries a key or a session's data, in `Display` or in `Debug`. What can quote either
-/// (the server's own context, where its administrator turned on that it shows parameters; the value
-/// that doesn't fit a type) is only in the [source](std::error::Error::source).
+/// Neither `Display` nor `Debug` shows a key or a session's data. What may quote them (the server's
+/// detail and context, a value that does not fit a type) is only in the
+/// [source](std::error::Error::source).
 ///
 /// ```
 /// use qsessions::{Error, Key, Store};
 ///
-/// async fn add_to_cart(store: &Store, key: &Key, item: u32) -> Result<&'static str, Error> {
-///     match store.patch(key, serde_json::json!({ "last": item }), &[]).await {
+/// async fn set_theme(store: &Store, key: &Key) -> Result<&'static str, Error> {
+///     match store.patch(key, serde_json::json!({ "theme": "dark" })).await {
 ///         Ok(_) => Ok("saved"),
 ///         Err(Error::SessionNotFound) => Ok("log in again"),
 ///         Err(error) => Err(error),
@@ -26,15 +31,15 @@ use tokio_postgres::error::DbError;
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no live session under this key: it never was, expired, or was logged out (QS001).
-    #[error("session not found: it has ended or never was")]
+    /// The key opens no live session: there never was one, or it has expired or ended (QS001).
+    #[error("session not found: it has ended or never existed")]
     SessionNotFound,
 
-    /// The session was saved by somebody else since it was loaded (QS002). Load it and try again.
+    /// Another call has saved the session since it was loaded (QS002). Load it and try again.
     #[error("version conflict: the session was saved since it was loaded")]
     VersionConflict,
 
-    /// No key of a session looks like this (QS003).
+    /// The text cannot be the key of a session (QS003).
     #[error("invalid key: a key has 8 to 512 characters")]
     InvalidKey,
 
@@ -45,56 +50,189 @@ pub enum Error {
         message: String,
     },
 
-    /// A new session was to get a key that another session has (23505).
+    /// Another session has the key that a new session was to get (23505).
     #[error("key exists: another session has this key")]
     KeyExists,
 
-    /// An argument that PostgreSQL can't take: a duration out of range or not above zero, a network
-    /// that is none, a user id that the users' table can't hold (SQLSTATE class 22).
+    /// PostgreSQL cannot take an argument: a duration that is out of range or not above zero, a
+    /// user id that the column cannot hold (SQLSTATE class 22).
     #[error("invalid argument: {message}{}", Hint(hint.as_deref()))]
     InvalidArgument {
-        /// The server's message, which names the argument.
+        /// What is wrong. It names the argument.
         message: String,
-        /// What can be done, where the server knows.
+        /// What can be done about it, if the server says so.
         hint: Option<String>,
     },
 
-    /// A [`StoreBuilder`](crate::StoreBuilder) can't build what it was told to.
+    /// A [`StoreBuilder`](crate::StoreBuilder) cannot build a store of its settings.
     #[error("{message}")]
     Configuration {
-        /// What is wrong with it.
+        /// What is wrong with them.
         message: String,
     },
 
-    /// The cache can't hear of changes, and won't without somebody changing something.
+    /// The cache does not hear of changes, and will not until the setup is changed.
     ///
-    /// Sessions come from the database meanwhile; only [`Store::ready`](crate::Store::ready) says this.
-    #[error("the cache can't listen: {message}")]
+    /// Sessions come from the database meanwhile. Only
+    /// [`CachedStore::ready`](crate::CachedStore::ready) returns this error.
+    #[error("the cache cannot listen: {message}")]
     Listener {
-        /// Why, and what to do about it.
+        /// The reason, and what to do about it.
         message: String,
     },
 
-    /// No connection could be had from the pool.
-    #[error("no connection to the database: {}", Root(.0.as_ref()))]
+    /// The pool has given no connection.
+    #[error("the pool has given no connection")]
     Pool(#[source] Arc<PoolError>),
 
-    /// Any other error of the database or of the connection to it.
-    #[error("database error: {}", Root(.0.as_ref()))]
+    /// Any other error of the database, or of the connection to it.
+    #[error("database error{}", Sqlstate(.0))]
     Database(#[source] Arc<tokio_postgres::Error>),
 
-    /// Data that cannot be written as JSON, cannot be read, or is not of the type asked for.
+    /// The data cannot be written as JSON, cannot be read, or is not of the type asked for.
     ///
-    /// More than 1,000 levels of arrays and objects are neither written nor read: a
-    /// [`Value`](serde_json::Value) that is deeper can exhaust the stack when it is cloned or dropped. jsonb takes more of
-    /// them from other programs. Such a session can be resumed, patched, saved, logged out and revoked all the same, only its
-    /// data cannot be had: a call that would return it records what it is to record, and gives this error.
+    /// Arrays and objects nested deeper than 1,000 levels are neither written nor read: cloning or
+    /// dropping a deeper [`Value`](serde_json::Value) can exhaust the stack. Other programs can
+    /// save such data. The session can then be saved, patched, logged out and revoked, but its data
+    /// cannot be loaded: a call that would return it does its work and then fails with this error.
     ///
-    /// The source says where, and quotes the value that does not fit.
+    /// The source says where the error is, and quotes the value.
     #[error(
         "the data of the session cannot be written as JSON, cannot be read, or is not of the type asked for"
     )]
     Data(#[source] Arc<serde_json::Error>),
+}
+
+/// Groups of [errors](Error), by what an application can do about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The session is not what the caller took it for: it has ended, or was saved meanwhile. Send
+    /// the visitor to the login, or load and try again.
+    Session,
+    /// The arguments are at fault: the same call will fail again. Keys, data and durations out of
+    /// range; SQLSTATE classes 22 (data exception), 23 (constraint violation, such as an unknown
+    /// user), 44 (check option), 54 (program limit) and P0 (an exception that your own trigger
+    /// raises).
+    Caller,
+    /// The database, the role or the store is not set up for the call: a missing extension,
+    /// table or privilege, a refused login, a pooler that loses prepared statements. All SQLSTATE
+    /// classes that are not listed elsewhere, above all 26, 28, 3D, 3F and 42.
+    Setup,
+    /// The database cannot answer now, and may later: no connection, a shutdown, a failover, a
+    /// deadlock, a timeout. SQLSTATE classes 08, 25, 40, 53, 55, 57 and 58.
+    Unavailable,
+    /// PostgreSQL or a library is at fault: SQLSTATE class XX, or an answer that cannot be read.
+    Internal,
+}
+
+impl Error {
+    /// The group that this error belongs to.
+    ///
+    /// ```
+    /// use qsessions::{Error, ErrorKind};
+    ///
+    /// fn http_status(error: &Error) -> u16 {
+    ///     match error.kind() {
+    ///         ErrorKind::Session => 401,
+    ///         ErrorKind::Caller => 400,
+    ///         ErrorKind::Unavailable => 503,
+    ///         _ => 500,
+    ///     }
+    /// }
+    /// assert_eq!(http_status(&Error::InvalidKey), 400);
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::SessionNotFound | Self::VersionConflict => ErrorKind::Session,
+            Self::InvalidKey
+            | Self::DataTooLarge { .. }
+            | Self::KeyExists
+            | Self::InvalidArgument { .. }
+            | Self::Data(_) => ErrorKind::Caller,
+            Self::Configuration { .. } | Self::Listener { .. } => ErrorKind::Setup,
+            Self::Pool(error) => match error.as_ref() {
+                PoolError::Backend(error) => kind_of(error),
+                PoolError::Timeout(_) | PoolError::Closed => ErrorKind::Unavailable,
+                PoolError::NoRuntimeSpecified => ErrorKind::Setup,
+                PoolError::PostCreateHook(_) => ErrorKind::Internal,
+            },
+            Self::Database(error) => kind_of(error),
+        }
+    }
+
+    /// Whether the arguments of the call are at fault: [`ErrorKind::Caller`].
+    #[must_use]
+    pub fn is_caller_error(&self) -> bool {
+        self.kind() == ErrorKind::Caller
+    }
+
+    #[cfg(feature = "cache")]
+    pub(crate) fn configuration(message: &str) -> Self {
+        Self::Configuration {
+            message: message.to_owned(),
+        }
+    }
+
+    pub(crate) fn invalid_argument(message: String) -> Self {
+        Self::InvalidArgument {
+            message,
+            hint: None,
+        }
+    }
+
+    /// This error with the cause that it has, in one line.
+    #[cfg(feature = "cache")]
+    pub(crate) fn with_cause(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {}", cause(source)),
+            None => self.to_string(),
+        }
+    }
+
+    fn from_server(
+        code: &str,
+        constraint: Option<&str>,
+        message: &str,
+        hint: Option<&str>,
+    ) -> Option<Self> {
+        let message = message.to_owned();
+        Some(match code {
+            "QS001" => Self::SessionNotFound,
+            "QS002" => Self::VersionConflict,
+            "QS003" => Self::InvalidKey,
+            "QS004" => Self::DataTooLarge { message },
+            // The application may have unique constraints of its own on the table.
+            "23505" if constraint == Some("session_pkey") => Self::KeyExists,
+            _ if code.starts_with("22") => Self::InvalidArgument {
+                message,
+                hint: hint.map(str::to_owned),
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn kind_of(error: &tokio_postgres::Error) -> ErrorKind {
+    if let Some(code) = error.code() {
+        return kind_of_sqlstate(code.code());
+    }
+    let source = std::error::Error::source(error);
+    if error.is_closed() || source.is_some_and(|source| source.is::<io::Error>()) {
+        ErrorKind::Unavailable
+    } else {
+        ErrorKind::Internal
+    }
+}
+
+fn kind_of_sqlstate(code: &str) -> ErrorKind {
+    match code.get(..2).unwrap_or_default() {
+        "22" | "23" | "44" | "54" | "P0" => ErrorKind::Caller,
+        "08" | "25" | "40" | "53" | "55" | "57" | "58" => ErrorKind::Unavailable,
+        "XX" => ErrorKind::Internal,
+        _ => ErrorKind::Setup,
+    }
 }
 
 impl From<PoolError> for Error {
@@ -121,45 +259,49 @@ impl From<tokio_postgres::Error> for Error {
     }
 }
 
-impl Error {
-    fn from_server(
-        code: &str,
-        constraint: Option<&str>,
-        message: &str,
-        hint: Option<&str>,
-    ) -> Option<Self> {
-        let message = message.to_owned();
-        Some(match code {
-            "QS001" => Self::SessionNotFound,
-            "QS002" => Self::VersionConflict,
-            "QS003" => Self::InvalidKey,
-            "QS004" => Self::DataTooLarge { message },
-            // The application may have unique constraints of its own on the table.
-            "23505" if constraint == Some("session_pkey") => Self::KeyExists,
-            _ if code.starts_with("22") => Self::InvalidArgument {
-                message,
-                hint: hint.map(str::to_owned),
-            },
-            _ => return None,
-        })
-    }
-}
-
-/// As `Display`. A derived `Debug` would print the server's context, and `unwrap()` would put it
-/// into a log.
+/// The variant, and the message of the cause. A derived `Debug` would print the server's context,
+/// and `unwrap()` would put that into a log.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Error").field(&self.to_string()).finish()
+        match self {
+            Self::SessionNotFound => f.write_str("SessionNotFound"),
+            Self::VersionConflict => f.write_str("VersionConflict"),
+            Self::InvalidKey => f.write_str("InvalidKey"),
+            Self::KeyExists => f.write_str("KeyExists"),
+            Self::DataTooLarge { message } => debug_message(f, "DataTooLarge", message),
+            Self::Configuration { message } => debug_message(f, "Configuration", message),
+            Self::Listener { message } => debug_message(f, "Listener", message),
+            Self::InvalidArgument { message, hint } => f
+                .debug_struct("InvalidArgument")
+                .field("message", message)
+                .field("hint", hint)
+                .finish(),
+            Self::Pool(error) => f.debug_tuple("Pool").field(&cause(error)).finish(),
+            Self::Database(error) => f
+                .debug_struct("Database")
+                .field("sqlstate", &error.code().map(|code| code.code()))
+                .field("message", &cause(error))
+                .finish(),
+            // The message of serde_json quotes the value.
+            Self::Data(error) => f.debug_tuple("Data").field(&error.classify()).finish(),
+        }
     }
 }
 
-/// What the server can't know.
-fn hint(code: &str) -> Option<&'static str> {
-    // Another client's statement has the name, or the connection that had it has become another one.
-    let statement_is_lost = ["26000", "42P05"].contains(&code);
-    statement_is_lost.then_some(
-        "Behind a pooler in transaction mode, build the store with unnamed_statements().",
-    )
+fn debug_message(f: &mut fmt::Formatter<'_>, variant: &str, message: &str) -> fmt::Result {
+    f.debug_struct(variant).field("message", &message).finish()
+}
+
+/// The innermost cause says what happened; those around it only say "db error".
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    match root.downcast_ref::<DbError>() {
+        Some(error) => format!("{}{}", error.message(), Hint(error.hint())),
+        None => root.to_string(),
+    }
 }
 
 struct Hint<'a>(Option<&'a str>);
@@ -173,22 +315,22 @@ impl fmt::Display for Hint<'_> {
     }
 }
 
-/// The innermost cause says what happened; those around it only say "db error".
-struct Root<'a>(&'a (dyn std::error::Error + 'static));
+/// What the source does not say: the SQLSTATE, and a hint that the server cannot give.
+struct Sqlstate<'a>(&'a tokio_postgres::Error);
 
-impl fmt::Display for Root<'_> {
+impl fmt::Display for Sqlstate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut root = self.0;
-        while let Some(source) = root.source() {
-            root = source;
-        }
-        match root.downcast_ref::<DbError>() {
-            Some(error) => {
-                let (message, code) = (error.message(), error.code().code());
-                let hint = error.hint().or_else(|| hint(code));
-                write!(f, "{message} (SQLSTATE {code}){}", Hint(hint))
-            }
-            None => write!(f, "{root}"),
+        let Some(code) = self.0.code() else {
+            return Ok(());
+        };
+        write!(f, " (SQLSTATE {})", code.code())?;
+        // The pooler has sent the statement to a connection that does not have it, or that has
+        // another client's statement of that name.
+        match code.code() {
+            "26000" | "42P05" => f.write_str(
+                " (hint: behind a pooler in transaction mode, build the store with unnamed_statements())",
+            ),
+            _ => Ok(()),
         }
     }
 }
@@ -233,6 +375,7 @@ mod tests {
                 error.to_string(),
                 "invalid argument: ttl must be greater than zero (hint: give an interval above zero)"
             );
+            assert!(error.is_caller_error());
         }
     }
 
@@ -244,9 +387,40 @@ mod tests {
     }
 
     #[test]
+    fn each_sqlstate_has_a_kind() {
+        for (code, kind) in [
+            ("23503", ErrorKind::Caller),
+            ("P0001", ErrorKind::Caller),
+            ("42501", ErrorKind::Setup),
+            ("42883", ErrorKind::Setup),
+            ("28P01", ErrorKind::Setup),
+            ("26000", ErrorKind::Setup),
+            ("08006", ErrorKind::Unavailable),
+            ("25006", ErrorKind::Unavailable),
+            ("40P01", ErrorKind::Unavailable),
+            ("53300", ErrorKind::Unavailable),
+            ("57014", ErrorKind::Unavailable),
+            ("XX000", ErrorKind::Internal),
+        ] {
+            assert_eq!(kind_of_sqlstate(code), kind, "{code}");
+        }
+        assert_eq!(Error::VersionConflict.kind(), ErrorKind::Session);
+        let timeout = PoolError::Timeout(deadpool_postgres::TimeoutType::Wait);
+        assert_eq!(Error::from(timeout).kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn a_chain_names_each_cause_once() {
+        let error = Error::from(PoolError::Closed);
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!error.to_string().contains(&source), "{error}: {source}");
+        assert!(format!("{error:?}").starts_with("Pool("), "{error:?}");
+    }
+
+    #[test]
     fn a_value_that_does_not_fit_is_quoted_neither_by_display_nor_by_debug() {
         let error = Error::from(serde_json::from_str::<u32>("\"secret\"").unwrap_err());
         assert!(!error.to_string().contains("secret"));
-        assert!(!format!("{error:?}").contains("secret"));
+        assert_eq!(format!("{error:?}"), "Data(Data)");
     }
 }

@@ -1,16 +1,23 @@
+//! The secret of a session.
+
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
+use subtle::ConstantTimeEq;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-/// The secret of a session: what the cookie holds, and the database never sees again after a hash.
+/// The secret of a session: the cookie holds it, and the table keeps only its SHA-256.
 ///
-/// Whoever has the key has the session, so a `Key` doesn't print: its `Debug` shows `Key(…)`, it
-/// has no `Display` and doesn't serialise. [`expose`](Key::expose) is the one way out, for the line
-/// that writes the cookie.
+/// Anyone who has the key has the session. So a `Key` does not print: its `Debug` shows `Key(…)`,
+/// and it implements neither `Display` nor `Serialize`. [`expose`](Key::expose) gives the text, for
+/// the line that writes the cookie. Two keys are compared in a time that does not depend on where
+/// they differ, and the text is wiped from memory when the key is dropped. Copies that the driver
+/// makes to send the key are not wiped.
 ///
-/// Any text makes a `Key`, because a cookie can hold any text. The database judges it: a key of
-/// less than 8 or more than 512 characters is [`Error::InvalidKey`](crate::Error::InvalidKey) where
-/// a session would be made with it.
+/// Any text makes a `Key`, because a cookie can hold any text. A text with fewer than 8 or more
+/// than 512 characters opens no session, and creating a session with it is
+/// [`Error::InvalidKey`](crate::Error::InvalidKey).
 ///
 /// ```
 /// use qsessions::Key;
@@ -20,24 +27,20 @@ use uuid::Uuid;
 /// assert_eq!(key.expose(), cookie);
 /// assert_eq!(format!("{key:?}"), "Key(…)");
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Key(String);
+#[derive(Clone)]
+pub struct Key(Zeroizing<String>);
 
 impl Key {
     /// A key from the text of a cookie.
-    ///
-    /// ```
-    /// let key = qsessions::Key::new("a key that a browser sent");
-    /// ```
     pub fn new(key: impl Into<String>) -> Self {
-        Self(key.into())
+        Self(Zeroizing::new(key.into()))
     }
 
     /// The key as text, for the cookie. Keep it out of logs, URLs and error messages.
     ///
     /// ```
-    /// # use qsessions::CreatedSession;
-    /// fn set_cookie(session: &CreatedSession) -> String {
+    /// # use qsessions::NewSession;
+    /// fn set_cookie(session: &NewSession) -> String {
     ///     format!("id={}; Path=/; Secure; HttpOnly; SameSite=Lax", session.key.expose())
     /// }
     /// ```
@@ -46,16 +49,47 @@ impl Key {
         &self.0
     }
 
-    /// The public id and the SHA-256 of the key, if any session can have it.
+    /// The public id of the session that this key opens, computed from the key. `None` if no
+    /// session can have this key.
+    ///
+    /// An id does not mean that the session exists. It is safe in a URL or a log.
+    ///
+    /// ```
+    /// use qsessions::Key;
+    ///
+    /// let key = Key::from("a key of another framework");
+    /// assert_eq!(key.id().unwrap().to_string(), "4564755b-1ec3-8b1d-a14a-91fac14bf206");
+    /// assert_eq!(Key::from("short").id(), None);
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        qsessions_key::session_id(&self.0).ok()
+    }
+
+    /// The public id and the SHA-256 of the key, if a session can have it.
+    #[cfg(feature = "cache")]
     pub(crate) fn identify(&self) -> Option<(Uuid, [u8; 32])> {
         qsessions_key::identify(&self.0).ok()
     }
 
-    /// The key as an argument of a SQL function. PostgreSQL has no text with a NUL in it, and a
-    /// cookie may try: the empty text is as much of a key as that, so that it finds nothing and is
-    /// no error.
+    /// The key as an argument of an SQL function. A cookie can hold a NUL, and text of PostgreSQL
+    /// cannot. The empty text stands for such a key: no session has it either.
     pub(crate) fn argument(&self) -> &str {
         if self.0.contains('\0') { "" } else { &self.0 }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 
@@ -67,20 +101,19 @@ impl fmt::Debug for Key {
 
 impl From<String> for Key {
     fn from(key: String) -> Self {
-        Self(key)
+        Self::new(key)
     }
 }
 
 impl From<&str> for Key {
     fn from(key: &str) -> Self {
-        Self(key.to_owned())
+        Self::new(key)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CreatedSession, Login, NewSession};
 
     const SECRET: &str = "very-secret-key";
 
@@ -91,25 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_text_cannot_hold_goes_as_one_that_no_session_has() {
+    fn a_key_with_a_nul_is_sent_as_one_that_no_session_has() {
         assert_eq!(Key::from(SECRET).argument(), SECRET);
         assert_eq!(Key::from("very\0secret").argument(), "");
     }
 
     #[test]
-    fn debug_of_what_holds_a_key_shows_nothing_either() {
-        let created = CreatedSession {
-            key: Key::from(SECRET),
-            id: uuid::Uuid::nil(),
-            expires_at: None,
-        };
-        let holders = [
-            format!("{created:?}"),
-            format!("{:?}", NewSession::new().key(SECRET)),
-            format!("{:?}", Login::user(1).key(SECRET)),
-        ];
-        for holder in holders {
-            assert!(!holder.contains(SECRET), "{holder}");
-        }
+    fn keys_are_equal_if_their_texts_are() {
+        assert_eq!(Key::from(SECRET), Key::from(SECRET.to_owned()));
+        assert_ne!(Key::from(SECRET), Key::from("very-secret-kez"));
+        assert_ne!(Key::from(SECRET), Key::from("very-secret-ke"));
     }
 }

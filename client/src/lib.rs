@@ -1,16 +1,15 @@
 //! Client for [qsessions](crate), session management inside PostgreSQL.
 //!
-//! The sessions live in the database, in an ordinary table, and SQL functions of the extension
-//! create, load, save, revoke and purge them. This crate calls those functions: [`Store`] has one
-//! async method for each, typed arguments, typed rows and typed [errors](Error). It writes no
-//! session SQL of its own, so that what it does is what any other language does through the same
-//! functions.
+//! Sessions live in an ordinary table of the database. SQL functions of the extension create, load,
+//! save, revoke and purge them. This crate calls those functions: [`Store`] has one method for
+//! each, with typed arguments, typed rows and typed [errors](Error). It has no session SQL of its
+//! own, so that it does exactly what other languages do with the same functions.
 //!
 //! ```no_run
 //! use std::time::Duration;
 //!
 //! use qsessions::deadpool_postgres::{Config, Runtime, tokio_postgres::NoTls};
-//! use qsessions::{Key, Login, NewSession, Store};
+//! use qsessions::{Key, Store};
 //! use serde_json::json;
 //!
 //! #[tokio::main]
@@ -21,80 +20,121 @@
 //!     };
 //!     let store = Store::new(config.create_pool(Some(Runtime::Tokio1), NoTls)?);
 //!
-//!     // A visitor: the key goes into a cookie, and nowhere else.
-//!     let visitor = NewSession::new()
+//!     // An anonymous visitor. The key belongs into the cookie, and nowhere else.
+//!     let visit = store
+//!         .create()
 //!         .data(json!({ "cart": [7] }))
-//!         .idle_timeout(Duration::from_secs(30 * 60));
-//!     let visit = store.create(visitor).await?;
+//!         .idle_timeout(Duration::from_secs(30 * 60))
+//!         .await?;
 //!
-//!     // The visitor logs in: the cart stays, the key changes.
-//!     let visit = store.login(Login::user(42).key(visit.key)).await?;
+//!     // The visitor logs in: the session and its cart stay, the key changes.
+//!     let visit = store.login(42).key(&visit.key).await?;
 //!
 //!     // The next request brings the key back in its cookie.
 //!     let key = Key::from(visit.key.expose());
-//!     if let Some(session) = store.resume(&key, None, None).await? {
+//!     if let Some(session) = store.resume(&key).await? {
 //!         println!("{:?} has {} in the cart", session.user_id, session.data["cart"]);
 //!     }
 //!     Ok(())
 //! }
 //! ```
 //!
+//! # Calls
+//!
+//! A call with optional arguments returns a builder, which is sent when it is awaited. Where an
+//! argument may be missing, its setter also takes an [`Option`]. To hand a call to something that
+//! wants a future, such as `join_all`, use its `into_future()`.
+//!
 //! # Transactions
 //!
-//! [`Store::on`] gives the same methods on a connection or a transaction of yours, so that a
-//! session changes together with your own tables or not at all.
+//! [`Store::on`] makes the same calls on a connection or a transaction of yours, so that a session
+//! changes together with your own tables, or not at all.
 //!
 //! # Cache
 //!
-//! [`Store::builder`] makes a store that keeps sessions in memory and drops what any process
-//! changes. Its guarantee: a load never returns a state that had been replaced or ended more than
-//! [`max_staleness`](CacheConfig::max_staleness) before the load was called, by a commit that had
-//! been confirmed. What it can't vouch for comes from the database.
+//! With the feature `cache`, a [`CachedStore`] keeps sessions in memory and drops what any process
+//! changes. A load never returns a state that had been replaced or ended, by a confirmed commit,
+//! more than `max_staleness` before the load was called. If the cache cannot guarantee that, the
+//! database answers.
 //!
 //! # Time
 //!
-//! Instants are [`SystemTime`](std::time::SystemTime), which every date library converts from, and
-//! durations are [`Duration`](std::time::Duration). A session that never expires has no instant, so
-//! `expires_at` is an [`Option`], and `None` means never.
+//! Instants are [`SystemTime`](std::time::SystemTime), which every library of dates can convert,
+//! and durations are [`Duration`](std::time::Duration). `expires_at` is an [`Option`]: `None` is a
+//! session that never expires. In serialized results, instants are text as in RFC 3339.
+//!
+//! # Features
+//!
+//! All are enabled by default.
+//!
+//! - `cache`: [`CachedStore`].
+//! - `metrics`: counters of the cache, for the recorder of the crate `metrics`.
+//! - `tracing`: events when the cache begins and stops to answer.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access;
+mod answer;
+mod builder;
+#[cfg(feature = "cache")]
 mod cache;
+mod call;
+mod create;
+mod database;
 mod error;
 mod expiry;
+mod geoip;
+mod hooks;
+mod json;
 mod key;
+mod list;
+mod load;
 mod login;
-mod new_session;
-mod place;
+mod purge;
+mod revoke;
+mod rfc3339;
 mod save;
 mod session;
-mod session_filter;
-mod stats;
 mod store;
-mod user_agent;
+mod table;
+mod user_agents;
 mod user_id;
 mod wire;
 
-/// The pool that [`Store::new`] takes, at the version this crate was built with.
+/// The crate of the pool that [`Store::new`] takes, in the version that this crate uses.
 pub use deadpool_postgres;
+/// The crate of the networks that [`ListSessions::network`] takes, in the version that this crate
+/// uses.
+pub use ipnet;
+pub use uuid::Uuid;
 
-pub use cache::{CacheConfig, Health};
-pub use error::Error;
+pub use answer::Answer;
+#[cfg(feature = "cache")]
+pub use builder::CachedStoreBuilder;
+pub use builder::StoreBuilder;
+#[cfg(feature = "cache")]
+pub use cache::{CacheConfig, CachedPool, CachedStore, Health};
+pub use create::{Create, NewSession};
+pub use database::Executor;
+pub use error::{Error, ErrorKind};
 pub use expiry::Expiry;
+pub use geoip::{AutonomousSystem, GeoipDatabase, Location, LocationInfo};
 pub use key::Key;
+pub use list::{ListSessions, SessionInfo, Stats, UserSessions};
+pub use load::Resume;
 pub use login::Login;
-pub use new_session::NewSession;
-pub use place::{AutonomousSystem, GeoipDatabase};
-pub use save::Save;
-pub use session::{CreatedSession, Session, SessionInfo};
-pub use session_filter::SessionFilter;
-pub use stats::Stats;
-pub use store::{Connection, Source, Store, StoreBuilder};
-pub use user_agent::{Category, UserAgent};
+pub use purge::{Purge, PurgeExpired, SchedulePurge};
+pub use revoke::RevokeUserSessions;
+pub use save::{Patch, Save};
+pub use session::{Session, SessionData};
+pub use store::Store;
+pub use table::{CreateSessionTable, LinkUsers};
+pub use user_agents::{Category, UserAgent};
 pub use user_id::UserId;
 
-/// The README's code compiles.
-#[cfg(doctest)]
+/// The code in the README compiles.
+#[cfg(all(doctest, feature = "cache"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

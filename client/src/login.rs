@@ -1,43 +1,63 @@
+//! Login, rotation of keys, and logout.
+
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio_postgres::types::Type;
 
-use crate::new_session::Data;
-use crate::{Expiry, Key, UserId};
+use crate::call::sent_when_awaited;
+use crate::create::NewSession;
+use crate::database::Executor;
+use crate::error::Error;
+use crate::expiry::Expiry;
+use crate::key::Key;
+use crate::store::Store;
+use crate::user_id::UserId;
+use crate::wire::{Data, integer};
 
-/// Somebody has proved who they are: what [`Store::login`](crate::Store::login) should do about it.
-///
-/// ```
-/// use qsessions::{Key, Login};
-///
-/// let login = Login::user(42)
-///     .key("the key that the visitor's cookie held so far")
-///     .ip([192, 0, 2, 7])
-///     .user_agent("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")
-///     .max_sessions(5);
-/// ```
-#[derive(Debug)]
-#[must_use]
-pub struct Login {
-    pub(crate) key: Option<Key>,
-    pub(crate) user_id: UserId,
-    pub(crate) ip: Option<IpAddr>,
-    pub(crate) user_agent: Option<String>,
-    pub(crate) data: Data,
-    pub(crate) max_sessions: Option<i32>,
-    pub(crate) expiry: Expiry,
+/// The arguments of [`Store::login`]. Awaiting it sends the call.
+#[must_use = "a call is sent when it is awaited"]
+pub struct Login<'a, E> {
+    store: &'a Store<E>,
+    user_id: UserId,
+    key: Option<&'a Key>,
+    ip: Option<IpAddr>,
+    user_agent: Option<&'a str>,
+    data: Data,
+    max_sessions: Option<u32>,
+    expiry: Expiry,
 }
 
-impl Login {
-    /// This user logs in.
+impl<E: Executor> Store<E> {
+    /// Makes a session the user's, always under a new key: a key that an attacker has planted in
+    /// the visitor's browser before the login is worthless after it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if `max_sessions` is zero, the durations do not make an expiry,
+    /// or the column cannot hold the user id; [`Error::DataTooLarge`]; [`Error::Data`] if the data
+    /// cannot be written as JSON. A user who is not in the table of users is [`Error::Database`]
+    /// with SQLSTATE 23503.
     ///
     /// ```
-    /// let login = qsessions::Login::user("ada");
+    /// use std::net::IpAddr;
+    /// use qsessions::{Error, Key, NewSession, Store};
+    ///
+    /// async fn log_in(
+    ///     store: &Store,
+    ///     user: i64,
+    ///     cookie: Option<&Key>,
+    ///     peer: IpAddr,
+    /// ) -> Result<NewSession, Error> {
+    ///     store.login(user).key(cookie).ip(peer).max_sessions(10).await
+    /// }
     /// ```
-    pub fn user(user_id: impl Into<UserId>) -> Self {
-        Self {
-            key: None,
+    pub fn login(&self, user_id: impl Into<UserId>) -> Login<'_, E> {
+        Login {
+            store: self,
             user_id: user_id.into(),
+            key: None,
             ip: None,
             user_agent: None,
             data: Data::default(),
@@ -46,75 +66,150 @@ impl Login {
         }
     }
 
-    /// The key that the visitor had until now. An anonymous session, or one of the same user, goes
-    /// on under the new key with its id and data; another user's is ended. A dead key begins a new
-    /// session.
+    /// Gives a session a new key and returns it. Id, data and user stay. The old key opens nothing
+    /// from the commit on.
+    ///
+    /// Call it whenever a visitor gains rights. [`login`](Self::login) does it by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SessionNotFound`].
     ///
     /// ```
-    /// # use qsessions::{Key, Login};
-    /// # fn example(cookie: Option<Key>) {
-    /// let mut login = Login::user(42);
-    /// if let Some(key) = cookie {
-    ///     login = login.key(key);
-    /// }
+    /// # async fn example(store: qsessions::Store, key: qsessions::Key) -> Result<(), qsessions::Error> {
+    /// let key = store.rotate_key(&key).await?;
+    /// # Ok(())
     /// # }
     /// ```
-    pub fn key(mut self, key: impl Into<Key>) -> Self {
-        self.key = Some(key.into());
+    pub async fn rotate_key(&self, key: &Key) -> Result<Key, Error> {
+        let _change = self.changes(key.id());
+        let new: String = self
+            .database
+            .value(
+                "SELECT qsessions.rotate_key(key => $1::text)",
+                &[(&key.argument(), Type::TEXT)],
+            )
+            .await?;
+        Ok(Key::new(new))
+    }
+
+    /// Ends the session of a key. Returns `false` if there was none, which is no error.
+    ///
+    /// ```
+    /// # async fn example(store: qsessions::Store, key: qsessions::Key) -> Result<(), qsessions::Error> {
+    /// store.logout(&key).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn logout(&self, key: &Key) -> Result<bool, Error> {
+        let _change = self.changes(key.id());
+        self.database
+            .value(
+                "SELECT qsessions.logout(key => $1::text)",
+                &[(&key.argument(), Type::TEXT)],
+            )
+            .await
+    }
+}
+
+impl<'a, E> Login<'a, E> {
+    /// The key that the visitor has had until now.
+    ///
+    /// An anonymous session, or one of the same user, goes on under the new key with its id and
+    /// data. The session of another user is ended with its data, and a new one begins, as it does
+    /// if the key opens no session.
+    pub fn key(mut self, key: impl Into<Option<&'a Key>>) -> Self {
+        self.key = key.into();
         self
     }
 
     /// The address that the login comes from.
-    ///
-    /// ```
-    /// let login = qsessions::Login::user(42).ip([192, 0, 2, 7]);
-    /// ```
-    pub fn ip(mut self, ip: impl Into<IpAddr>) -> Self {
-        self.ip = Some(ip.into());
+    pub fn ip(mut self, ip: impl Into<Option<IpAddr>>) -> Self {
+        self.ip = ip.into();
         self
     }
 
     /// The `User-Agent` header of the login.
-    ///
-    /// ```
-    /// let login = qsessions::Login::user(42).user_agent("curl/8.5.0");
-    /// ```
-    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
-        self.user_agent = Some(user_agent.into());
+    pub fn user_agent(mut self, user_agent: impl Into<Option<&'a str>>) -> Self {
+        self.user_agent = user_agent.into();
         self
     }
 
-    /// Data for the session, in place of what an anonymous session has gathered.
-    ///
-    /// ```
-    /// let login = qsessions::Login::user(42).data(serde_json::json!({ "roles": ["editor"] }));
-    /// ```
+    /// Data for the session, in place of the data that an anonymous session has gathered.
     pub fn data(mut self, data: impl Serialize) -> Self {
-        self.data.set(data);
+        self.data = Data::new(data);
         self
     }
 
-    /// How many sessions the user may have, this one included. Those beyond it that were unseen
-    /// longest are revoked in the same transaction.
-    ///
-    /// ```
-    /// let login = qsessions::Login::user(42).max_sessions(1);
-    /// ```
-    pub fn max_sessions(mut self, max_sessions: i32) -> Self {
+    /// How many sessions the user may have, this one included. The sessions beyond this number that
+    /// were not seen for the longest time are revoked in the same transaction.
+    pub fn max_sessions(mut self, max_sessions: u32) -> Self {
         self.max_sessions = Some(max_sessions);
         self
     }
 
-    /// When the session ends, counted from now. Without it a session that goes on keeps the expiry
-    /// that it has, and a new one gets that of the setting `qsessions.default_ttl`.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use qsessions::{Expiry, Login};
-    /// let login = Login::user(42).expiry(Expiry::idle_timeout(Duration::from_secs(1800)));
-    /// ```
+    /// Fixed expiry: this long from now. It cannot be combined with
+    /// [`idle_timeout`](Self::idle_timeout).
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.expiry.ttl = Some(ttl);
+        self
+    }
+
+    /// Sliding expiry: this long after the last visit that was recorded.
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.expiry.idle_timeout = Some(idle_timeout);
+        self
+    }
+
+    /// A deadline that activity cannot move, as a time from now.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.expiry.max_age = Some(max_age);
+        self
+    }
+
+    /// The expiry as one value. Without any, a session that goes on keeps its expiry, and a new one
+    /// gets that of the setting `qsessions.default_ttl`.
     pub fn expiry(mut self, expiry: Expiry) -> Self {
         self.expiry = expiry;
         self
     }
 }
+
+impl<E: Executor> Login<'_, E> {
+    async fn send(self) -> Result<NewSession, Error> {
+        let store = self.store;
+        let key = self.key.map(Key::argument);
+        let data = self.data.into_json()?;
+        let max_sessions = integer("max_sessions", self.max_sessions)?;
+        let [ttl, idle_timeout, max_age] = self.expiry.intervals()?;
+        let _change = store.changes(self.key.and_then(Key::id));
+        let session = store
+            .database
+            .row(
+                "SELECT key, id, expires_at FROM qsessions.login(key => $1::text, \
+                 user_id => $2::text, ip => $3::inet, user_agent => $4::text, data => $5::jsonb, \
+                 max_sessions => $6::integer, ttl => $7::interval, idle_timeout => $8::interval, \
+                 max_age => $9::interval)",
+                &[
+                    (&key, Type::TEXT),
+                    (&self.user_id.as_str(), Type::TEXT),
+                    (&self.ip, Type::INET),
+                    (&self.user_agent, Type::TEXT),
+                    (&data, Type::JSONB),
+                    (&max_sessions, Type::INT4),
+                    (&ttl, Type::INTERVAL),
+                    (&idle_timeout, Type::INTERVAL),
+                    (&max_age, Type::INTERVAL),
+                ],
+                NewSession::from_row,
+            )
+            .await;
+        if max_sessions.is_some() {
+            // Only the notification names the sessions that were revoked.
+            store.hear_of_changes().await;
+        }
+        session
+    }
+}
+
+sent_when_awaited!(Login -> NewSession);

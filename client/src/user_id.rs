@@ -1,11 +1,14 @@
+//! The id of a user.
+
 use std::fmt;
 
 use uuid::Uuid;
 
 /// The id of a user, as text.
 ///
-/// The column in the database has the type of the application's own key (bigint, integer, uuid,
-/// text), and the database converts. Methods take `impl Into<UserId>`, so pass what you have.
+/// The column in the database has the type of the application's own key (bigint, integer, uuid or
+/// text), and the database converts the text. Methods take `impl Into<UserId>`, so that an integer,
+/// a `Uuid` or a string can be passed as it is.
 ///
 /// ```
 /// use qsessions::UserId;
@@ -18,11 +21,6 @@ pub struct UserId(String);
 
 impl UserId {
     /// The id as the database gets it.
-    ///
-    /// ```
-    /// # use qsessions::UserId;
-    /// assert_eq!(UserId::from(7_u32).as_str(), "7");
-    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,27 +1,39 @@
 //! How values cross the wire where tokio-postgres has no type for them.
 
-mod json;
-
 use std::error::Error as StdError;
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
-use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{FromSql, IsNull, Json, ToSql, Type, to_sql_checked};
 
-use crate::Error;
+use crate::error::Error;
+use crate::json::json;
 
-pub(crate) use json::{Jsonb, json};
+/// Data that a builder has taken. A setter cannot fail, so the error waits for the call.
+#[derive(Debug, Default)]
+pub(crate) struct Data(Option<Result<Json<Box<RawValue>>, serde_json::Error>>);
 
-/// A duration as PostgreSQL's `interval`: microseconds only, because a day of the calendar can have
-/// 23 hours.
+impl Data {
+    pub(crate) fn new(data: impl Serialize) -> Self {
+        Self(Some(json(data)))
+    }
+
+    pub(crate) fn into_json(self) -> Result<Option<Json<Box<RawValue>>>, Error> {
+        Ok(self.0.transpose()?)
+    }
+}
+
+/// A duration as PostgreSQL's `interval`. It has microseconds only, because a day of the calendar
+/// can have 23 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interval {
     microseconds: i64,
 }
 
-/// An `interval` holds 292,271 years; more would wrap around, so it stops here.
+/// The longest duration is 292,271 years. A longer one is an error, because it would wrap around.
 pub(crate) fn interval(
     argument: &str,
     duration: Option<Duration>,
@@ -29,10 +41,9 @@ pub(crate) fn interval(
     duration
         .map(|duration| match i64::try_from(duration.as_micros()) {
             Ok(microseconds) => Ok(Interval { microseconds }),
-            Err(_) => Err(Error::InvalidArgument {
-                message: format!("{argument} is longer than an interval of PostgreSQL can be"),
-                hint: None,
-            }),
+            Err(_) => Err(Error::invalid_argument(format!(
+                "{argument} is longer than an interval of PostgreSQL can be"
+            ))),
         })
         .transpose()
 }
@@ -57,55 +68,28 @@ impl ToSql for Interval {
     to_sql_checked!();
 }
 
-/// A parameter that does not print. tokio-postgres logs parameters at the level `debug`, and each of them may be a key, a
-/// user's data or a user's address.
-#[derive(Clone, Copy)]
-pub(crate) struct Hidden<'a>(pub(crate) &'a (dyn ToSql + Sync));
-
-impl fmt::Debug for Hidden<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-impl ToSql for Hidden<'_> {
-    fn to_sql(
-        &self,
-        ty: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
-        self.0.to_sql_checked(ty, out)
-    }
-
-    /// What is within says it when it is checked.
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn to_sql_checked(
-        &self,
-        ty: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
-        self.0.to_sql_checked(ty, out)
-    }
-
-    fn encode_format(&self, ty: &Type) -> Format {
-        self.0.encode_format(ty)
-    }
+/// A number as PostgreSQL's `integer`.
+pub(crate) fn integer(argument: &str, number: Option<u32>) -> Result<Option<i32>, Error> {
+    number
+        .map(|number| {
+            i32::try_from(number).map_err(|_| {
+                Error::invalid_argument(format!("{argument} is larger than {}", i32::MAX))
+            })
+        })
+        .transpose()
 }
 
 /// An instant that a session may or may not reach: `infinity` is `None`.
 ///
-/// `-infinity` is long ago, and reads as the Unix epoch: every library of dates can hold that. So does what this system's
-/// clock cannot hold: Windows counts from 1601, and PostgreSQL from 4713 BC.
+/// `-infinity` reads as the Unix epoch, which every library of dates can hold. So does an instant
+/// that the clock of this system cannot hold: Windows counts from 1601, PostgreSQL from 4713 BC.
 pub(crate) fn instant(row: &Row, column: usize) -> Result<Option<SystemTime>, Error> {
     let instant = row.try_get::<_, Option<Instant>>(column)?;
     Ok(instant.and_then(finite))
 }
 
-/// An instant in the past. Nothing stops the owner of the table from writing `infinity` there: it
-/// reads as the Unix epoch too, rather than make the whole row unreadable.
+/// An instant in the past. The owner of the table may have written `infinity` there: it reads as
+/// the Unix epoch too, so that the row stays readable.
 pub(crate) fn past_instant(row: &Row, column: usize) -> Result<SystemTime, Error> {
     instant(row, column).map(|instant| instant.unwrap_or(SystemTime::UNIX_EPOCH))
 }
@@ -135,7 +119,7 @@ fn finite(Instant(micros): Instant) -> Option<SystemTime> {
     Some(instant.unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
-/// A count or a size, which PostgreSQL gives as a bigint and never as a negative one.
+/// A count or a size. PostgreSQL sends it as a bigint that is not negative.
 pub(crate) fn count(row: &Row, column: usize) -> Result<u64, Error> {
     Ok(row.try_get::<_, i64>(column)?.unsigned_abs())
 }
@@ -168,6 +152,14 @@ mod tests {
             assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
             assert!(error.to_string().contains("max_age"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_largest_integer_fits_and_one_more_is_an_error() {
+        let largest = i32::MAX as u32;
+        assert_eq!(integer("max_rows", Some(largest)).unwrap(), Some(i32::MAX));
+        let error = integer("max_rows", Some(largest + 1)).unwrap_err();
+        assert!(error.to_string().contains("max_rows"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A small database of places for a machine that has no real one.
+//! A small GeoIP database, for a machine that has no real one.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use mmdb_writer::Writer;
 use serde::Serialize;
 
-use crate::Result;
-use crate::people::{PEOPLE, Place};
+use crate::people::{Location, PEOPLE};
+use qsessions_testkit::Result;
 
-/// A record in the flat schema of ip-location-db, where '' stands for what isn't known.
+/// A record in the flat schema of ip-location-db, where '' stands for an unknown value.
 #[derive(Serialize)]
 struct Record {
     city: &'static str,
@@ -22,16 +22,16 @@ struct Record {
     timezone: &'static str,
 }
 
-/// Writes a database that knows the addresses of this demo and no others.
+/// Writes a database that contains only the addresses of this demo.
 pub(crate) fn write_small_database(file: &Path) -> Result {
     let mut writer = Writer::new("qsessions-demo-City");
     for visit in PEOPLE.iter().flat_map(|person| &person.visits) {
-        let Place {
+        let Location {
             city,
             country_code,
             latitude,
             longitude,
-        } = visit.place;
+        } = visit.location;
         let record = Record {
             city,
             country_code,

@@ -1,7 +1,7 @@
-//! A working session store, to be seen with one's own eyes: `make demo`.
+//! A working session store to look at: `make demo`.
 //!
-//! Starts a PostgreSQL of its own with pg_cron, and lives through everything that happens to
-//! sessions. With `KEEP=1` the server goes on running, so that one can look around.
+//! Starts a PostgreSQL of its own with pg_cron, and shows everything that happens to sessions. With
+//! `KEEP=1` the server keeps running, so that you can look around.
 
 mod geoip;
 mod people;
@@ -14,26 +14,21 @@ use std::env;
 use std::process::ExitCode;
 
 use print::{Headings, say, title};
-use qsessions_testkit::Result as ServerResult;
+use qsessions_testkit::Result;
 use server::DemoServer;
 use steps::Demo;
-
-type Result<T = ()> = ServerResult<T>;
-
-/// Who owns the database and everything in it but sessions.
-const OWNER: &str = "postgres";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = tokio::select! {
         result = demo() => result,
-        // What the demo has started goes when it is dropped, and not when it is killed.
+        // The server is stopped when it is dropped, but not when this process is killed.
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("\nThe demo ends here: {error}");
+            eprintln!("\nThe demo has failed: {error}");
             ExitCode::FAILURE
         }
     }
@@ -44,16 +39,16 @@ async fn demo() -> Result {
     title("qsessions: web sessions inside PostgreSQL");
     let mut headings = Headings::default();
 
-    headings.next("A PostgreSQL of its own");
+    headings.next("A private PostgreSQL");
     let server = DemoServer::start(keep).await?;
     let mut demo = Demo::set_up(&server).await?;
-    server.configure_places().await?;
+    server.configure_geoip().await?;
 
-    headings.next("Three people log in");
+    headings.next("Three users log in");
     demo.log_everybody_in().await?;
     demo.show_everybody().await?;
 
-    headings.next("Two connections change one session at once");
+    headings.next("Two connections change one session at the same time");
     demo.change_from_two_connections().await?;
 
     headings.next("A key is rotated");
@@ -68,11 +63,11 @@ async fn demo() -> Result {
     headings.next("A user is deleted");
     demo.delete_a_user().await?;
 
-    headings.next("Sessions expire, and pg_cron clears them away");
+    headings.next("Sessions expire, and pg_cron purges them");
     demo.let_sessions_expire().await?;
     demo.wait_for_the_purge(&server).await?;
 
-    headings.next("What is left");
+    headings.next("The remaining sessions");
     demo.show_what_is_left().await?;
 
     drop(demo);
@@ -82,7 +77,9 @@ async fn demo() -> Result {
     } else {
         headings.next("The end");
         server.stop()?;
-        say("The server is stopped and its files are gone. `make demo KEEP=1` leaves it running.");
+        say(
+            "The server is stopped and its files are removed. `make demo KEEP=1` leaves it running.",
+        );
     }
     Ok(())
 }

@@ -1,26 +1,27 @@
-//! Who logs in, with what and from where.
+//! The people who log in, their devices and locations.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub(crate) struct Person {
     pub(crate) name: &'static str,
-    /// The first is the one that they sit in front of.
+    /// The first one is the device that they use now.
     pub(crate) visits: [Visit; 4],
 }
 
 pub(crate) struct Visit {
-    /// As a browser really sends it.
+    /// As a real browser sends it.
     pub(crate) user_agent: &'static str,
     ip: &'static str,
-    /// Where that address is, for those who have no real database of places.
-    pub(crate) place: Place,
-    /// How long ago the session began, and was last seen.
+    /// The location of that address, for a machine without a real GeoIP database.
+    pub(crate) location: Location,
+    /// How long ago the session began.
     pub(crate) since: Duration,
+    /// How long ago it was last seen.
     pub(crate) seen: Duration,
 }
 
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub(crate) city: &'static str,
     pub(crate) country_code: &'static str,
     pub(crate) latitude: f32,
@@ -33,7 +34,7 @@ impl Visit {
     }
 }
 
-/// The addresses are those of universities and public services, which don't move about.
+/// The addresses are those of universities and public services, which rarely move.
 pub(crate) const PEOPLE: [Person; 3] = [
     Person {
         name: "Ada",
@@ -42,7 +43,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                 user_agent: "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) \
                     AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Safari/605.1.15",
                 ip: "131.111.150.25",
-                place: place("Cambridge", "GB", 52.205, 0.119),
+                location: location("Cambridge", "GB", 52.205, 0.119),
                 since: minutes(20),
                 seen: minutes(0),
             },
@@ -51,7 +52,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                     AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Mobile/15E148 \
                     Safari/604.1",
                 ip: "2001:630:212::1",
-                place: place("Cambridge", "GB", 52.205, 0.119),
+                location: location("Cambridge", "GB", 52.205, 0.119),
                 since: days(9),
                 seen: minutes(3),
             },
@@ -59,7 +60,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                 user_agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 \
                     (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36 Edg/126.0.2592.87",
                 ip: "147.32.0.1",
-                place: place("Prague", "CZ", 50.076, 14.418),
+                location: location("Prague", "CZ", 50.076, 14.418),
                 since: days(2),
                 seen: hours(26),
             },
@@ -67,7 +68,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                 user_agent: "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like \
                     Gecko) SamsungBrowser/30.0 Chrome/143.0.0.0 Mobile Safari/537.36",
                 ip: "2001:200:0:8803::53",
-                place: place("Fujisawa", "JP", 35.339, 139.490),
+                location: location("Fujisawa", "JP", 35.339, 139.490),
                 since: days(11),
                 seen: days(10),
             },
@@ -80,7 +81,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                 user_agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 \
                     (KHTML, like Gecko) Chrome/151.0.0.0 Safari/537.36",
                 ip: "143.107.0.1",
-                place: place("Sao Paulo", "BR", -23.561, -46.731),
+                location: location("Sao Paulo", "BR", -23.561, -46.731),
                 since: hours(5),
                 seen: minutes(0),
             },
@@ -88,7 +89,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                 user_agent: "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, \
                     like Gecko) Chrome/126.0.6478.122 Mobile Safari/537.36",
                 ip: "2001:12ff:0:2::3",
-                place: place("Sao Paulo", "BR", -23.561, -46.731),
+                location: location("Sao Paulo", "BR", -23.561, -46.731),
                 since: days(6),
                 seen: minutes(41),
             },
@@ -96,7 +97,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                 user_agent: "Mozilla/5.0 (iPad; CPU OS 17_6 like Mac OS X) AppleWebKit/605.1.15 \
                     (KHTML, like Gecko) Version/17.6 Mobile/15E148 Safari/604.1",
                 ip: "194.117.1.1",
-                place: place("Lisbon", "PT", 38.722, -9.139),
+                location: location("Lisbon", "PT", 38.722, -9.139),
                 since: days(4),
                 seen: days(3),
             },
@@ -104,7 +105,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                 user_agent: "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:127.0) Gecko/20100101 \
                     Firefox/127.0",
                 ip: "2001:660:3001::1",
-                place: place("Paris", "FR", 48.857, 2.352),
+                location: location("Paris", "FR", 48.857, 2.352),
                 since: hours(30),
                 seen: hours(29),
             },
@@ -117,7 +118,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                 user_agent: "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:153.0) \
                     Gecko/20100101 Firefox/153.0",
                 ip: "146.141.0.1",
-                place: place("Johannesburg", "ZA", -26.191, 28.031),
+                location: location("Johannesburg", "ZA", -26.191, 28.031),
                 since: hours(3),
                 seen: minutes(0),
             },
@@ -126,7 +127,7 @@ pub(crate) const PEOPLE: [Person; 3] = [
                     AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.6 Mobile/15E148 \
                     Safari/604.1",
                 ip: "2001:dc0:2001:11::194",
-                place: place("South Brisbane", "AU", -27.477, 153.017),
+                location: location("South Brisbane", "AU", -27.477, 153.017),
                 since: days(12),
                 seen: hours(8),
             },
@@ -134,14 +135,14 @@ pub(crate) const PEOPLE: [Person; 3] = [
                 user_agent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like \
                     Gecko) Chrome/126.0.0.0 Safari/537.36",
                 ip: "8.8.8.8",
-                place: place("Mountain View", "US", 37.386, -122.084),
+                location: location("Mountain View", "US", 37.386, -122.084),
                 since: days(1),
                 seen: hours(2),
             },
             Visit {
                 user_agent: "curl/8.7.1",
                 ip: "2001:6b0:7::1",
-                place: place("Stockholm", "SE", 59.329, 18.069),
+                location: location("Stockholm", "SE", 59.329, 18.069),
                 since: minutes(50),
                 seen: minutes(49),
             },
@@ -149,13 +150,13 @@ pub(crate) const PEOPLE: [Person; 3] = [
     },
 ];
 
-const fn place(
+const fn location(
     city: &'static str,
     country_code: &'static str,
     latitude: f32,
     longitude: f32,
-) -> Place {
-    Place {
+) -> Location {
+    Location {
         city,
         country_code,
         latitude,

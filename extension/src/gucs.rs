@@ -130,12 +130,12 @@ fn define_geoip() {
     );
     GucRegistry::define_int_guc(
         c"qsessions.geoip_check_interval",
-        c"How often the background worker looks whether the files at qsessions.geoip_path have changed.",
-        c"Without the worker, how often a connection looks whether geoip_reload() was called in another one.",
+        c"Sets how often the background worker checks the files at qsessions.geoip_path for changes.",
+        c"Without the worker, a connection checks this often whether geoip_reload() was called in another one.",
         &GEOIP_CHECK_INTERVAL,
         10,
         24 * 3600 * 1000,
-        // One for the whole server: the worker has no database or role whose settings could apply.
+        // One value for the whole server: the worker is connected to no database.
         GucContext::Sighup,
         GucFlags::UNIT_MS,
     );

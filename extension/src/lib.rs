@@ -8,11 +8,10 @@
 //! | [`keys`] | session keys, ids and digests |
 //! | [`user_agents`] | the parts of a User-Agent |
 //! | [`addresses`] | one form for each address |
-//! | [`locks`] | locks that only these functions can take |
+//! | [`locks`] | locks of users |
 //! | [`geoip`] | the location of an address |
 //! | [`workers`] | the background workers, and their signals |
-//! | [`pg_cron`] | the jobs that purge this database |
-//! | [`worker`] | the way into another database of the cluster |
+//! | [`pg_cron`] | the jobs of pg_cron that purge this database |
 //! | [`values`] | arguments and results in PostgreSQL's own form |
 //!
 //! Errors with SQLSTATEs of our own are raised in SQL: pgrx passes on only the codes that PostgreSQL defines.
@@ -29,7 +28,6 @@ mod sql;
 mod tests;
 mod user_agents;
 mod values;
-mod worker;
 mod workers;
 
 pgrx::pg_module_magic!(name, version);

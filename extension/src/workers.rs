@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `qsessions notifier` | `invalidation/notifier.rs` | sends the ids of changed sessions |
 //! | `qsessions geoip` | `geoip/worker.rs` | imports GeoIP databases |
-//! | `qsessions worker` | `worker.rs` | calls pg_cron in another database |
+//! | `qsessions pg_cron` | `pg_cron/worker.rs` | changes jobs of pg_cron in another database |
 
 use pgrx::pg_sys;
 

@@ -27,7 +27,6 @@ $$;
 -- These have other arguments or results now, or are gone.
 DROP FUNCTION qsessions.application_functions();
 DROP FUNCTION qsessions.invalidation_status();
-DROP FUNCTION qsessions.invalidation_status();
 DROP FUNCTION qsessions.lock_user(text, boolean);
 DROP FUNCTION qsessions.lock_user_logins(text, integer);
 DROP FUNCTION qsessions.purge_batch(integer, timestamptz, uuid);

@@ -1,7 +1,7 @@
-//! The client's cache: that it never gives what has been replaced, and that it spares the database what it can.
+//! The client's cache: it returns no replaced state, and saves statements.
 //!
-//! Two stores stand for two processes. What lies between two steps of one of them is reached by a proxy that keeps
-//! back what the server answers.
+//! Two stores stand for two processes. A proxy holds back answers of the server, so that tests can act between two
+//! steps of a store.
 
 mod consistency;
 mod failover;
@@ -12,22 +12,22 @@ mod visits;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-use qsessions::{CacheConfig, CreatedSession, Key, NewSession, Store};
+use qsessions::{CacheConfig, CachedStore, Executor, Key, NewSession, Store};
 use qsessions_testkit::{Database, Proxy};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// A process that caches, another one, and what lies between the first one and the server.
+/// A store with a cache, a second store, and the proxies between the first store and the server.
 struct Cached {
     database: Database,
-    /// Has the cache. Its pool has two connections, and begins with one.
-    store: Store,
-    /// Changes sessions without the first one's doing.
+    /// The store with the cache. Its pool has at most two connections, and begins with one.
+    store: CachedStore,
+    /// The second store, which changes sessions.
     other: Store,
-    /// Leads the pool to the server.
+    /// The proxy of the pool.
     pool: Proxy,
-    /// Leads the listener to the server.
+    /// The proxy of the listener.
     listener: Proxy,
     counters: Snapshotter,
 }
@@ -44,8 +44,8 @@ impl Cached {
         let recorder = DebuggingRecorder::new();
         let counters = recorder.snapshotter();
         let builder = Store::builder(pool_to(&pool.config(&database.config()), 2))
-            .cache(config)
-            .listener(listener.config(&database.config()), NoTls);
+            .cached(listener.config(&database.config()), NoTls)
+            .config(config);
         let store = metrics::with_local_recorder(&recorder, || builder.build().unwrap());
         let other = Store::new(pool_to(&database.config(), 4));
         store.ready().await.unwrap();
@@ -57,33 +57,33 @@ impl Cached {
             listener,
             counters,
         };
-        // So that the statement is prepared on the pool's connection, and a load is one question.
+        // Prepares the statement on the pool's connection, so that a load is one statement.
         cached.begin().await;
         cached
     }
 
-    /// A session of the other process that the cache has answered for once.
-    async fn begin(&self) -> CreatedSession {
-        let session = self.other.create(new()).await.unwrap();
+    /// A session of the second store that the cache has returned once.
+    async fn begin(&self) -> NewSession {
+        let session = self.other.create().data(one()).await.unwrap();
         assert_eq!(data(&self.store, &session.key).await, Some(json!({"n": 1})));
         session
     }
 
-    /// How many statements a call sends to the database.
-    async fn statements<T>(&self, call: impl Future<Output = T>) -> (T, u64) {
+    /// The result of a call, and the number of statements that it sends to the database.
+    async fn statements<T>(&self, call: impl IntoFuture<Output = T>) -> (T, u64) {
         let before = self.pool.executed();
         let result = call.await;
         (result, self.pool.executed() - before)
     }
 
-    /// Loads twice: the second one is what the cache gives.
+    /// Whether the second of two loads is answered by the cache.
     async fn is_cached(&self, key: &Key) -> bool {
         self.store.load(key).await.unwrap();
         let (_, statements) = self.statements(self.store.load(key)).await;
         statements == 0
     }
 
-    /// A counter of the store.
+    /// The value of a counter of the store.
     fn count(&self, name: &str) -> u64 {
         let name = format!("qsessions_cache_{name}_total");
         let counted = self.counters.snapshot().into_vec().into_iter();
@@ -101,16 +101,14 @@ impl Cached {
     }
 }
 
-/// So that no probe comes in between, unless something is to be known.
+/// A configuration in which probes are sent only on demand.
 fn unhurried() -> CacheConfig {
-    CacheConfig {
-        max_staleness: Duration::from_secs(300),
-        ..CacheConfig::default()
-    }
+    CacheConfig::new().max_staleness(Duration::from_secs(300))
 }
 
-fn new() -> NewSession {
-    NewSession::new().data(json!({"n": 1}))
+/// The data of a session that was not changed since it began.
+fn one() -> Value {
+    json!({"n": 1})
 }
 
 fn pool_to(config: &Config, size: usize) -> Pool {
@@ -121,12 +119,12 @@ fn pool_to(config: &Config, size: usize) -> Pool {
     Pool::builder(manager).max_size(size).build().unwrap()
 }
 
-async fn data(store: &Store, key: &Key) -> Option<Value> {
+async fn data<E: Executor>(store: &Store<E>, key: &Key) -> Option<Value> {
     let session = store.load(key).await.unwrap()?;
     Some(session.data.clone())
 }
 
-/// Looks again and again, because nothing tells when it is so.
+/// Waits for a condition that no event reports.
 async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     while !is_so().await {

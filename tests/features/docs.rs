@@ -3,7 +3,9 @@
 //! The blocks of a file run in one psql session, in a new database `shop`. The database has the extension unless
 //! the file creates it. A block that opens with ```` ```sql error QS001 ```` must raise an error with that SQLSTATE.
 
+use crate::declared::CONTRACT;
 use qsessions_testkit::{Result, Server};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -276,4 +278,30 @@ fn links_in_the_documentation_are_not_dead() {
         }
     }
     assert!(failures.is_empty(), "dead links:\n{}", failures.join("\n"));
+}
+
+/// A function of the contract as the reference writes it: `logout(key)`.
+fn call(declaration: &str) -> String {
+    let (function, _) = declaration.split_once(" -> ").unwrap();
+    let (name, arguments) = function.trim_end_matches(')').split_once('(').unwrap();
+    let arguments = arguments.split(", ").map(|argument| {
+        let argument = argument.trim_start_matches("IN ");
+        argument.split(' ').next().unwrap_or_default()
+    });
+    format!("{name}({})", arguments.collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn the_reference_lists_every_function_with_its_arguments() {
+    let text = fs::read_to_string(root().join("docs/reference.md")).unwrap();
+    let (functions, _) = text.split_once("## Settings").unwrap();
+    // The first cell of a row has the calls, each in backticks.
+    let listed: BTreeSet<_> = functions
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next())
+        .flat_map(|cell| cell.trim_end_matches('`').split("`, `"))
+        .map(|call| call.trim_start_matches("CALL ").to_owned())
+        .collect();
+    let declared: BTreeSet<_> = CONTRACT.iter().map(|function| call(function)).collect();
+    assert_eq!(listed, declared);
 }

@@ -188,6 +188,10 @@ async fn the_session_table_can_be_handed_over() {
     let types = "SELECT format('%s %s', typbasetype::regtype, typowner::regrole)
                  FROM pg_type WHERE oid = 'qsessions.user_key'::regtype";
     assert_eq!(texts(&client, types).await, ["uuid postgres"]);
+    // A function of the owner's could be preferred to that of the extension when a superuser calls it.
+    let overload = "CREATE FUNCTION qsessions.create_session(user_id integer) RETURNS integer
+                    LANGUAGE sql AS 'SELECT 1'";
+    assert_eq!(failure(&client, overload, &[]).await.code, DENIED);
 }
 
 #[tokio::test]

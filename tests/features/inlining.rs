@@ -148,6 +148,53 @@ async fn sessions_of_a_user_are_found_by_the_index_on_user_id() {
     }
 }
 
+/// The planner would not inline a function that uses such an argument twice.
+#[tokio::test]
+async fn load_session_searches_by_the_primary_key_also_for_an_expensive_key() {
+    let client = filled_for_bigints().await.connect().await;
+    client
+        .batch_execute(
+            "CREATE FUNCTION cookie() RETURNS text LANGUAGE plpgsql STABLE AS 'BEGIN RETURN ''12345678''; END'",
+        )
+        .await
+        .unwrap();
+    for function in ["load_session", "load_for_cache"] {
+        let call = format!("SELECT * FROM qsessions.{function}(cookie())");
+        assert_bare_index_scan(&plan(&client, &call).await);
+    }
+}
+
+#[tokio::test]
+async fn the_rule_of_which_session_a_key_opens_is_inlined_everywhere() {
+    let database = filled_for_bigints().await;
+    let listening = explaining(&database).await;
+    let key = begin(&listening.client, "").await.key;
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        listening
+            .client
+            .batch_execute(&format!(
+                "SET plan_cache_mode = {mode}; SET qsessions.touch_interval = 0"
+            ))
+            .await
+            .unwrap();
+        for call in [
+            format!("SELECT qsessions.session_exists('{key}')"),
+            format!("SELECT FROM qsessions.resume_session('{key}')"),
+            format!("SELECT qsessions.save_session('{key}', '{{}}')"),
+            format!("SELECT qsessions.patch_session('{key}', '{{}}')"),
+            format!("SELECT qsessions.set_expiry('{key}', ttl => '1 day')"),
+            "SELECT FROM qsessions.login('another key', 1)".to_owned(),
+        ] {
+            for plan in inner_plans(&listening, &call, &["qsessions._key_opens"]).await {
+                assert_searched_by("session_pkey", &plan);
+                let condition = find(&plan, "session_pkey", "Index Cond");
+                assert!(condition.starts_with("(id = "), "{plan:#}");
+                assert!(!plan.to_string().contains("_key_opens"), "{plan:#}");
+            }
+        }
+    }
+}
+
 /// A connection that receives the plans of the statements inside functions as notices.
 async fn explaining(database: &Database) -> Listening {
     let listening = Listening::to(&database.config()).await;

@@ -60,7 +60,25 @@ async fn prepare(client: &Client) {
 
 /// Checks that hold in either mode.
 async fn listeners_are_notified_of_changes_and_of_nothing_else(mut listener: Listener) {
-    // All ways to change a session, and statements of which a cache need not know.
+    check_statements(&mut listener).await;
+    check_purge(&mut listener).await;
+    check_rollbacks(&mut listener).await;
+    check_open_transaction(&mut listener).await;
+    check_many_changes(&mut listener).await;
+    let refused = failure(
+        &listener.client,
+        "SELECT 1 FROM qsessions.session, (SELECT qsessions._announce()) AS a",
+        &[],
+    )
+    .await;
+    assert_eq!(refused.code, "39P01");
+
+    listener.run("TRUNCATE qsessions.session").await;
+    assert_eq!(listener.notified().await, everything());
+}
+
+/// All ways to change a session, and statements of which a cache need not know.
+async fn check_statements(listener: &mut Listener) {
     for (statement, is_notified) in [
         ("SELECT qsessions.save_session($1, '{\"a\": 1}')", true),
         ("SELECT qsessions.patch_session($1, '{\"b\": 1}')", true),
@@ -125,8 +143,9 @@ async fn listeners_are_notified_of_changes_and_of_nothing_else(mut listener: Lis
             .run("DELETE FROM qsessions.session WHERE user_id IS NOT NULL")
             .await;
     }
+}
 
-    // Purges and TRUNCATE.
+async fn check_purge(listener: &mut Listener) {
     let dead = begin(&listener.client, "").await;
     listener
         .client
@@ -139,19 +158,15 @@ async fn listeners_are_notified_of_changes_and_of_nothing_else(mut listener: Lis
     listener.notified().await;
     listener.run("CALL qsessions.purge()").await;
     assert_eq!(listener.notified().await, ids([&dead]));
+}
 
-    // A rollback notifies of nothing; one to a savepoint, not of the changes after the savepoint.
+/// A rollback notifies of nothing; one to a savepoint, not of the changes after the savepoint.
+async fn check_rollbacks(listener: &mut Listener) {
     let (kept, undone) = (
         begin(&listener.client, "").await,
         begin(&listener.client, "").await,
     );
-    let touch = |session: &Begun| {
-        format!(
-            "UPDATE qsessions.session SET data = data || '{{\"t\": 1}}', version = version + 1 WHERE id = '{}';",
-            session.id
-        )
-    };
-    let (keep, undo) = (touch(&kept), touch(&undone));
+    let (keep, undo) = (update(&kept), update(&undone));
     listener.notified().await;
     listener
         .run(&format!("BEGIN; {keep} {undo} ROLLBACK"))
@@ -182,18 +197,24 @@ async fn listeners_are_notified_of_changes_and_of_nothing_else(mut listener: Lis
         ))
         .await;
     assert_eq!(listener.notified().await, ids([&kept]));
+}
 
-    // Nothing is received before the commit.
+/// Nothing is received before the commit.
+async fn check_open_transaction(listener: &mut Listener) {
+    let session = begin(&listener.client, "").await;
+    listener.notified().await;
     let other = connect(&listener.config).await.unwrap();
     other
-        .batch_execute(&format!("BEGIN; {keep}"))
+        .batch_execute(&format!("BEGIN; {}", update(&session)))
         .await
         .unwrap();
     assert_eq!(listener.notified().await, BTreeSet::new());
     other.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(listener.notified().await, ids([&kept]));
+    assert_eq!(listener.notified().await, ids([&session]));
+}
 
-    // Many ids are sent in few payloads, very many as one `*`.
+/// Many ids are sent in few payloads, very many as one `*`.
+async fn check_many_changes(listener: &mut Listener) {
     listener
         .run("SELECT qsessions.create_session(user_id => 4) FROM generate_series(1, 1000)")
         .await;
@@ -217,17 +238,14 @@ async fn listeners_are_notified_of_changes_and_of_nothing_else(mut listener: Lis
         .run("DELETE FROM qsessions.session WHERE user_id = 4")
         .await;
     assert_eq!(listener.notified().await, everything());
+}
 
-    let refused = failure(
-        &listener.client,
-        "SELECT 1 FROM qsessions.session, (SELECT qsessions._announce()) AS a",
-        &[],
+/// A statement that changes a session.
+fn update(session: &Begun) -> String {
+    format!(
+        "UPDATE qsessions.session SET data = data || '{{\"t\": 1}}', version = version + 1 WHERE id = '{}';",
+        session.id
     )
-    .await;
-    assert_eq!(refused.code, "39P01");
-
-    listener.run("TRUNCATE qsessions.session").await;
-    assert_eq!(listener.notified().await, everything());
 }
 
 async fn prepared_transactions_are_refused(client: &Client) {

@@ -27,6 +27,7 @@ mod languages;
 mod list;
 mod listener;
 mod login;
+mod messages;
 mod mmdb;
 mod purge;
 mod purge_schedule;

@@ -482,7 +482,7 @@ async fn a_purge_is_scheduled_in_the_database_of_pg_cron_once_it_is_created() {
             assert!(
                 refused
                     .message
-                    .contains("not there in database \"postgres\""),
+                    .contains("does not exist in database \"postgres\""),
                 "{}",
                 refused.message
             );

@@ -1,8 +1,8 @@
-//! No error, log line or notification carries a key.
+//! Secrecy: no error, log line or notification contains a key.
 
 use crate::common::{begin, row};
 use deadpool_postgres::{Manager, Pool};
-use qsessions::{CacheConfig, Expiry, Key, Login, NewSession, Save, SessionFilter, Store};
+use qsessions::{Executor, Expiry, Key, Store};
 use qsessions_testkit::{Database, Server, ServerBuilder};
 use serde_json::json;
 use std::cell::RefCell;
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// Calls everything that takes a key, with parameters as an application does, in ways that succeed and ways that fail.
+/// Calls every function that takes a key, with parameters, in ways that succeed and ways that fail.
 async fn use_keys(client: &Client) -> Vec<String> {
     let mut keys = Vec::new();
     for arguments in ["", "key => 'foreign-secret-key-0001'", "user_id => 1"] {
@@ -36,7 +36,7 @@ async fn use_keys(client: &Client) -> Vec<String> {
                 "create_session(key => $1)",
                 "session_id($1)",
             ] {
-                // Some of these fail, as they should.
+                // Some of these calls fail, as they should.
                 let _ = client
                     .query(&format!("SELECT qsessions.{call}"), &[&key])
                     .await;
@@ -54,7 +54,7 @@ async fn use_keys(client: &Client) -> Vec<String> {
             .query("SELECT qsessions.rotate_key($1)", &[&key])
             .await;
     }
-    // Texts that are no keys, yet might be a part of one.
+    // Texts that are not keys, but could be a part of one.
     for text in ["sh0rt-s", &"too-long-secret".repeat(40)] {
         let _ = client
             .query("SELECT qsessions.session_id($1)", &[&text])
@@ -72,11 +72,11 @@ fn verbose() -> ServerBuilder {
         .setting("log_min_messages", "debug1")
         .setting("log_error_verbosity", "verbose")
         .setting("log_statement", "all")
-        // As docs/security.md has it: plans show no key unless they are verbose.
+        // As docs/security.md says, plans contain no key unless they are verbose.
         .setting("session_preload_libraries", "auto_explain")
         .setting("auto_explain.log_min_duration", "0")
         .setting("auto_explain.log_nested_statements", "on")
-        // These two are for parameters, which are the caller's to log or not.
+        // The next two settings keep parameters out of the log.
         .setting("log_parameter_max_length", "0")
         .setting("log_parameter_max_length_on_error", "0")
 }
@@ -95,7 +95,7 @@ async fn a_server_that_logs_everything_logs_no_key() {
         .unwrap();
     let keys = use_keys(&client).await;
     let log = std::fs::read_to_string(server.log_path()).unwrap();
-    // The log is there, with errors of every kind.
+    // The log exists and contains the errors.
     for code in [
         "QS001", "QS002", "QS003", "22004", "22023", "23503", "23505",
     ] {
@@ -104,7 +104,7 @@ async fn a_server_that_logs_everything_logs_no_key() {
     for key in keys.iter().filter(|key| *key != "foreign-secret-key-0001") {
         assert!(!log.contains(key.as_str()), "a key is in the log");
     }
-    // The statement that brought this one in holds it, logged as it came and with its plan; nothing else may.
+    // Only the statement that created this session contains the key, as it was sent and in its plan.
     let lines = log
         .lines()
         .filter(|line| line.contains("foreign-secret-key-0001"))
@@ -112,7 +112,7 @@ async fn a_server_that_logs_everything_logs_no_key() {
     assert_eq!(lines, 2);
 }
 
-/// What the crates of this process log, as far as it is logged by a thread that wants to see it.
+/// Collects the log records of threads that request it.
 struct Logged;
 
 thread_local! {
@@ -140,31 +140,30 @@ const AGENT: &str = "an agent of a visitor";
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 77));
 const USER: i64 = 7_777_777;
 
-/// Calls everything that the client has, in ways that succeed and ways that fail. The keys that it has used.
-async fn call_everything(store: &Store) -> Vec<Key> {
+/// Calls every method of the client, in ways that succeed and ways that fail, and returns the keys that it has used.
+async fn call_everything<E: Executor>(store: &Store<E>) -> Vec<Key> {
     let chosen = Key::from("a key of another store");
-    let new = NewSession::new()
+    let new = store
+        .create()
         .data(json!({DATA: DATA}))
         .ip(IP)
         .user_agent(AGENT);
-    let mut keys = vec![store.create(new).await.unwrap().key, chosen.clone()];
-    store
-        .create(NewSession::new().key(chosen.clone()).user(USER))
-        .await
-        .unwrap();
-    assert!(store.create(NewSession::new().key(chosen)).await.is_err());
+    let mut keys = vec![new.await.unwrap().key, chosen.clone()];
+    store.create().key(&chosen).user(USER).await.unwrap();
+    assert!(store.create().key(&chosen).await.is_err());
     let key = &keys[0];
     store.load(key).await.unwrap();
-    store.resume(key, Some(IP), Some(AGENT)).await.unwrap();
+    store.resume(key).ip(IP).user_agent(AGENT).await.unwrap();
     store.exists(key).await.unwrap();
-    store.session_id(key).await.unwrap();
     store.save(key, json!({DATA: DATA})).await.unwrap();
     store
-        .save_with(key, DATA, Save::new().expected_version(99))
+        .save(key, DATA)
+        .expected_version(99)
         .await
         .unwrap_err();
     store
-        .patch(key, json!({DATA: DATA}), &[DATA])
+        .patch(key, json!({DATA: DATA}))
+        .remove(&[DATA])
         .await
         .unwrap();
     store
@@ -176,23 +175,17 @@ async fn call_everything(store: &Store) -> Vec<Key> {
         .await
         .unwrap_err();
     let rotated = store.rotate_key(key).await.unwrap();
-    let login = |key: &Key| {
-        let login = Login::user(USER).key(key.clone()).ip(IP).user_agent(AGENT);
-        store.login(login.data(DATA).max_sessions(2))
-    };
-    let logged_in = login(&rotated).await.unwrap();
+    let login = store.login(USER).key(&rotated).ip(IP).user_agent(AGENT);
+    let logged_in = login.data(DATA).max_sessions(2).await.unwrap();
     keys.push(rotated);
     let key = logged_in.key;
-    store.user_sessions(USER, Some(&key)).await.unwrap();
-    store
-        .list_sessions(&SessionFilter::new().user(USER).network(IP))
-        .await
-        .unwrap();
+    store.user_sessions(USER).current(&key).await.unwrap();
+    store.list_sessions().user(USER).network(IP).await.unwrap();
     store.get_session(logged_in.id).await.unwrap();
     store.revoke_for_user(logged_in.id, 1).await.unwrap();
-    store.revoke_user_sessions(USER, Some(&key)).await.unwrap();
-    store.location(IP, None).await.unwrap();
-    store.location_info(IP, None).await.unwrap();
+    store.revoke_user_sessions(USER).except(&key).await.unwrap();
+    store.location(IP).await.unwrap();
+    store.location_info(IP).await.unwrap();
     store.country_code(IP).await.unwrap();
     store.asn(IP).await.unwrap();
     store.device(AGENT).await.unwrap();
@@ -203,7 +196,7 @@ async fn call_everything(store: &Store) -> Vec<Key> {
     store.rotate_key(&key).await.unwrap_err();
     keys.push(key);
     keys.push(store.generate_key().await.unwrap());
-    store.purge(None, None).await.unwrap();
+    store.purge_expired().await.unwrap();
     keys
 }
 
@@ -212,51 +205,43 @@ fn pool(config: &Config) -> Pool {
     Pool::builder(manager).max_size(2).build().unwrap()
 }
 
-/// On one thread, so that all that is logged is logged by this one.
+/// Runs on one thread, so that this thread writes all log records.
 #[tokio::test]
-async fn a_client_that_logs_everything_logs_no_key_and_nothing_of_a_visitor() {
-    // No other test installs one.
+async fn a_client_that_logs_everything_logs_no_key_and_no_data() {
+    // No other test installs a logger.
     log::set_logger(&Logged).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     let database =
         Database::with(qsessions_testkit::Users::Keyed("bigint", &["1", "7777777"])).await;
     let config = database.config();
-    let stores = [
-        Store::new(pool(&config)),
-        Store::builder(pool(&config))
-            .unnamed_statements()
-            .build()
-            .unwrap(),
-        Store::builder(pool(&config))
-            .cache(CacheConfig::default())
-            .listener(config.clone(), NoTls)
-            .build()
-            .unwrap(),
-    ];
+    let store = Store::new(pool(&config));
+    let unnamed = Store::builder(pool(&config)).unnamed_statements().build();
+    let connection = pool(&config).get().await.unwrap();
     LOGGED.set(Some(String::new()));
-    for (number, store) in stores.into_iter().enumerate() {
-        store.ready().await.unwrap();
-        let mut keys = call_everything(&store).await;
-        let connection = pool(&config).get().await.unwrap();
-        let session = store
-            .on(&connection)
-            .create(NewSession::new())
-            .await
-            .unwrap();
-        store.on(&**connection).load(&session.key).await.unwrap();
-        store.on(&connection).logout(&session.key).await.unwrap();
-        keys.push(session.key);
-
-        let log = LOGGED.replace(Some(String::new())).unwrap();
-        // What the driver does is logged, and prepared statements with their parameters.
-        assert!(log.contains("polled new request"));
-        assert_eq!(log.contains("with parameters: ["), number != 1, "{log}");
-        for key in &keys {
-            assert!(!log.contains(key.expose()), "a key was logged");
-        }
-        for text in [DATA, AGENT, "203.0.113.77", "7777777"] {
-            assert!(!log.contains(text), "{text} was logged");
-        }
-    }
+    logs_nothing_of_a_visitor(&store, true).await;
+    logs_nothing_of_a_visitor(&unnamed, false).await;
+    logs_nothing_of_a_visitor(&store.on(&connection), true).await;
+    logs_nothing_of_a_visitor(&store.on(&**connection), false).await;
+    // The last one, because its probes are prepared statements too.
+    let cached = Store::builder(pool(&config))
+        .cached(config.clone(), NoTls)
+        .build()
+        .unwrap();
+    cached.ready().await.unwrap();
+    logs_nothing_of_a_visitor(&cached, true).await;
     LOGGED.set(None);
+}
+
+async fn logs_nothing_of_a_visitor<E: Executor>(store: &Store<E>, prepares: bool) {
+    let keys = call_everything(store).await;
+    let log = LOGGED.replace(Some(String::new())).unwrap();
+    // What the driver does is logged, and prepared statements with their parameters.
+    assert!(log.contains("polled new request"));
+    assert_eq!(log.contains("with parameters: ["), prepares, "{log}");
+    for key in &keys {
+        assert!(!log.contains(key.expose()), "a key was logged");
+    }
+    for text in [DATA, AGENT, "203.0.113.77", "7777777"] {
+        assert!(!log.contains(text), "{text} was logged");
+    }
 }

@@ -290,3 +290,29 @@ async fn the_owner_of_the_table_cannot_make_a_superuser_run_code_by_reading() {
         row(&admin, statement, &[]).await;
     }
 }
+
+/// Any role may create a temporary view.
+#[tokio::test]
+async fn a_view_that_uses_the_domain_does_not_keep_the_users_from_being_linked() {
+    let database = Database::with(Users::Unlinked).await;
+    let admin = database.connect().await;
+    let stranger = new_role(&database, &admin, "stranger").await;
+    let client = database.connect_as(&stranger).await;
+    client
+        .batch_execute(
+            "CREATE TEMP VIEW mine AS SELECT 'ann'::qsessions.user_key::text AS name;
+             CREATE TEMP TABLE its (member qsessions.user_key)",
+        )
+        .await
+        .unwrap();
+    admin
+        .batch_execute(
+            "CREATE TABLE members (id bigint PRIMARY KEY); INSERT INTO members VALUES (1);
+             SELECT qsessions.link_users('members');
+             SELECT qsessions.create_session(1)",
+        )
+        .await
+        .unwrap();
+    assert_eq!(users_of_sessions(&admin).await, ["1"]);
+    assert_eq!(texts(&client, "SELECT name FROM mine").await, ["ann"]);
+}

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use qsessions::{CacheConfig, Key, Session, Store};
+use qsessions::{CacheConfig, CachedStore, Key, SessionData};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use rustix::time::{ClockId, clock_gettime};
@@ -24,22 +24,22 @@ use crate::{Result, environment};
 const MOKA_WANTED: f64 = 0.4;
 const TOWER_WANTED: f64 = 1.5;
 const SESSIONS: usize = 10_000;
-/// How many of them are loaded, in no order. One alone stays in the processor's own caches, so that what is computed counts; of many,
-/// what is fetched from memory.
+/// How many of them are loaded, in no order. One alone stays in the processor's own caches, so that
+/// what is computed counts; of many, what is fetched from memory.
 const LOADED: [usize; 2] = [1, SESSIONS];
-/// Twice what is kept, so that no cache drops any.
+/// Twice the number of sessions, so that no cache drops any.
 const CAPACITY: u64 = 2 * SESSIONS as u64;
-/// Loads between two looks at the clock, after which others may use the thread, as after a request: the store's listener,
-/// for one.
+/// Loads between two looks at the clock, after which others may use the thread, as after a request:
+/// the store's listener, for one.
 const BATCH: usize = 256;
 
 type Tower = CachingSessionStore<MokaStore, PostgresStore>;
 
-/// The same sessions in four places, by the same number in each.
-struct Places {
-    store: Store,
+/// The same sessions in four caches, by the same number in each.
+struct Caches {
+    store: CachedStore,
     keys: Vec<Key>,
-    moka: moka::sync::Cache<Uuid, Arc<Session>>,
+    moka: moka::sync::Cache<Uuid, Arc<SessionData>>,
     ids: Vec<Uuid>,
     tower: Tower,
     tower_ids: Vec<Id>,
@@ -71,14 +71,14 @@ impl Side {
 }
 
 pub(crate) async fn measure() -> Result<bool> {
-    let mut places = Places::fill().await?;
+    let mut caches = Caches::fill().await?;
     let (rounds, turn) = (environment::rounds()?, environment::turn()?);
     let mut good = true;
     for end in LOADED {
-        places.end = end;
-        good &= report(end, &places.take_turns(rounds, turn).await);
+        caches.end = end;
+        good &= report(end, &caches.take_turns(rounds, turn).await);
     }
-    if !places.store.health().serving {
+    if !caches.store.health().serving {
         return Err("the cache has not answered".into());
     }
     Ok(good)
@@ -107,14 +107,11 @@ fn report(end: usize, speeds: &[[f64; 4]]) -> bool {
     good
 }
 
-impl Places {
+impl Caches {
     async fn fill() -> Result<Self> {
         let pool = environment::pool(1)?;
         let keys = environment::keys(&pool, SESSIONS).await?;
-        let config = CacheConfig {
-            capacity: CAPACITY,
-            ..CacheConfig::default()
-        };
+        let config = CacheConfig::new().capacity(CAPACITY);
         let store = environment::cached_store(pool, config).await?;
         let moka = moka::sync::Cache::new(CAPACITY);
         let data = environment::data()?;
@@ -124,7 +121,7 @@ impl Places {
         for key in &keys {
             let session = store.load(key).await?.ok_or("a session has gone")?;
             // A copy, or the two would share a count of references.
-            moka.insert(session.id, Arc::new(Session::clone(&session)));
+            moka.insert(session.id, Arc::new(SessionData::clone(&session)));
             ids.push(session.id);
             tower_ids.push(put_into_tower(&tower, &data).await?);
             let name = session.id.to_string();
@@ -164,8 +161,9 @@ impl Places {
         speeds
     }
 
-    /// Loads per second of the thread's processor time, which other processes can't take away. Redis works in another
-    /// process and has the thread wait, so that only the clock on the wall tells.
+    /// Loads per second of the thread's processor time, which other processes cannot take away.
+    /// Redis works in another process and has the thread wait, so that only the clock on the wall
+    /// tells.
     async fn speed(&mut self, side: Side, turn: Duration) -> f64 {
         if side == Side::Redis && self.redis.is_none() {
             return 0.0;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use qsessions::deadpool_postgres::tokio_postgres::NoTls;
 use qsessions::deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, tokio_postgres};
-use qsessions::{CacheConfig, Key, Store};
+use qsessions::{CacheConfig, CachedStore, Key, Store};
 
 use crate::Result;
 
@@ -35,8 +35,8 @@ pub(crate) fn postgres() -> Result<tokio_postgres::Config> {
     Ok(text("BENCH_POSTGRES")?.parse()?)
 }
 
-/// One that trusts its connections, as deadpool's does by default: a query at each checkout would cost both sides of a
-/// comparison as much again, and hide what the store costs.
+/// One that trusts its connections, as deadpool's does by default: a query at each checkout would
+/// cost both sides of a comparison as much again, and hide what the store costs.
 pub(crate) fn pool(size: usize) -> Result<Pool> {
     let trusting = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,
@@ -45,10 +45,10 @@ pub(crate) fn pool(size: usize) -> Result<Pool> {
     Ok(Pool::builder(manager).max_size(size).build()?)
 }
 
-pub(crate) async fn cached_store(pool: Pool, config: CacheConfig) -> Result<Store> {
+pub(crate) async fn cached_store(pool: Pool, config: CacheConfig) -> Result<CachedStore> {
     let store = Store::builder(pool)
-        .cache(config)
-        .listener(postgres()?, NoTls)
+        .cached(postgres()?, NoTls)
+        .config(config)
         .build()?;
     store.ready().await?;
     Ok(store)

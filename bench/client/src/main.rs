@@ -1,4 +1,5 @@
-//! Measures the client; `bench/run client` starts what it needs and says where that is in the environment.
+//! Measures the client; `bench/run client` starts what it needs and says where that is in the
+//! environment.
 
 mod cached;
 mod environment;

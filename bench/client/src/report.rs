@@ -17,7 +17,8 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[at.min(sorted.len() - 1)]
 }
 
-/// The median of the ratios of neighbouring turns, the lowest and the highest, and whether that is enough.
+/// The median of the ratios of neighbouring turns, the lowest and the highest, and whether that is
+/// enough.
 pub(crate) struct Ratio {
     pub(crate) median: f64,
     lowest: f64,

@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
-use qsessions::{CacheConfig, Key, NewSession, Store};
+use qsessions::{CacheConfig, CachedStore, Key, Store};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -13,9 +13,10 @@ use crate::report::{quantile, sorted};
 use crate::{Result, environment};
 
 const P99_WANTED_MILLIS: f64 = 50.0;
-/// How often the other process looks. It would take a processor from the writers if it never rested.
+/// How often the other process looks. It would take a processor from the writers if it never
+/// rested.
 const LOOK_EVERY: Duration = Duration::from_micros(100);
-/// Between two revocations, so that they don't come in step with what else goes on.
+/// Between two revocations, so that they do not keep step with other work.
 const PAUSE: Duration = Duration::from_millis(7);
 const LOADED: &str = "loaded";
 
@@ -33,7 +34,7 @@ pub(crate) async fn measure() -> Result<bool> {
     let mut watcher = Watcher::start()?;
     let (mut from_call, mut from_return) = (vec![], vec![]);
     for _ in 0..count {
-        let session = store.create(NewSession::new().data(&data)).await?;
+        let session = store.create().data(&data).await?;
         watcher.has_loaded(&session.key).await?;
         tokio::time::sleep(PAUSE).await;
         let called = millis();
@@ -121,7 +122,7 @@ pub(crate) async fn watch() -> Result<()> {
         let key = Key::new(key?);
         keep(&store, &key).await?;
         writeln!(out, "{LOADED}")?;
-        // This thread serves nobody else, so that it may sleep; those of the runtime do.
+        // This thread serves no other task, so that it may sleep.
         while store.load(&key).await?.is_some() {
             std::thread::sleep(LOOK_EVERY);
         }
@@ -131,13 +132,13 @@ pub(crate) async fn watch() -> Result<()> {
 }
 
 /// Has the cache keep the session of this key.
-async fn keep(store: &Store, key: &Key) -> Result<()> {
+async fn keep(store: &CachedStore, key: &Key) -> Result<()> {
     let before = store.load(key).await?.ok_or("there is no session")?;
     let again = store
         .load(key)
         .await?
         .ok_or("there is no session any more")?;
-    if store.health().serving && std::sync::Arc::ptr_eq(&before, &again) {
+    if store.health().serving && std::ptr::eq(&*before, &*again) {
         Ok(())
     } else {
         Err("the cache has not kept the session".into())

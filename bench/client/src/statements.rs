@@ -1,4 +1,5 @@
-//! Calls of a store without a cache against the bare prepared statements that they stand for, through the same pool.
+//! Calls of a store without a cache against the bare prepared statements that they stand for,
+//! through the same pool.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::SystemTime;
 use qsessions::deadpool_postgres::tokio_postgres::Row;
 use qsessions::deadpool_postgres::tokio_postgres::types::ToSql;
 use qsessions::deadpool_postgres::{Client, Pool};
-use qsessions::{Key, NewSession, Store};
+use qsessions::{Key, Store};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -76,7 +77,7 @@ impl Bench {
         let keys = environment::keys(&pool, SESSIONS).await?;
         let mut ids = Vec::with_capacity(keys.len());
         for key in &keys {
-            ids.push(store.session_id(key).await?);
+            ids.push(key.id().ok_or("a key without an id")?);
         }
         Ok(Self {
             store,
@@ -139,12 +140,10 @@ impl Bench {
         let create = move |at: usize| {
             let bench = Arc::clone(&ours);
             async move {
-                let session = NewSession::new()
-                    .user(bench.user(at))
-                    .data(&bench.data)
-                    .ip(bench.ip)
-                    .user_agent(&bench.user_agent);
-                bench.store.create(session).await.expect("a session");
+                let session = bench.store.create();
+                let session = session.user(bench.user(at)).data(&bench.data).ip(bench.ip);
+                let created = session.user_agent(bench.user_agent.as_str()).await;
+                created.expect("a session");
             }
         };
         let insert = move |at: usize| {
@@ -187,7 +186,7 @@ impl Bench {
     }
 }
 
-/// Reads what a store's session has, as whoever asks for columns does.
+/// Reads the columns that a session has.
 fn read(row: &Row) {
     row.get::<_, Uuid>(0);
     row.get::<_, Option<i64>>(1);

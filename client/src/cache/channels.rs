@@ -1,19 +1,19 @@
-//! The channels on which changes may be announced.
+//! The channels on which the server may announce changes.
 
 use std::sync::Mutex;
 
-use super::lock;
+use crate::cache::lock::lock;
 
 /// Most installations never have a second one.
 const MOST: usize = 8;
 
-/// Those that the server has named as its setting, the latest one last.
+/// The values of the setting that the server has reported, the latest one last.
 #[derive(Debug, Default)]
-pub(super) struct Channels(Mutex<Vec<String>>);
+pub(crate) struct Channels(Mutex<Vec<String>>);
 
 impl Channels {
-    /// Whether it is a new one.
-    pub(super) fn add(&self, channel: String) -> bool {
+    /// Returns whether the channel is a new one.
+    pub(crate) fn add(&self, channel: String) -> bool {
         let mut channels = lock(&self.0);
         let is_new = !channels.contains(&channel);
         channels.retain(|other| *other != channel);
@@ -24,7 +24,7 @@ impl Channels {
         is_new
     }
 
-    pub(super) fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         lock(&self.0).clone()
     }
 }

@@ -1,39 +1,28 @@
+//! How much the cache holds, and how late it may be.
+
 use std::time::Duration;
 
-use crate::Error;
+use crate::error::Error;
 
-/// How much a [`Store`](crate::Store)'s cache holds, and how late it may be.
+/// How much the cache of a [`CachedStore`](crate::CachedStore) holds, and how late it may be.
 ///
 /// ```
 /// use std::time::Duration;
 /// use qsessions::CacheConfig;
 ///
-/// let config = CacheConfig {
-///     capacity: 100_000,
-///     max_staleness: Duration::from_secs(1),
-///     ..CacheConfig::default()
-/// };
+/// let config = CacheConfig::new()
+///     .capacity(100_000)
+///     .max_staleness(Duration::from_secs(1));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
 pub struct CacheConfig {
-    /// How many sessions it holds at most. By default 10,000.
-    pub capacity: u64,
-    /// How long after another process's commit a load may still show what was before it: the bound
-    /// that holds whatever breaks. Usually a change is known within some milliseconds.
-    ///
-    /// Four times within this time the pool announces a probe for the listening connection to hear, and nothing is answered
-    /// from the cache when none was heard for that long. By default two seconds; 20 ms to an hour.
-    pub max_staleness: Duration,
-    /// Sessions with more data than this, in bytes of JSON, are not cached. By default 64 KiB. Parsed,
-    /// data takes two to three times that in memory, and up to fifty times if it is made of tiny
-    /// values.
-    pub max_data_bytes: usize,
-    /// How many keys without a session are remembered at most, apart from sessions, so that a flood of made-up
-    /// keys drives out nothing. By default 10,000.
-    pub negative_capacity: u64,
-    /// How long a key without a session is remembered; at most `max_staleness`. By default one
-    /// second.
-    pub negative_ttl: Duration,
+    pub(crate) capacity: u64,
+    pub(crate) max_staleness: Duration,
+    pub(crate) max_data_bytes: usize,
+    pub(crate) negative_capacity: u64,
+    pub(crate) negative_ttl: Duration,
+    pub(crate) name: String,
 }
 
 const SHORTEST_STALENESS: Duration = Duration::from_millis(20);
@@ -47,25 +36,76 @@ impl Default for CacheConfig {
             max_data_bytes: 64 * 1024,
             negative_capacity: 10_000,
             negative_ttl: Duration::from_secs(1),
+            name: "default".to_owned(),
         }
     }
 }
 
 impl CacheConfig {
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let hint = if self.max_staleness < SHORTEST_STALENESS {
-            "max_staleness must be at least 20 ms"
-        } else if self.max_staleness > LONGEST_STALENESS {
-            "max_staleness must be at most an hour"
-        } else {
-            return Ok(());
-        };
-        Err(Error::Configuration {
-            message: hint.to_owned(),
-        })
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// How often the pool announces a probe.
+    /// How many sessions the cache holds at most: by default 10,000.
+    pub fn capacity(mut self, sessions: u64) -> Self {
+        self.capacity = sessions;
+        self
+    }
+
+    /// How long after a commit of another process a load may still show the state before it: by
+    /// default two seconds, and between 20 ms and one hour. This bound holds whatever fails.
+    /// Usually a change is known after some milliseconds.
+    ///
+    /// Four times within this time the cache sends a probe through the pool and waits for it on the
+    /// listening connection. If none has come back for this time, the database answers all loads.
+    pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
+        self.max_staleness = max_staleness;
+        self
+    }
+
+    /// The largest data, in bytes of JSON, of a session that is cached: by default 64 KiB. Parsed
+    /// data takes two to three times as much memory, and up to fifty times if it consists of tiny
+    /// values.
+    pub fn max_data_bytes(mut self, bytes: usize) -> Self {
+        self.max_data_bytes = bytes;
+        self
+    }
+
+    /// How many keys without a session the cache remembers at most: by default 10,000. They are
+    /// kept apart from sessions, so that a flood of invented keys evicts no session.
+    pub fn negative_capacity(mut self, keys: u64) -> Self {
+        self.negative_capacity = keys;
+        self
+    }
+
+    /// How long the cache remembers that a key had no session: by default one second, and at most
+    /// `max_staleness`.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = ttl;
+        self
+    }
+
+    /// The value of the label `store` of the metrics: by default `default`. It tells several cached
+    /// stores of one process apart.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.max_staleness < SHORTEST_STALENESS {
+            Err(Error::configuration("max_staleness must be at least 20 ms"))
+        } else if self.max_staleness > LONGEST_STALENESS {
+            Err(Error::configuration(
+                "max_staleness must be at most one hour",
+            ))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The time between two probes.
     pub(crate) fn probe_interval(&self) -> Duration {
         self.max_staleness / 4
     }

@@ -1,57 +1,102 @@
-//! What the cache counts, for whatever recorder of the crate `metrics` the application has.
+//! What the cache counts, with the feature `metrics`, for the recorder that the application has
+//! installed.
 
-use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
-
-pub(super) struct Counters {
-    pub(super) hits: Counter,
-    pub(super) negative_hits: Counter,
-    pub(super) misses: Counter,
-    pub(super) bypassed: Counter,
-    pub(super) fills_dropped: Counter,
-    pub(super) invalidations: Counter,
-    pub(super) staleness: Histogram,
+pub(crate) struct Counters {
+    pub(crate) hits: Counter,
+    pub(crate) negative_hits: Counter,
+    pub(crate) misses: Counter,
+    pub(crate) bypassed: Counter,
+    pub(crate) fills_dropped: Counter,
+    pub(crate) invalidations: Counter,
+    pub(crate) staleness: Histogram,
 }
 
+#[cfg(feature = "metrics")]
+pub(crate) use metrics::{Counter, Histogram};
+
+#[cfg(feature = "metrics")]
 impl Counters {
-    /// Asks the recorder once: a look-up for each load would cost as much as the load.
-    pub(super) fn new() -> Self {
-        describe_counter!(
-            "qsessions_cache_hits_total",
-            "Loads answered with a cached session"
-        );
-        describe_counter!(
-            "qsessions_cache_negative_hits_total",
-            "Loads of keys that were known to have no session"
-        );
-        describe_counter!(
-            "qsessions_cache_misses_total",
-            "Loads that the cache had no answer to"
-        );
-        describe_counter!(
-            "qsessions_cache_bypassed_total",
-            "Loads for which the cache was not up to date enough"
-        );
-        describe_counter!(
-            "qsessions_cache_fills_dropped_total",
-            "Sessions read but not kept: changed meanwhile, too large, or from another server"
-        );
-        describe_counter!(
-            "qsessions_cache_invalidations_total",
-            "Ids heard, and times that everything was to be dropped"
-        );
-        describe_histogram!(
+    /// Asks the recorder once: asking it for each load would cost as much as the load.
+    pub(crate) fn new(store: &str) -> Self {
+        let counter = |name: &'static str, description: &'static str| {
+            metrics::describe_counter!(name, description);
+            metrics::counter!(name, "store" => store.to_owned())
+        };
+        metrics::describe_histogram!(
             "qsessions_cache_staleness_seconds",
             metrics::Unit::Seconds,
-            "How long probes take from being sent to being heard"
+            "Time from sending a probe to hearing it"
         );
         Self {
-            hits: counter!("qsessions_cache_hits_total"),
-            negative_hits: counter!("qsessions_cache_negative_hits_total"),
-            misses: counter!("qsessions_cache_misses_total"),
-            bypassed: counter!("qsessions_cache_bypassed_total"),
-            fills_dropped: counter!("qsessions_cache_fills_dropped_total"),
-            invalidations: counter!("qsessions_cache_invalidations_total"),
-            staleness: histogram!("qsessions_cache_staleness_seconds"),
+            hits: counter(
+                "qsessions_cache_hits_total",
+                "Loads answered with a cached session",
+            ),
+            negative_hits: counter(
+                "qsessions_cache_negative_hits_total",
+                "Loads of keys that are known to have no session",
+            ),
+            misses: counter(
+                "qsessions_cache_misses_total",
+                "Loads that the cache had no answer to",
+            ),
+            bypassed: counter(
+                "qsessions_cache_bypassed_total",
+                "Loads for which the cache was not up to date enough",
+            ),
+            fills_dropped: counter(
+                "qsessions_cache_fills_dropped_total",
+                "Sessions read but not kept: changed meanwhile, too large, or from another server",
+            ),
+            invalidations: counter(
+                "qsessions_cache_invalidations_total",
+                "Ids heard, and calls to drop everything",
+            ),
+            staleness: metrics::histogram!(
+                "qsessions_cache_staleness_seconds",
+                "store" => store.to_owned()
+            ),
+        }
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+mod nothing {
+    use std::time::Duration;
+
+    #[derive(Clone)]
+    pub(crate) struct Counter;
+
+    impl Counter {
+        #[cfg(test)]
+        pub(crate) fn noop() -> Self {
+            Self
+        }
+
+        pub(crate) fn increment(&self, _: u64) {}
+    }
+
+    pub(crate) struct Histogram;
+
+    impl Histogram {
+        pub(crate) fn record(&self, _: Duration) {}
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+pub(crate) use nothing::{Counter, Histogram};
+
+#[cfg(not(feature = "metrics"))]
+impl Counters {
+    pub(crate) fn new(_: &str) -> Self {
+        Self {
+            hits: Counter,
+            negative_hits: Counter,
+            misses: Counter,
+            bypassed: Counter,
+            fills_dropped: Counter,
+            invalidations: Counter,
+            staleness: Histogram,
         }
     }
 }

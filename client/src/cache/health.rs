@@ -1,57 +1,36 @@
+//! The state of the cache, for operators.
+
 use std::time::Duration;
 
-/// How a [`Store`](crate::Store)'s cache is.
+use serde::{Serialize, Serializer};
+
+/// The state of the cache of a [`CachedStore`](crate::CachedStore).
 ///
 /// ```
-/// # fn example(store: qsessions::Store) {
+/// # fn example(store: qsessions::CachedStore) {
 /// let health = store.health();
-/// if let Some(trouble) = health.trouble {
-///     eprintln!("sessions come from the database: {trouble}");
+/// if let Some(error) = health.error {
+///     eprintln!("the database answers all loads: {error}");
 /// }
 /// # }
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether loads are answered from the cache at this moment.
+    /// Whether the cache answers loads at this moment.
     pub serving: bool,
-    /// Every change is known that was committed longer ago than this. `None`: nothing is known.
+    /// Every change that was committed longer ago than this is known. `None`: none is known. It
+    /// serializes as a number of seconds.
+    #[serde(serialize_with = "seconds")]
     pub staleness: Option<Duration>,
-    /// Why nothing is answered from the cache, in words for an operator.
-    pub trouble: Option<String>,
-    /// About how many sessions are cached.
+    /// Why the cache does not answer, or may soon stop to.
+    pub error: Option<String>,
+    /// The approximate number of cached sessions.
     pub sessions: u64,
 }
 
-impl Health {
-    pub(crate) fn without_cache() -> Self {
-        Self {
-            trouble: Some("this store was built without a cache".to_owned()),
-            ..Self::default()
-        }
-    }
-}
-
-/// What the listener says of itself.
-#[derive(Debug, Clone)]
-pub(super) struct State {
-    /// Announcements are heard.
-    pub(super) is_listening: bool,
-    /// And it was shown that they are those of the pool's server.
-    pub(super) is_serving: bool,
-    /// What went wrong last.
-    pub(super) trouble: Option<String>,
-    /// Trying again won't help.
-    pub(super) is_hopeless: bool,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            is_listening: false,
-            is_serving: false,
-            trouble: Some("the listening connection is being made".to_owned()),
-            is_hopeless: false,
-        }
-    }
+fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.as_ref()
+        .map(Duration::as_secs_f64)
+        .serialize(serializer)
 }

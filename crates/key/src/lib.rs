@@ -1,10 +1,10 @@
 //! The format of session keys.
 //!
-//! A **native** key is 48 characters of unpadded base64url: the 16 bytes of the session's public id,
-//! then 20 secret random bytes. Any other text of 8 to 512 characters is a **foreign** key, made by
-//! another framework; its id is derived from its SHA-256.
+//! A **native** key is 48 characters of unpadded base64url: the 16 bytes of the session's public
+//! id, then 20 secret random bytes. Any other text of 8 to 512 characters is a **foreign** key,
+//! made by another framework; its id is derived from its SHA-256.
 //!
-//! Nothing here knows PostgreSQL: the caller brings the clock and the random bytes.
+//! The crate knows no database: the caller provides the clock and the random bytes.
 
 #![forbid(unsafe_code)]
 
@@ -12,28 +12,28 @@ use base64_simd::{AsOut as _, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid, Variant};
 
-/// The fewest characters that a key may have.
+/// The smallest number of characters in a key.
 pub const MIN_CHARS: usize = 8;
-/// The most characters that a key may have.
+/// The largest number of characters in a key.
 pub const MAX_CHARS: usize = 512;
 /// The length of a native key, in characters (all of them ASCII).
 pub const NATIVE_LENGTH: usize = 48;
-/// The secret bytes in a native key: 160 bits.
+/// The number of secret bytes in a native key: 160 bits.
 pub const SECRET_LENGTH: usize = 20;
-/// The random bytes that [`new_id`] wants.
+/// The number of random bytes that [`new_id`] takes.
 pub const ID_RANDOM_LENGTH: usize = 8;
 
 const ID_LENGTH: usize = 16;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// A text that can't be a key. Says nothing of the text but whether it is too short or too long.
+/// Why a text cannot be a key. It does not contain the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidKey {
     /// It has fewer than [`MIN_CHARS`].
     TooShort,
     /// It has more than [`MAX_CHARS`].
     TooLong,
-    /// It has a NUL in it, which no text of PostgreSQL has.
+    /// It has a NUL, which text of PostgreSQL cannot hold.
     HasNul,
 }
 
@@ -42,7 +42,7 @@ impl std::fmt::Display for InvalidKey {
         let what = match self {
             Self::TooShort => "fewer",
             Self::TooLong => "more",
-            Self::HasNul => return f.write_str("a key has no NUL in it, this one has"),
+            Self::HasNul => return f.write_str("a key must not contain a NUL"),
         };
         write!(
             f,
@@ -55,8 +55,8 @@ impl std::error::Error for InvalidKey {}
 
 /// A UUIDv7 for the given instant, in nanoseconds since the Unix epoch.
 ///
-/// The twelve bits behind the milliseconds hold the fraction of the millisecond (RFC 9562, section
-/// 6.2, method 3), so ids of one process sort by their time, 244 ns apart.
+/// The twelve bits after the milliseconds hold the fraction of the millisecond (RFC 9562, section
+/// 6.2, method 3), so that ids of one process sort by time, to 244 ns.
 #[must_use]
 pub fn new_id(unix_nanos: u64, random: [u8; ID_RANDOM_LENGTH]) -> Uuid {
     let millis = unix_nanos / NANOS_PER_MILLI;
@@ -69,7 +69,7 @@ pub fn new_id(unix_nanos: u64, random: [u8; ID_RANDOM_LENGTH]) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
 }
 
-/// The native key of a session: its id, then the secret.
+/// The native key of a session: its id, then the secret, in base64url.
 #[must_use]
 pub fn encode(id: Uuid, secret: [u8; SECRET_LENGTH]) -> String {
     let mut bytes = [0; ID_LENGTH + SECRET_LENGTH];
@@ -78,11 +78,11 @@ pub fn encode(id: Uuid, secret: [u8; SECRET_LENGTH]) -> String {
     URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
-/// The public id of the session that a key belongs to.
+/// The public id of the session that a key opens.
 ///
 /// # Errors
 ///
-/// [`InvalidKey`] when the text is shorter or longer than a key can be, or has a NUL in it.
+/// [`InvalidKey`] if the text is shorter or longer than a key can be, or has a NUL.
 pub fn session_id(key: &str) -> Result<Uuid, InvalidKey> {
     match embedded_id(key) {
         Some(id) => Ok(id),
@@ -94,7 +94,7 @@ pub fn session_id(key: &str) -> Result<Uuid, InvalidKey> {
 ///
 /// # Errors
 ///
-/// [`InvalidKey`] when the text is shorter or longer than a key can be, or has a NUL in it.
+/// [`InvalidKey`] if the text is shorter or longer than a key can be, or has a NUL.
 pub fn identify(key: &str) -> Result<(Uuid, [u8; 32]), InvalidKey> {
     if let Some(id) = embedded_id(key) {
         return Ok((id, digest(key)));
@@ -110,17 +110,19 @@ fn derived_id(digest: &[u8; 32]) -> Uuid {
     Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// SHA-256 of the key: all that a server needs to keep of it.
+/// The SHA-256 of a key: all that a server needs to keep of it.
 #[must_use]
 pub fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
+/// Checks whether a text can be a key.
+///
 /// # Errors
 ///
-/// [`InvalidKey`] when the text is shorter or longer than a key can be, or has a NUL in it.
+/// [`InvalidKey`] if the text is shorter or longer than a key can be, or has a NUL.
 pub fn check(key: &str) -> Result<(), InvalidKey> {
-    // Counting a text of a megabyte to its end would be work done for an attacker.
+    // An attacker may send a megabyte, whose end does not matter.
     match key.chars().take(MAX_CHARS + 1).count() {
         0..MIN_CHARS => Err(InvalidKey::TooShort),
         MIN_CHARS..=MAX_CHARS if key.contains('\0') => Err(InvalidKey::HasNul),
@@ -129,10 +131,10 @@ pub fn check(key: &str) -> Result<(), InvalidKey> {
     }
 }
 
-/// The id inside a native key, or nothing where the text is not of that form.
+/// The id inside a native key. `None` if the text is not of that form.
 ///
-/// Version 8 counts too: a session that began under a foreign key keeps its derived id when its key
-/// is rotated to a native one.
+/// Version 8 is accepted too: a session that began with a foreign key keeps its derived id when the
+/// key is rotated to a native one.
 fn embedded_id(key: &str) -> Option<Uuid> {
     if key.len() != NATIVE_LENGTH {
         return None;
@@ -181,7 +183,8 @@ mod tests {
 
     #[test]
     fn foreign_key_has_a_derived_id() {
-        // SHA-256("django-session-key") begins with these bytes; version and variant are set over them.
+        // SHA-256("django-session-key") begins with these bytes; version and variant are set over
+        // them.
         let key = "django-session-key";
         let id = session_id(key).unwrap();
         assert_eq!(id.get_version_num(), 8);
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_postgresql_can_not_hold_is_no_key() {
+    fn a_text_with_a_nul_is_no_key() {
         for key in ["with\0nul".to_owned(), format!("{}\0", "A".repeat(47))] {
             assert_eq!(session_id(&key), Err(InvalidKey::HasNul));
             assert_eq!(identify(&key), Err(InvalidKey::HasNul));
@@ -260,3 +263,8 @@ mod tests {
         }
     }
 }
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

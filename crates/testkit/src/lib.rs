@@ -22,4 +22,4 @@ pub use server::{Server, ServerBuilder, StopMode, connect};
 /// An error while a server is set up.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// The result of a setup step.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T = ()> = std::result::Result<T, Error>;

@@ -1,14 +1,15 @@
-//! What the cache knows of changes, and what it does when it can't know.
+//! Consistency: the cache follows changes, and does not answer when it may have missed some.
 
-use super::{Cached, data, new, pool_to, until};
+use super::{Cached, data, one, pool_to, until};
+use deadpool_postgres::{Manager, Pool};
 use futures_util::FutureExt;
-use qsessions::{CacheConfig, Error, Key, Login, Store};
+use qsessions::{CacheConfig, Error, Key, Store};
 use serde_json::json;
 use std::time::Duration;
 use tokio_postgres::NoTls;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_by_any_path_is_seen() {
+async fn changes_on_every_path_reach_the_cache() {
     let cached = Cached::new().await;
     let client = cached.client().await;
     let changes = [
@@ -40,18 +41,18 @@ async fn a_change_by_any_path_is_seen() {
 }
 
 #[tokio::test]
-async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
+async fn a_flood_of_drop_everything_does_not_open_connections() {
     let cached = Cached::new().await;
     let before = cached.pool.accepted();
     cached.pool.stall();
     cached.pool.cut().await;
     cached.listener.cut().await;
-    // The listener is there again. The pool begins a connection that is not answered, and the listener tries another one.
+    // The listener reconnects. The pool opens a connection that is not answered, and the listener tries another one.
     until(async || cached.pool.accepted() >= before + 2).await;
     let begun = cached.pool.accepted();
 
     let client = cached.client().await;
-    // Counting begins anew with each look.
+    // Each reading resets the counter.
     cached.count("invalidations");
     let mut heard = 0;
     for _ in 0..100 {
@@ -68,7 +69,7 @@ async fn a_flood_of_drop_everything_makes_no_flood_of_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_of_nonsense_is_heard_once_and_what_comes_after_it_too() {
+async fn an_invalid_notification_does_not_stop_the_listener() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
@@ -90,17 +91,17 @@ async fn a_notification_of_nonsense_is_heard_once_and_what_comes_after_it_too() 
     );
     assert!(cached.store.health().serving);
     assert!(cached.is_cached(&session.key).await);
-    // Beside them, the save and the probe.
+    // The others are the save and the probe.
     assert!((500..600).contains(&cached.count("invalidations")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_ids_loses_no_change() {
+async fn changes_are_not_lost_in_a_flood_of_ids() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
     let client = cached.client().await;
-    // More than wait anywhere: three hundred thousand ids, and the one that counts among them.
+    // More than any queue holds: three hundred thousand ids, and the relevant one among them.
     let flood = "SELECT pg_notify('qsessions', (SELECT string_agg(gen_random_uuid()::text, ',')
                  FROM generate_series(1, 200) WHERE g > 0)) FROM generate_series(1, 750) AS g";
     client.batch_execute(flood).await.unwrap();
@@ -114,12 +115,8 @@ async fn a_flood_of_ids_loses_no_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
-    let cached = Cached::with(CacheConfig {
-        max_staleness: Duration::from_millis(400),
-        ..CacheConfig::default()
-    })
-    .await;
+async fn the_cache_stops_answering_max_staleness_after_the_last_probe() {
+    let cached = Cached::with(CacheConfig::new().max_staleness(Duration::from_millis(400))).await;
     let session = cached.begin().await;
     assert!(cached.is_cached(&session.key).await);
 
@@ -135,7 +132,7 @@ async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
         Some(json!({"n": 2}))
     );
     assert!(!cached.is_cached(&session.key).await);
-    assert!(cached.store.health().trouble.is_some());
+    assert!(cached.store.health().error.is_some());
     assert!(cached.count("bypassed") > 0);
 
     cached.listener.release();
@@ -148,7 +145,7 @@ async fn a_silent_listener_is_not_trusted_for_longer_than_max_staleness() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changed_while_the_listener_was_cut_off_is_not_given_afterwards() {
+async fn changes_during_an_outage_of_the_listener_are_not_missed() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let gone = cached.begin().await;
@@ -174,23 +171,24 @@ async fn what_changed_while_the_listener_was_cut_off_is_not_given_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_this_store_changes_it_knows_when_the_call_returns() {
+async fn a_store_knows_its_own_changes_when_the_call_returns() {
     let cached = Cached::new().await;
     let store = &cached.store;
     let key = cached.begin().await.key;
-    // Nothing is heard meanwhile: what follows is not thanks to announcements.
+    // The listener receives no notifications meanwhile.
     cached.listener.keep_answers();
     store.save(&key, json!({"n": 2})).await.unwrap();
     assert_eq!(data(store, &key).await, Some(json!({"n": 2})));
-    store.patch(&key, json!({"m": 3}), &["n"]).await.unwrap();
+    store
+        .patch(&key, json!({"m": 3}))
+        .remove(&["n"])
+        .await
+        .unwrap();
     assert_eq!(data(store, &key).await, Some(json!({"m": 3})));
     let rotated = store.rotate_key(&key).await.unwrap();
     assert_eq!(data(store, &key).await, None);
     assert_eq!(data(store, &rotated).await, Some(json!({"m": 3})));
-    let login = store
-        .login(Login::user(1_i64).key(rotated.clone()))
-        .await
-        .unwrap();
+    let login = store.login(1_i64).key(&rotated).await.unwrap();
     assert_eq!(data(store, &rotated).await, None);
     let user = store
         .load(&login.key)
@@ -203,7 +201,7 @@ async fn what_this_store_changes_it_knows_when_the_call_returns() {
     assert!(store.logout(&login.key).await.unwrap());
     assert_eq!(data(store, &login.key).await, None);
 
-    let revoked = cached.other.create(new()).await.unwrap();
+    let revoked = cached.other.create().data(one()).await.unwrap();
     assert_eq!(data(store, &revoked.key).await, Some(json!({"n": 1})));
     assert!(store.revoke(revoked.id).await.unwrap());
     assert_eq!(data(store, &revoked.key).await, None);
@@ -212,33 +210,22 @@ async fn what_this_store_changes_it_knows_when_the_call_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_end_unnamed_are_known_to_have_ended() {
+async fn sessions_that_a_call_ends_without_their_keys_are_dropped() {
     let cached = Cached::new().await;
-    let log_in = || cached.other.login(Login::user(1_i64).data(json!({"n": 1})));
+    let log_in = || cached.other.login(1_i64).data(json!({"n": 1}));
     let sessions = [log_in().await.unwrap(), log_in().await.unwrap()];
     for session in &sessions {
         assert!(cached.is_cached(&session.key).await);
     }
-    cached
-        .store
-        .login(Login::user(1_i64).max_sessions(2))
-        .await
-        .unwrap();
+    cached.store.login(1_i64).max_sessions(2).await.unwrap();
     assert_eq!(data(&cached.store, &sessions[0].key).await, None);
     assert!(data(&cached.store, &sessions[1].key).await.is_some());
-    assert_eq!(
-        cached
-            .store
-            .revoke_user_sessions(1_i64, None)
-            .await
-            .unwrap(),
-        2
-    );
+    assert_eq!(cached.store.revoke_user_sessions(1_i64).await.unwrap(), 2);
     assert_eq!(data(&cached.store, &sessions[1].key).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_brings_a_session_back_that_is_gone() {
+async fn no_call_brings_an_ended_session_back() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     cached.other.revoke(session.id).await.unwrap();
@@ -249,7 +236,7 @@ async fn nothing_brings_a_session_back_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_of_the_callers_is_known_after_catching_up() {
+async fn catch_up_waits_for_a_transaction_of_the_caller() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let mut client = cached.client().await;
@@ -273,12 +260,8 @@ async fn a_transaction_of_the_callers_is_known_after_catching_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn catching_up_does_not_wait_for_a_listener_that_hears_nothing() {
-    let cached = Cached::with(CacheConfig {
-        max_staleness: Duration::from_millis(400),
-        ..CacheConfig::default()
-    })
-    .await;
+async fn catch_up_does_not_wait_for_a_listener_that_receives_nothing() {
+    let cached = Cached::with(CacheConfig::new().max_staleness(Duration::from_millis(400))).await;
     let session = cached.begin().await;
     cached.listener.stall();
     let client = cached.client().await;
@@ -294,12 +277,14 @@ async fn catching_up_does_not_wait_for_a_listener_that_hears_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_expires_is_not_given_any_more() {
+async fn an_expired_session_is_not_returned() {
     let cached = Cached::new().await;
     let expiry = qsessions::Expiry::ttl(Duration::from_millis(300));
     let session = cached
         .other
-        .create(new().ttl(Duration::from_secs(3600)))
+        .create()
+        .data(one())
+        .ttl(Duration::from_secs(3600))
         .await
         .unwrap();
     cached.other.set_expiry(&session.key, expiry).await.unwrap();
@@ -310,43 +295,35 @@ async fn a_session_that_expires_is_not_given_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_listener_everything_works_but_for_the_cache() {
+async fn without_a_listener_loads_go_to_the_database() {
     let cached = Cached::new().await;
     let mut nowhere = tokio_postgres::Config::new();
     nowhere
         .host_path(cached.database.server().folder().join("nowhere"))
         .user("postgres");
     let store = Store::builder(pool_to(&cached.database.config(), 4))
-        .cache(CacheConfig::default())
-        .listener(nowhere, NoTls)
+        .cached(nowhere, NoTls)
         .build()
         .unwrap();
-    let session = store.create(new()).await.unwrap();
+    let session = store.create().data(one()).await.unwrap();
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
     store.save(&session.key, json!({"n": 2})).await.unwrap();
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 2})));
-    assert!(store.revoke_user_sessions(1_i64, None).await.is_ok());
-    assert!(
-        store
-            .resume(&session.key, None, None)
-            .await
-            .unwrap()
-            .is_some()
-    );
+    assert!(store.revoke_user_sessions(1_i64).await.is_ok());
+    assert!(store.resume(&session.key).await.unwrap().is_some());
     assert!(store.logout(&session.key).await.unwrap());
     assert_eq!(data(&store, &session.key).await, None);
     let health = store.health();
     assert!(!health.serving && health.staleness.is_none());
-    assert!(health.trouble.is_some());
+    assert!(health.error.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_of_another_database_is_found_out() {
+async fn a_listener_of_another_database_is_detected() {
     let cached = Cached::new().await;
     let other = qsessions_testkit::Database::new().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
-        .cache(CacheConfig::default())
-        .listener(other.config(), NoTls)
+        .cached(other.config(), NoTls)
         .build()
         .unwrap();
     let error = store.ready().await.unwrap_err();
@@ -358,13 +335,12 @@ async fn a_listener_of_another_database_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_of_another_database_is_found_out_whatever_is_said_there() {
+async fn a_listener_of_another_database_is_detected_during_a_flood() {
     let cached = Cached::new().await;
     let other = qsessions_testkit::Database::new().await;
     let client = other.connect().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
-        .cache(CacheConfig::default())
-        .listener(other.config(), NoTls)
+        .cached(other.config(), NoTls)
         .build()
         .unwrap();
     let talk = async {
@@ -374,18 +350,17 @@ async fn a_listener_of_another_database_is_found_out_whatever_is_said_there() {
     };
     let ready = tokio::select! {
         ready = store.ready() => ready,
-        () = talk => unreachable!("it talks for ever"),
+        () = talk => unreachable!("it never ends"),
     };
     assert!(matches!(ready, Err(Error::Listener { .. })), "{ready:?}");
     assert!(!store.health().serving);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_without_the_extension_is_found_out() {
+async fn a_database_without_the_extension_is_detected() {
     let cached = Cached::new().await;
     let store = Store::builder(pool_to(&cached.database.config(), 4))
-        .cache(CacheConfig::default())
-        .listener(cached.database.server().config("postgres"), NoTls)
+        .cached(cached.database.server().config("postgres"), NoTls)
         .build()
         .unwrap();
     let error = store.ready().await.unwrap_err();
@@ -393,29 +368,33 @@ async fn a_database_without_the_extension_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cache_without_a_listener_and_one_that_may_not_be_stale_are_refused() {
+async fn a_cache_needs_a_valid_max_staleness() {
     let cached = Cached::new().await;
-    let builder = || Store::builder(pool_to(&cached.database.config(), 1));
-    let error = builder().cache(CacheConfig::default()).build().unwrap_err();
-    assert!(matches!(error, Error::Configuration { .. }), "{error}");
-    let config = CacheConfig {
-        max_staleness: Duration::ZERO,
-        ..CacheConfig::default()
-    };
-    let error = builder()
-        .cache(config)
-        .listener(cached.database.config(), NoTls)
+    let config = CacheConfig::new().max_staleness(Duration::ZERO);
+    let error = Store::builder(pool_to(&cached.database.config(), 1))
+        .cached(cached.database.config(), NoTls)
+        .config(config)
         .build()
         .unwrap_err();
     assert!(error.to_string().contains("max_staleness"), "{error}");
 }
 
+#[test]
+fn a_cache_outside_of_a_runtime_is_refused() {
+    let pool = Pool::builder(Manager::new(tokio_postgres::Config::new(), NoTls));
+    let error = Store::builder(pool.build().unwrap())
+        .cached(tokio_postgres::Config::new(), NoTls)
+        .build()
+        .unwrap_err();
+    assert!(matches!(error, Error::Configuration { .. }), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_after_a_catch_up_gets_nothing_that_was_read_before_it() {
+async fn a_load_after_a_catch_up_does_not_join_an_earlier_load() {
     let cached = Cached::new().await;
     let store = &cached.store;
     let session = cached.begin().await;
-    // Announcements that nobody hears can't keep the load that is under way from being shared.
+    // Notifications that are not received cannot prevent the running load from being shared.
     cached.listener.stall();
     cached.listener.cut().await;
     until(async || !store.health().serving).await;
@@ -439,12 +418,12 @@ async fn who_asks_after_a_catch_up_gets_nothing_that_was_read_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_had_no_session_has_one_after_a_catch_up() {
+async fn a_catch_up_finds_a_new_session_of_a_key_that_had_none() {
     let cached = Cached::new().await;
     let key = Key::from("a key that others give a session to");
     assert_eq!(data(&cached.store, &key).await, None);
-    let session = new().key(key.clone());
-    cached.other.create(session).await.unwrap();
+    let session = cached.other.create().data(one()).key(&key);
+    session.await.unwrap();
     cached.store.catch_up().await;
     assert_eq!(data(&cached.store, &key).await, Some(json!({"n": 1})));
 }

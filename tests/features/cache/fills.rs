@@ -1,12 +1,11 @@
-//! What is read while it changes is not kept.
+//! Fills: a session that changes while it is read is not cached.
 
-use super::{Cached, data, new, until};
+use super::{Cached, data, one, until};
 use futures_util::future::join_all;
 use qsessions::{Error, Key};
 use serde_json::json;
-use std::sync::Arc;
 
-/// A load whose answer is on its way while the session changes.
+/// Loads a session, and changes it before the answer arrives.
 async fn load_across<F: Future<Output = ()>>(cached: &Cached, key: &Key, change: F) {
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
@@ -24,9 +23,9 @@ async fn load_across<F: Future<Output = ()>>(cached: &Cached, key: &Key, change:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_a_save_overtakes_is_not_kept() {
+async fn a_load_during_a_save_is_not_cached() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let dropped = cached.count("fills_dropped");
     load_across(&cached, &session.key, async {
         cached
@@ -44,9 +43,9 @@ async fn a_load_that_a_save_overtakes_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_a_revocation_overtakes_does_not_bring_the_session_back() {
+async fn a_load_during_a_revocation_is_not_cached() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     load_across(&cached, &session.key, async {
         assert!(cached.other.revoke(session.id).await.unwrap());
     })
@@ -55,9 +54,9 @@ async fn a_load_that_a_revocation_overtakes_does_not_bring_the_session_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_the_end_of_the_user_overtakes_does_not_bring_the_session_back() {
+async fn a_load_during_a_delete_of_the_user_is_not_cached() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new().user(7_i64)).await.unwrap();
+    let session = cached.other.create().data(one()).user(7_i64).await.unwrap();
     let client = cached.client().await;
     load_across(&cached, &session.key, async {
         client
@@ -70,9 +69,9 @@ async fn a_load_that_the_end_of_the_user_overtakes_does_not_bring_the_session_ba
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_a_truncate_overtakes_is_not_kept() {
+async fn a_load_during_a_truncate_is_not_cached() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let client = cached.client().await;
     load_across(&cached, &session.key, async {
         client
@@ -85,9 +84,9 @@ async fn a_load_that_a_truncate_overtakes_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_its_own_process_overtakes_is_not_kept_even_if_nothing_is_heard() {
+async fn a_load_during_a_change_by_the_same_store_is_not_cached() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     cached.listener.keep_answers();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
@@ -96,7 +95,7 @@ async fn a_load_that_its_own_process_overtakes_is_not_kept_even_if_nothing_is_he
         async move { store.load(&key).await.unwrap() }
     });
     cached.pool.answer_is_kept(before).await;
-    // By another connection of the same pool.
+    // The change uses another connection of the same pool.
     assert!(cached.store.revoke(session.id).await.unwrap());
     cached.pool.release();
     assert!(load.await.unwrap().is_some());
@@ -105,9 +104,9 @@ async fn a_load_that_its_own_process_overtakes_is_not_kept_even_if_nothing_is_he
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_an_outage_of_the_listener_overtakes_is_not_kept() {
+async fn a_load_during_an_outage_of_the_listener_is_not_cached() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     load_across(&cached, &session.key, async {
         cached.listener.cut().await;
         until(async || !cached.store.health().serving).await;
@@ -126,9 +125,9 @@ async fn a_load_that_an_outage_of_the_listener_overtakes_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_loads_of_one_cold_key_are_one_statement() {
+async fn a_thousand_loads_of_an_uncached_key_are_one_statement() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let statements = cached.pool.executed();
@@ -146,15 +145,15 @@ async fn a_thousand_loads_of_one_cold_key_are_one_statement() {
     assert!(
         sessions
             .iter()
-            .all(|other| Arc::ptr_eq(other, &sessions[0]))
+            .all(|other| std::ptr::eq(&**other, &*sessions[0]))
     );
     assert_eq!(cached.pool.executed() - statements, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_asks_after_a_change_does_not_wait_for_a_load_from_before() {
+async fn a_load_after_a_change_does_not_join_an_earlier_load() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let early = tokio::spawn({
@@ -178,9 +177,9 @@ async fn whoever_asks_after_a_change_does_not_wait_for_a_load_from_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_is_given_up_leaves_the_others_theirs() {
+async fn a_cancelled_load_does_not_cancel_the_others() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let [first, second] = [(), ()].map(|()| {
@@ -195,9 +194,9 @@ async fn a_load_that_is_given_up_leaves_the_others_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_all_have_given_up_is_begun_anew() {
+async fn a_load_after_all_others_were_cancelled_is_started_again() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let only = tokio::spawn({
@@ -216,9 +215,9 @@ async fn a_load_that_all_have_given_up_is_begun_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_goes_to_each_who_waits_and_is_not_kept() {
+async fn an_error_reaches_every_waiting_load_and_is_not_cached() {
     let cached = Cached::new().await;
-    let session = cached.other.create(new()).await.unwrap();
+    let session = cached.other.create().data(one()).await.unwrap();
     let before = cached.pool.kept_back();
     cached.pool.keep_answers();
     let loads = tokio::spawn({

@@ -1,11 +1,11 @@
-//! What the database is spared.
+//! Hits: loads that take no statement.
 
-use super::{Cached, data, new, until};
+use super::{Cached, data, one, until};
 use qsessions::{CacheConfig, Key};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cached_session_costs_the_database_nothing() {
+async fn a_cached_session_takes_no_statement() {
     let cached = Cached::new().await;
     let key = cached.begin().await.key;
     let hits = cached.count("hits");
@@ -14,14 +14,7 @@ async fn a_cached_session_costs_the_database_nothing() {
             for _ in 0..100 {
                 assert_eq!(data(&cached.store, &key).await, Some(json!({"n": 1})));
                 assert!(cached.store.exists(&key).await.unwrap());
-                assert!(
-                    cached
-                        .store
-                        .resume(&key, None, None)
-                        .await
-                        .unwrap()
-                        .is_some()
-                );
+                assert!(cached.store.resume(&key).await.unwrap().is_some());
             }
         })
         .await;
@@ -31,37 +24,30 @@ async fn a_cached_session_costs_the_database_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_without_a_session_is_asked_for_once() {
+async fn a_key_without_a_session_takes_one_statement() {
     let cached = Cached::new().await;
-    let made_up = Key::from("a key that somebody has made up");
+    let made_up = Key::from("an invented key");
     let (_, statements) = cached
         .statements(async {
             for _ in 0..100 {
-                assert_eq!(data(&cached.store, &made_up).await, None);
+                assert_eq!(data(&cached.store, &invented).await, None);
             }
         })
         .await;
-    // Once, or once more if a hundred loads take longer than it is remembered.
+    // One statement, or a second one if the hundred loads take longer than negative_ttl.
     assert!((1..100).contains(&statements), "{statements}");
     assert!(cached.count("negative_hits") > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_text_that_can_be_no_key_is_not_asked_for() {
+async fn a_text_that_cannot_be_a_key_takes_no_statement() {
     let cached = Cached::new().await;
     let texts = ["", "short", "with\0nul in it", &"x".repeat(513)].map(Key::from);
     let (_, statements) = cached
         .statements(async {
             for text in &texts {
                 assert_eq!(data(&cached.store, text).await, None);
-                assert!(
-                    cached
-                        .store
-                        .resume(text, None, None)
-                        .await
-                        .unwrap()
-                        .is_none()
-                );
+                assert!(cached.store.resume(text).await.unwrap().is_none());
             }
         })
         .await;
@@ -69,7 +55,7 @@ async fn a_text_that_can_be_no_key_is_not_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_had_no_session_gets_one() {
+async fn a_new_session_of_a_key_that_had_none_is_found() {
     let cached = Cached::new().await;
     let (mine, theirs) = (
         Key::from("key of my own choice"),
@@ -77,36 +63,33 @@ async fn a_key_that_had_no_session_gets_one() {
     );
     assert_eq!(data(&cached.store, &mine).await, None);
     assert_eq!(data(&cached.store, &theirs).await, None);
-    cached.store.create(new().key(mine.clone())).await.unwrap();
+    cached.store.create().data(one()).key(&mine).await.unwrap();
     assert_eq!(data(&cached.store, &mine).await, Some(json!({"n": 1})));
-    // Another process's is found when what was remembered has been forgotten.
+    // The session of another process is found after negative_ttl.
     cached
         .other
-        .create(new().key(theirs.clone()))
+        .create()
+        .data(one())
+        .key(&theirs)
         .await
         .unwrap();
     until(async || data(&cached.store, &theirs).await.is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_made_up_keys_drives_out_no_session() {
-    let cached = Cached::with(CacheConfig {
-        capacity: 10,
-        negative_capacity: 10,
-        ..CacheConfig::default()
-    })
-    .await;
+async fn a_flood_of_invented_keys_evicts_no_session() {
+    let cached = Cached::with(CacheConfig::new().capacity(10).negative_capacity(10)).await;
     let key = cached.begin().await.key;
     for n in 0..200 {
-        let made_up = Key::from(format!("made-up key number {n}"));
-        assert_eq!(data(&cached.store, &made_up).await, None);
+        let invented = Key::from(format!("invented key number {n}"));
+        assert_eq!(data(&cached.store, &invented).await, None);
     }
     let (_, statements) = cached.statements(data(&cached.store, &key)).await;
     assert_eq!(statements, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_secret_for_a_cached_session_is_no_key_to_it() {
+async fn another_secret_does_not_open_a_cached_session() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
     let secret = session.key.expose();
@@ -123,10 +106,10 @@ async fn another_secret_for_a_cached_session_is_no_key_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_another_process_has_just_given_out_is_good_at_once() {
+async fn a_key_that_another_process_has_just_rotated_is_found() {
     let cached = Cached::new().await;
     let session = cached.begin().await;
-    // That the old one is cached must not stand in the way, nor that nothing is heard.
+    // The old key is cached, and no notification arrives.
     cached.listener.keep_answers();
     let rotated = cached.other.rotate_key(&session.key).await.unwrap();
     assert_eq!(data(&cached.store, &rotated).await, Some(json!({"n": 1})));
@@ -136,14 +119,10 @@ async fn a_key_that_another_process_has_just_given_out_is_good_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_with_too_much_data_is_loaded_but_not_kept() {
-    let cached = Cached::with(CacheConfig {
-        max_data_bytes: 1000,
-        ..CacheConfig::default()
-    })
-    .await;
+async fn a_session_with_too_much_data_is_loaded_but_not_cached() {
+    let cached = Cached::with(CacheConfig::new().max_data_bytes(1000)).await;
     let large = json!({"text": "x".repeat(1000)});
-    let session = cached.other.create(new().data(&large)).await.unwrap();
+    let session = cached.other.create().data(&large).await.unwrap();
     assert_eq!(data(&cached.store, &session.key).await, Some(large));
     assert!(!cached.is_cached(&session.key).await);
 }

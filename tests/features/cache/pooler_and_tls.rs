@@ -1,9 +1,9 @@
-//! Through PgBouncer in transaction mode, and with TLS.
+//! PgBouncer in transaction mode, and TLS.
 
-use super::{data, new, pool_to};
+use super::{data, one, pool_to};
 use deadpool_postgres::{Manager, Pool};
 use futures_util::future::join_all;
-use qsessions::{CacheConfig, Error, Store};
+use qsessions::{Error, Store};
 use qsessions_testkit::{Database, PgBouncer, Server, connect};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
@@ -12,33 +12,35 @@ use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_works_through_pgbouncer_in_transaction_mode() {
+async fn the_client_works_through_pgbouncer_in_transaction_mode() {
     let database = Database::new().await;
     let pgbouncer = PgBouncer::in_front_of(database.server(), 2).await.unwrap();
     let store = Store::builder(pool_to(&pgbouncer.config(database.name()), 8))
         .unnamed_statements()
-        .cache(CacheConfig::default())
-        .listener(database.config(), NoTls)
+        .cached(database.config(), NoTls)
         .build()
         .unwrap();
     store.ready().await.unwrap();
     let other = Store::new(pool_to(&database.config(), 1));
-    // Eight connections share two, and each call may get the other one of them.
+    // Eight connections share two connections to the server, and each call may get either.
     let lives = (0..8).map(|n: i64| {
         let (store, other) = (&store, &other);
         async move {
-            let session = store.create(new()).await.unwrap();
-            let session = store
-                .login(qsessions::Login::user(1 + n % 9).key(session.key))
-                .await
-                .unwrap();
+            let session = store.create().data(one()).await.unwrap();
+            let session = store.login(1 + n % 9).key(&session.key).await.unwrap();
             let key = store.rotate_key(&session.key).await.unwrap();
             assert_eq!(data(store, &key).await, Some(json!({"n": 1})));
-            store.patch(&key, json!({"n": 2}), &["m"]).await.unwrap();
+            store
+                .patch(&key, json!({"n": 2}))
+                .remove(&["m"])
+                .await
+                .unwrap();
             assert_eq!(data(store, &key).await, Some(json!({"n": 2})));
             assert!(
                 store
-                    .resume(&key, Some([192, 0, 2, 1].into()), Some("x"))
+                    .resume(&key)
+                    .ip(std::net::IpAddr::from([192, 0, 2, 1]))
+                    .user_agent("x")
                     .await
                     .unwrap()
                     .is_some()
@@ -53,18 +55,17 @@ async fn everything_works_through_pgbouncer_in_transaction_mode() {
         }
     });
     join_all(lives).await;
-    store.purge(None, None).await.unwrap();
+    store.purge().await.unwrap();
     assert_eq!(store.stats().await.unwrap().total, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_behind_a_transaction_pooler_is_found_out() {
+async fn a_listener_behind_a_transaction_pooler_is_detected() {
     let database = Database::new().await;
     let pgbouncer = PgBouncer::in_front_of(database.server(), 2).await.unwrap();
     let store = Store::builder(pool_to(&pgbouncer.config(database.name()), 2))
         .unnamed_statements()
-        .cache(CacheConfig::default())
-        .listener(pgbouncer.config(database.name()), NoTls)
+        .cached(pgbouncer.config(database.name()), NoTls)
         .build()
         .unwrap();
     let error = store.ready().await.unwrap_err();
@@ -77,12 +78,12 @@ async fn a_listener_behind_a_transaction_pooler_is_found_out() {
     assert_eq!(
         store
             .health()
-            .trouble
+            .error
             .map(|trouble| error.to_string().contains(&trouble)),
         Some(true)
     );
-    // It costs the cache only.
-    let session = store.create(new()).await.unwrap();
+    // Only the cache is affected.
+    let session = store.create().data(one()).await.unwrap();
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
 }
 
@@ -93,7 +94,7 @@ async fn prepared_statements_behind_a_transaction_pooler_fail_with_a_hint() {
     let config = pgbouncer.config(database.name());
     let store = Store::new(pool_to(&config, 1));
     store.generate_key().await.unwrap();
-    // The connection that has the statement is taken by another client, so that the next call gets the other one.
+    // Another client takes the connection that has the statement, so that the next call gets the other connection.
     let client = connect(&config).await.unwrap();
     client.batch_execute("BEGIN").await.unwrap();
     let error = store.generate_key().await.unwrap_err();
@@ -101,7 +102,7 @@ async fn prepared_statements_behind_a_transaction_pooler_fail_with_a_hint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pool_and_listener_speak_tls_with_the_callers_connector() {
+async fn pool_and_listener_use_tls_with_the_callers_connector() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let files = tempfile::Builder::new()
         .prefix("qsessions-tls-")
@@ -139,12 +140,11 @@ async fn pool_and_listener_speak_tls_with_the_callers_connector() {
     let connector = connector_that_trusts(made.cert.der());
     let manager = Manager::new(config.clone(), connector.clone());
     let store = Store::builder(Pool::builder(manager).max_size(2).build().unwrap())
-        .cache(CacheConfig::default())
-        .listener(config, connector)
+        .cached(config, connector)
         .build()
         .unwrap();
     store.ready().await.unwrap();
-    let session = store.create(new()).await.unwrap();
+    let session = store.create().data(one()).await.unwrap();
     assert_eq!(data(&store, &session.key).await, Some(json!({"n": 1})));
     let encrypted = admin
         .query(
@@ -153,7 +153,7 @@ async fn pool_and_listener_speak_tls_with_the_callers_connector() {
         )
         .await
         .unwrap();
-    // The listener, and one or two of the pool.
+    // The listener's connection and one or two of the pool.
     assert!(encrypted.len() >= 2);
     assert!(encrypted.iter().all(|row| row.get(0)));
 }
@@ -167,7 +167,7 @@ fn connector_that_trusts(certificate: &CertificateDer<'static>) -> MakeRustlsCon
     MakeRustlsConnect::new(config)
 }
 
-/// The server refuses a secret that others can read.
+/// Restricts access to the files, because the server refuses a private key that others can read.
 fn private_for_the_server(folder: &std::path::Path, files: &[&std::path::Path]) {
     use std::os::unix::fs::PermissionsExt;
     let installation = qsessions_testkit::Installation::find().unwrap();
@@ -178,7 +178,7 @@ fn private_for_the_server(folder: &std::path::Path, files: &[&std::path::Path]) 
     installation.hand_over(folder).unwrap();
 }
 
-/// One that the system gives out, and that is free again.
+/// A port that the system considers free.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()

@@ -1,38 +1,31 @@
-//! Visits are recorded when they are due, and only then.
+//! Visits: the cache records them when they are due, and only then.
 
-use super::{Cached, new};
+use super::{Cached, one};
 use futures_util::future::join_all;
 use qsessions::{CacheConfig, Key};
 use serde_json::json;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 
 async fn begun(cached: &Cached) -> Key {
-    let visitor = new()
-        .ip(HOME)
-        .user_agent("curl/8.5.0")
-        .idle_timeout(Duration::from_secs(3600));
-    cached.other.create(visitor).await.unwrap().key
+    let visitor = cached.other.create().data(one()).ip(HOME);
+    let visitor = visitor.user_agent("curl/8.5.0");
+    let session = visitor.idle_timeout(Duration::from_secs(3600)).await;
+    session.unwrap().key
 }
 
-async fn resumed(
-    cached: &Cached,
-    key: &Key,
-    ip: IpAddr,
-    agent: &str,
-) -> (Arc<qsessions::Session>, u64) {
+async fn resumed(cached: &Cached, key: &Key, ip: IpAddr, agent: &str) -> (qsessions::Session, u64) {
     let (session, statements) = cached
-        .statements(cached.store.resume(key, Some(ip), Some(agent)))
+        .statements(cached.store.resume(key).ip(ip).user_agent(agent))
         .await;
     (session.unwrap().expect("it is alive"), statements)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visit_from_where_the_last_one_came_from_is_not_recorded_again() {
+async fn a_visit_from_the_same_address_and_user_agent_is_not_recorded() {
     let cached = Cached::new().await;
     let key = begun(&cached).await;
     let (first, statements) = resumed(&cached, &key, HOME, "curl/8.5.0").await;
@@ -43,7 +36,7 @@ async fn a_visit_from_where_the_last_one_came_from_is_not_recorded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_form_of_the_same_address_is_no_other_place() {
+async fn another_form_of_the_same_address_is_not_a_new_address() {
     let cached = Cached::new().await;
     let key = begun(&cached).await;
     resumed(&cached, &key, HOME, "curl/8.5.0").await;
@@ -62,7 +55,7 @@ async fn another_form_of_the_same_address_is_no_other_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visit_from_elsewhere_is_recorded_at_once_and_known() {
+async fn a_visit_from_another_address_is_recorded_at_once() {
     let cached = Cached::new().await;
     let key = begun(&cached).await;
     resumed(&cached, &key, HOME, "curl/8.5.0").await;
@@ -79,7 +72,7 @@ async fn a_visit_from_elsewhere_is_recorded_at_once_and_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visit_that_is_due_is_recorded_once_and_moves_the_expiry() {
+async fn a_due_visit_is_recorded_once_and_moves_the_expiry() {
     let cached = Cached::new().await;
     let key = begun(&cached).await;
     let client = cached.client().await;
@@ -92,8 +85,10 @@ async fn a_visit_that_is_due_is_recorded_once_and_moves_the_expiry() {
         .unwrap();
     cached.store.catch_up().await;
     let before = cached.store.load(&key).await.unwrap().unwrap();
-    let visit = || cached.store.resume(&key, Some(HOME), Some("curl/8.5.0"));
-    let (visits, statements) = cached.statements(join_all((0..20).map(|_| visit()))).await;
+    let visit = || cached.store.resume(&key).ip(HOME).user_agent("curl/8.5.0");
+    let (visits, statements) = cached
+        .statements(join_all((0..20).map(|_| visit().into_future())))
+        .await;
     assert_eq!(statements, 1);
     assert!(visits.into_iter().all(|visit| visit.unwrap().is_some()));
     let after = cached.store.load(&key).await.unwrap().unwrap();
@@ -105,12 +100,15 @@ async fn a_visit_that_is_due_is_recorded_once_and_moves_the_expiry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_the_server_cuts_is_the_same_agent() {
+async fn a_user_agent_that_the_server_truncates_is_the_same() {
     let cached = Cached::new().await;
     let long = "x".repeat(600);
     let key = cached
         .other
-        .create(new().ip(HOME).user_agent(&long))
+        .create()
+        .data(one())
+        .ip(HOME)
+        .user_agent(long.as_str())
         .await
         .unwrap()
         .key;
@@ -118,33 +116,29 @@ async fn an_agent_that_the_server_cuts_is_the_same_agent() {
     let (session, statements) = resumed(&cached, &key, HOME, &long).await;
     assert_eq!(session.user_agent.as_deref(), Some(&long[..512]));
     assert_eq!(statements, 0);
-    // Shorter than what is kept, so that it was not cut: another one.
+    // A shorter User-Agent was not truncated, so it differs.
     let (session, statements) = resumed(&cached, &key, HOME, &long[..511]).await;
     assert_eq!(session.user_agent.as_deref(), Some(&long[..511]));
     assert_eq!(statements, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visit_to_a_session_that_has_just_ended_finds_none() {
+async fn a_due_visit_to_an_ended_session_finds_none() {
     let cached = Cached::new().await;
     let key = begun(&cached).await;
     resumed(&cached, &key, HOME, "curl/8.5.0").await;
     cached.listener.keep_answers();
     assert!(cached.other.logout(&key).await.unwrap());
-    // It is due, so that the database is asked.
-    let visit = cached.store.resume(&key, Some(AWAY), None).await.unwrap();
+    // The visit is due, so the store queries the database.
+    let visit = cached.store.resume(&key).ip(AWAY).await.unwrap();
     assert!(visit.is_none());
     assert!(cached.store.load(&key).await.unwrap().is_none());
     cached.listener.release();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_from_before_a_visit_does_not_outlive_it() {
-    let cached = Cached::with(CacheConfig {
-        max_data_bytes: 1000,
-        ..CacheConfig::default()
-    })
-    .await;
+async fn a_visit_replaces_an_older_entry() {
+    let cached = Cached::with(CacheConfig::new().max_data_bytes(1000)).await;
     let key = begun(&cached).await;
     resumed(&cached, &key, HOME, "curl/8.5.0").await;
     cached.listener.keep_answers();
@@ -152,7 +146,7 @@ async fn a_copy_from_before_a_visit_does_not_outlive_it() {
     cached.other.save(&key, &large).await.unwrap();
     let (visit, _) = resumed(&cached, &key, AWAY, "curl/8.5.0").await;
     assert_eq!(visit.data, large);
-    // It was too large to be kept, and what was kept is older.
+    // The new state is too large to be cached, so the older entry must be dropped.
     let session = cached.store.load(&key).await.unwrap().unwrap();
     assert_eq!((session.ip, &session.data), (Some(AWAY), &large));
     cached.listener.release();

@@ -3,7 +3,7 @@
 use super::{Listener, received_until, server_with};
 use crate::common::{begin, row};
 use deadpool_postgres::{Manager, Pool};
-use qsessions::{CacheConfig, Key, NewSession, Store};
+use qsessions::{CachedStore, Key, Store};
 use qsessions_testkit::Server;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
@@ -131,7 +131,7 @@ async fn the_notifier_adopts_a_change_of_the_channel() {
 }
 
 /// A store that caches, and one that does not.
-async fn stores(server: &Server) -> (Store, Store) {
+async fn stores(server: &Server) -> (CachedStore, Store) {
     let config = server.config("postgres");
     let pool = || {
         Pool::builder(Manager::new(config.clone(), NoTls))
@@ -140,8 +140,7 @@ async fn stores(server: &Server) -> (Store, Store) {
             .unwrap()
     };
     let store = Store::builder(pool())
-        .cache(CacheConfig::default())
-        .listener(config.clone(), NoTls)
+        .cached(config.clone(), NoTls)
         .build()
         .unwrap();
     store.ready().await.unwrap();
@@ -152,7 +151,7 @@ async fn a_cache_follows(settings: &[(&str, &str)]) {
     let server = server_with(settings).await;
     let (store, other) = stores(&server).await;
     for channel in ["other", "qsessions"] {
-        let session = other.create(NewSession::new()).await.unwrap();
+        let session = other.create().await.unwrap();
         let key: &Key = &session.key;
         assert!(store.load(key).await.unwrap().is_some());
         move_to(&server, channel).await;
@@ -169,7 +168,7 @@ async fn a_cache_follows(settings: &[(&str, &str)]) {
 async fn a_cache_learns_of_a_statement_that_has_begun_before_the_change() {
     let server = server_with(&[]).await;
     let (_, other) = stores(&server).await;
-    let session = other.create(NewSession::new()).await.unwrap();
+    let session = other.create().await.unwrap();
     let late = Late::logout(&server, session.key.expose()).await;
     move_to(&server, "other").await;
     let (store, _) = stores(&server).await;

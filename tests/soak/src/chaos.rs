@@ -1,4 +1,4 @@
-//! What goes wrong during a run.
+//! The faults that are injected during a run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,35 +12,35 @@ use crate::history::{Nanos, now};
 /// The database of the run.
 pub const DATABASE: &str = "postgres";
 
-/// How often what went wrong.
+/// The number of faults of each kind.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Mishaps {
     /// The server was stopped in immediate mode and started again.
     pub restarts: u32,
-    /// Connections stood still without a sign.
+    /// Connections were stalled without being closed.
     pub stalls: u32,
-    /// They trickled.
+    /// Connections were slowed down.
     pub trickles: u32,
-    /// They were cut.
+    /// Connections were cut.
     pub cuts: u32,
     /// The process that announces was ended.
     pub announcers_ended: u32,
 }
 
-/// The ways of one process to the server.
+/// The proxies between one process and the server.
 #[derive(Debug, Clone)]
 pub struct Ways {
-    /// Of its pool.
+    /// The proxy of its pool.
     pub pool: Arc<Proxy>,
-    /// Of its listener.
+    /// The proxy of its listener.
     pub listener: Arc<Proxy>,
 }
 
-/// Lets things go wrong until then. Everything flows again when it returns.
+/// Injects faults until this time. All connections work again when it returns.
 ///
 /// # Errors
 ///
-/// When the server doesn't come back.
+/// If the server does not restart.
 pub async fn disturb(
     server: &mut Server,
     ways: &[Ways],
@@ -73,7 +73,7 @@ pub async fn disturb(
 }
 
 async fn restart(server: &mut Server, rng: &mut Rng) -> Result<()> {
-    // It waits for processes to end.
+    // This blocks until the processes of the server have exited.
     tokio::task::block_in_place(|| server.stop(StopMode::Immediate))?;
     tokio::time::sleep(Duration::from_millis(rng.u64(0..700))).await;
     server.start().await
@@ -96,7 +96,7 @@ async fn disturb_a_way(ways: &[Ways], rng: &mut Rng, mishaps: &mut Mishaps) {
     let proxy = if rng.bool() { &way.pool } else { &way.listener };
     let kind = rng.u32(0..10);
     match kind {
-        // Once for sure.
+        // At least once.
         _ if kind == 0 || mishaps.cuts == 0 => {
             proxy.cut().await;
             mishaps.cuts += 1;
@@ -120,7 +120,7 @@ async fn disturb_a_way(ways: &[Ways], rng: &mut Rng, mishaps: &mut Mishaps) {
     }
 }
 
-/// On all connections, or on one. Some are cut at the end.
+/// Applies a flow to all connections or to one, and sometimes cuts them at the end.
 fn for_a_while(proxy: Arc<Proxy>, flows: Flows, which: Option<usize>, rng: &mut Rng) {
     let duration = Duration::from_millis(rng.u64(50..1800));
     let is_cut = rng.u32(0..4) == 0;

@@ -1,9 +1,9 @@
 //! Finds loads whose results violate the guarantee of the cache.
 //!
-//! Consider a load that was called at `s` by a process whose cache has a `max_staleness` of `m`. It must see every
-//! change that had ended before `s - m`, and every change of the same process for which the client guarantees that.
-//! It may or may not see all other changes. A change of unknown outcome counts as made when a load has returned its
-//! result; until then it is only possible.
+//! Consider a load that was called at `s` by a process whose cache has a `max_staleness` of `m`. It
+//! must see every change that had ended before `s - m`, and every change of the same process for
+//! which the client guarantees that. It may or may not see all other changes. A change of unknown
+//! outcome counts as made when a load has returned its result; until then it is only possible.
 
 mod facts;
 mod rules;
@@ -44,7 +44,8 @@ pub enum Rule {
     OtherSession,
 }
 
-/// The violations in a history, in the order of starts. `max_staleness` has the value of each process.
+/// The violations in a history, in the order of starts. `max_staleness` has the value of each
+/// process.
 #[must_use]
 pub fn check(history: &[Event], max_staleness: &[Duration]) -> Vec<Violation> {
     let facts = Facts::of(history, max_staleness);

@@ -72,7 +72,8 @@ pub enum Deed {
     Change {
         /// Whether the change is known to be committed.
         outcome: Outcome,
-        /// The time from which loads of the same process must see the change; `None` if there is no such guarantee.
+        /// The time from which loads of the same process must see the change; `None` if there is no
+        /// such guarantee.
         known: Option<Nanos>,
         /// The effects that the change had or may have had.
         effects: Vec<Effect>,
@@ -84,7 +85,8 @@ pub enum Deed {
 pub enum Outcome {
     /// The change was committed before the call ended.
     Done,
-    /// The connection failed or the call was cancelled. The change may have been committed, or may be committed later.
+    /// The connection failed or the call was cancelled. The change may have been committed, or may
+    /// be committed later.
     Unknown,
 }
 

@@ -1,8 +1,9 @@
 //! A long random test of the client's cache.
 //!
-//! Several processes, each with its own cache, load and change the same sessions at random, while the server is
-//! restarted and connections are cut or silently stalled. Each process records every call with its time and its
-//! result. Afterwards the [`checker`] looks for loads whose results violate the guarantee of the cache.
+//! Several processes, each with its own cache, load and change the same sessions at random, while
+//! the server is restarted and connections are cut or silently stalled. Each process records every
+//! call with its time and its result. Afterwards the [`checker`] looks for loads whose results
+//! violate the guarantee of the cache.
 
 pub mod chaos;
 pub mod checker;

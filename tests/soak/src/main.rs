@@ -1,5 +1,5 @@
-//! `qsessions-soak SECONDS SEED ring|notify` performs a run and prints a report. It starts itself again for each
-//! process of the run.
+//! `qsessions-soak SECONDS SEED ring|notify` performs a run and prints a report. It starts itself
+//! again for each process of the run.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -30,7 +30,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// The reason why the run proves nothing, if there is one, for example that a cache has answered no load.
+    /// The reason why the run proves nothing, if there is one, for example that a cache has
+    /// answered no load.
     #[must_use]
     pub fn shortcomings(&self) -> Vec<String> {
         let seconds = self.options.duration.as_secs() as usize;

@@ -48,13 +48,13 @@ fn capacity(process: usize) -> u64 {
     if process % 4 == 3 { 40 } else { 10_000 }
 }
 
-/// Performs a run, and repeats it if too little has happened, because a slow machine is not an error of the caches. The
-/// history is kept if it contains a violation.
+/// Performs a run, and repeats it if too little has happened, because a slow machine is not an
+/// error of the caches. The history is kept if it contains a violation.
 ///
 /// # Errors
 ///
-/// If the run cannot be performed, if a load violates the guarantee, or if too little has happened in every attempt. The
-/// error contains the seed.
+/// If the run cannot be performed, if a load violates the guarantee, or if too little has happened
+/// in every attempt. The error contains the seed.
 pub async fn run(options: Options) -> Result<Report> {
     for round in 1.. {
         let report = run_once(&options).await?;

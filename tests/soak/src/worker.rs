@@ -1,4 +1,4 @@
-//! One of the processes: it loads and changes sessions at random until its time is over, and writes down what came of it.
+//! A process of the run. It loads and changes sessions at random until the end of the run, and records the results.
 
 mod attempt;
 mod counting;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use fastrand::Rng;
-use qsessions::{CacheConfig, Store};
+use qsessions::{CacheConfig, CachedStore, Store};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Config, NoTls};
 
@@ -30,30 +30,30 @@ use keyring::{Keyring, Known};
 pub use counting::Counts;
 pub(crate) use counting::path as counts_path;
 
-/// Users that sessions belong to. Beside them each process has one of its own, for sessions that end all at once.
+/// The number of shared users. Each process also has its own user, for sessions that end all at once.
 pub const USERS: i64 = 24;
-/// The process's number added to this is its own user.
+/// A process's own user is this number plus the number of the process.
 pub const CROWDS: i64 = 100;
-/// What a worker says when its cache answers.
+/// The line that a worker prints when its cache answers.
 pub const READY: &str = "ready";
 
-/// For a machine with much else to do.
+/// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TASKS: u64 = 6;
 const CONNECTIONS: usize = 5;
 
-/// What a worker is told.
+/// The parameters of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Options {
-    /// Its number, from zero.
+    /// Its number, counted from zero.
     pub process: usize,
-    /// Where histories and keys are.
+    /// The folder of histories and keys.
     pub folder: PathBuf,
-    /// For the choice of operations.
+    /// The seed for the choice of operations.
     pub seed: u64,
-    /// The port that leads its pool to the server.
+    /// The port of its pool's proxy.
     pub pool_port: u16,
-    /// And its listener.
+    /// The port of its listener's proxy.
     pub listener_port: u16,
     /// Of its cache.
     pub max_staleness: Duration,
@@ -63,18 +63,18 @@ pub struct Options {
 
 pub(crate) struct Worker {
     process: usize,
-    store: Store,
+    store: CachedStore,
     pool: Pool,
     keyring: Keyring,
     log: Log,
     tokens: AtomicU64,
 }
 
-/// Runs a worker: says that it is ready on its standard output, and reads from its standard input until when to go on.
+/// Runs a worker. It prints a line to standard output when it is ready, and reads the end of the run from standard input.
 ///
 /// # Errors
 ///
-/// When it can't begin, or can't write its history.
+/// If it cannot begin, or cannot write its history.
 pub async fn run(options: Options) -> Result<()> {
     let counting = counting::install()?;
     let worker = Arc::new(Worker::new(&options)?);
@@ -115,14 +115,12 @@ impl Worker {
         };
         let manager = Manager::from_config(config(options.pool_port), NoTls, recycling);
         let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
-        let cache = CacheConfig {
-            max_staleness: options.max_staleness,
-            capacity: options.capacity,
-            ..CacheConfig::default()
-        };
+        let cache = CacheConfig::new()
+            .max_staleness(options.max_staleness)
+            .capacity(options.capacity);
         let store = Store::builder(pool.clone())
-            .cache(cache)
-            .listener(config(options.listener_port), NoTls)
+            .cached(config(options.listener_port), NoTls)
+            .config(cache)
             .build()?;
         Ok(Self {
             process: options.process,
@@ -134,7 +132,7 @@ impl Worker {
         })
     }
 
-    /// A probe that was too slow is not the end of it.
+    /// A slow probe does not end the wait.
     async fn ready(&self) {
         while self.store.ready().await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -144,7 +142,7 @@ impl Worker {
     async fn work(self: Arc<Self>, mut rng: Rng, until: Nanos) {
         while now() < until {
             self.operation(&mut rng).await;
-            // So that the machine is not what it waits for.
+            // Leaves the processor to other processes.
             tokio::time::sleep(Duration::from_micros(rng.u64(0..5_000))).await;
         }
     }
@@ -178,7 +176,7 @@ impl Worker {
         }
     }
 
-    /// Says in the data which change has made it. Numbers are as JSON has them.
+    /// A unique number for the data of a change, which JSON represents exactly.
     fn token(&self) -> u64 {
         let count = self.tokens.fetch_add(1, Ordering::Relaxed);
         ((self.process as u64) << 40) | count
@@ -188,13 +186,13 @@ impl Worker {
         Call::begin(self.process, &self.log, operation)
     }
 
-    /// Waits until the cache knows of what was committed, or somebody gives up.
+    /// Waits until the cache knows of all commits, up to a limit.
     async fn catch_up(&self, rng: &mut Rng) -> Option<Nanos> {
         let caught_up = attempt::patiently(rng, self.store.catch_up()).await;
         caught_up.map(|()| now())
     }
 
-    /// What was just changed is what a cache is most likely to be wrong about.
+    /// Loads the session that was just changed, because a cache is most likely to be wrong there.
     async fn look_again(&self, rng: &mut Rng, known: &[&Known]) {
         if rng.u32(0..3) > 0 {
             for known in known {
@@ -203,7 +201,7 @@ impl Worker {
         }
     }
 
-    /// Writes down a call whose method keeps the cache right by itself.
+    /// Records a call of a method that updates the cache by itself.
     fn note<T>(&self, call: Call<'_>, attempt: &Attempt<T>, effects: Vec<Effect>) {
         match attempt {
             Attempt::Done(_) => {

@@ -5,30 +5,25 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, Client, Config, Socket};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, Socket};
 
-use super::inbox::Inbox;
+use crate::cache::listener::inbox::Inbox;
 
-/// How to connect: with the caller's configuration and his TLS. What is announced goes to the inbox.
-pub(crate) struct Listener {
-    #[expect(clippy::type_complexity, reason = "the only place where it stands")]
-    pub(super) connect: Box<
-        dyn Fn(Arc<Inbox>) -> BoxFuture<'static, Result<Connection, tokio_postgres::Error>>
-            + Send
-            + Sync,
-    >,
-}
+type Connecting = BoxFuture<'static, Result<Connection, Error>>;
 
-/// Aborts the task that serves it when it is dropped.
-pub(super) struct Connection {
-    pub(super) client: Client,
-    served: JoinHandle<()>,
+/// Connects with the caller's configuration and TLS connector.
+pub(crate) struct Listener(Box<dyn Fn(Arc<Inbox>) -> Connecting + Send + Sync>);
+
+/// Dropping it ends the task that serves the connection.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    task: JoinHandle<()>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.served.abort();
+        self.task.abort();
     }
 }
 
@@ -38,39 +33,40 @@ impl Listener {
         T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
         T::Stream: Send,
         T::TlsConnect: Send,
-        <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        Self {
-            connect: Box::new(move |inbox| Box::pin(connect(config.clone(), tls.clone(), inbox))),
-        }
+        Self(Box::new(move |inbox| {
+            Box::pin(connect(config.clone(), tls.clone(), inbox))
+        }))
+    }
+
+    /// A connection whose notifications go to the inbox.
+    pub(crate) fn connect(&self, inbox: Arc<Inbox>) -> Connecting {
+        (self.0)(inbox)
     }
 }
 
-async fn connect<T>(
-    config: Config,
-    tls: T,
-    inbox: Arc<Inbox>,
-) -> Result<Connection, tokio_postgres::Error>
+async fn connect<T>(config: Config, tls: T, inbox: Arc<Inbox>) -> Result<Connection, Error>
 where
     T: MakeTlsConnect<Socket> + Send,
     T::Stream: Send + 'static,
 {
     let (client, mut connection) = config.connect(tls).await?;
-    let served = tokio::spawn(async move {
-        // Its end closes the inbox, and that tells.
-        let inbox = Closing(inbox);
+    let task = tokio::spawn(async move {
+        let inbox = ClosedOnDrop(inbox);
         while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notification(notification) = message {
                 inbox.0.put(notification.payload());
             }
         }
     });
-    Ok(Connection { client, served })
+    Ok(Connection { client, task })
 }
 
-struct Closing(Arc<Inbox>);
+/// The end of the connection closes the inbox, and its reader notices that.
+struct ClosedOnDrop(Arc<Inbox>);
 
-impl Drop for Closing {
+impl Drop for ClosedOnDrop {
     fn drop(&mut self) {
         self.0.close();
     }

@@ -1,31 +1,34 @@
-//! What has been announced and not been applied yet.
+//! Notifications that were heard and not applied yet.
 //!
-//! One task reads from the network, another one applies. Whoever may connect to the database can announce anything, and faster
-//! than it is applied; so what waits here is bounded. What does not fit is not lost: "drop everything" takes its place,
-//! and the place of all that waits.
+//! One task reads from the network, another one applies. Any role that can connect can send
+//! notifications, faster than they are applied, so their number is bounded. One that does not fit
+//! is not lost: "drop everything" replaces it, and all that wait.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use metrics::Counter;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// A megabyte. The server announces 200 ids at once, and "drop everything" for more than 10,000 of one transaction.
-const MOST_IDS: usize = 65_536;
+use crate::cache::counters::Counter;
+use crate::cache::lock::lock;
+
+/// They take one megabyte. The server announces up to 200 ids in one notification, and "drop
+/// everything" for more than 10,000 ids of one transaction.
+const MAX_IDS: usize = 65_536;
 /// Applied without a pause, in about a millisecond.
 const BATCH: usize = 1024;
 
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     waiting: Mutex<Waiting>,
     changed: Notify,
-    /// Ids and calls to drop everything, as they come.
+    /// Counts ids and calls to drop everything as they come.
     counter: Counter,
 }
 
 #[derive(Default)]
 struct Waiting {
-    /// Everything is to be dropped, and the ids come after that.
+    /// Everything is to be dropped, before the ids.
     everything: bool,
     ids: VecDeque<Uuid>,
     is_closed: bool,
@@ -33,15 +36,15 @@ struct Waiting {
 
 /// What is to be applied next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// Drop everything first.
-    pub(super) everything: bool,
+    pub(crate) everything: bool,
     /// In the order in which they were announced.
-    pub(super) ids: Vec<Uuid>,
+    pub(crate) ids: Vec<Uuid>,
 }
 
 impl Inbox {
-    pub(super) fn new(counter: Counter) -> Self {
+    pub(crate) fn new(counter: Counter) -> Self {
         Self {
             waiting: Mutex::default(),
             changed: Notify::new(),
@@ -49,8 +52,9 @@ impl Inbox {
         }
     }
 
-    /// Takes in what a notification says: ids, or else everything, which is what `*` means and what a later version may mean.
-    pub(super) fn put(&self, payload: &str) {
+    /// Takes the payload of a notification: ids, or `*` for everything. Another text, which a later
+    /// version may send, means everything too.
+    pub(crate) fn put(&self, payload: &str) {
         let mut waiting = self.lock();
         let mut count = 0;
         let is_whole = payload.split(',').all(|text| {
@@ -66,16 +70,16 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// Nothing comes any more.
-    pub(super) fn close(&self) {
+    /// No notification will come any more.
+    pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_one();
     }
 
-    /// Waits for something. `None` after the last of it. For one task at a time; what was not returned stays here.
-    pub(super) async fn take(&self) -> Option<Batch> {
+    /// Waits for the next batch. `None` after the last one. One task at a time may wait.
+    pub(crate) async fn take(&self) -> Option<Batch> {
         loop {
-            // Where there is always something, others on this thread must have their turn too.
+            // While there always is a batch, other tasks of this thread need their turn.
             tokio::task::coop::consume_budget().await;
             if let Some(taken) = self.lock().take() {
                 return taken;
@@ -85,22 +89,21 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // What is done under the lock can't panic halfway.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 
 impl Waiting {
-    /// Whether it fits.
+    /// Returns whether the id fits.
     fn add(&mut self, id: Uuid) -> bool {
-        let fits = self.ids.len() < MOST_IDS;
+        let fits = self.ids.len() < MAX_IDS;
         if fits {
             self.ids.push_back(id);
         }
         fits
     }
 
-    /// What was to be dropped is among everything. Probes are lost with it, and others will come.
+    /// Everything includes all ids that wait. Probes among them are lost, and others follow.
     fn replace_by_everything(&mut self) {
         self.ids.clear();
         self.everything = true;
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_is_no_list_of_ids_is_everything_once() {
+    async fn a_text_that_is_not_a_list_of_ids_is_everything_once() {
         for nonsense in [
             "*",
             "",
@@ -173,12 +176,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_is_everything_and_what_comes_then_is_kept() {
+    async fn an_id_that_does_not_fit_becomes_everything_and_later_ids_are_kept() {
         let inbox = inbox();
-        for n in 0..MOST_IDS {
+        for n in 0..MAX_IDS {
             inbox.put(&ids(n..n + 1));
         }
-        assert_eq!(inbox.lock().ids.len(), MOST_IDS);
+        assert_eq!(inbox.lock().ids.len(), MAX_IDS);
         inbox.put(&ids(0..3));
         inbox.put(&ids(3..5));
         let (everything, ids) = (true, vec![id(3), id(4)]);
@@ -186,20 +189,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_takes_no_more_room_than_it_may() {
+    async fn a_flood_takes_bounded_memory() {
         let inbox = inbox();
         let full = ids(0..200);
         for _ in 0..10_000 {
             inbox.put(&full);
             inbox.put("*");
             inbox.put(&full);
-            assert!(inbox.lock().ids.len() <= MOST_IDS);
+            assert!(inbox.lock().ids.len() <= MAX_IDS);
         }
-        assert!(inbox.lock().ids.capacity() <= 2 * MOST_IDS);
+        assert!(inbox.lock().ids.capacity() <= 2 * MAX_IDS);
     }
 
     #[tokio::test]
-    async fn the_end_comes_after_all_else_and_wakes_who_waits() {
+    async fn the_end_comes_after_all_batches_and_wakes_the_reader() {
         let inbox = inbox();
         inbox.put(&ids(0..BATCH + 1));
         inbox.close();

@@ -93,7 +93,8 @@ fn other_data(facts: &Facts, _: &Load<'_>, found: &Found) -> Option<Wrong> {
     (*token != found.token).then_some((Rule::OtherData, *at))
 }
 
-/// Whether the last known expiry had passed. If another change may have set a later one, there is no violation.
+/// Whether the last known expiry had passed. If another change may have set a later one, there is
+/// no violation.
 fn expired(facts: &Facts, load: &Load<'_>, found: &Found) -> Option<Wrong> {
     let expiries = facts.expiries.get(&found.id)?;
     let (_, end) = expiries.iter().find(|(at, change)| {

@@ -14,7 +14,8 @@ const KEY: KeyHash = KeyHash(1);
 const NEXT_KEY: KeyHash = KeyHash(2);
 const USER: i64 = 42;
 
-/// Two processes whose caches have a `max_staleness` of 100 ms. Times are in milliseconds, and a call takes one.
+/// Two processes whose caches have a `max_staleness` of 100 ms. Times are in milliseconds, and a
+/// call takes one.
 #[derive(Default)]
 struct History(Vec<Event>);
 

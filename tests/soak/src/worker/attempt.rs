@@ -1,6 +1,5 @@
 //! Calls that may fail, and what is known about them afterwards.
 
-use std::future::Future;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -8,7 +7,7 @@ use qsessions::{Error, Session};
 
 use crate::history::{Deed, Effect, Event, Found, KeyHash, Log, Nanos, Outcome, now};
 
-/// How a call of a [`Store`](qsessions::Store) ended.
+/// How a call of a store has ended.
 #[derive(Debug)]
 pub(super) enum Attempt<T> {
     Done(T),
@@ -19,7 +18,7 @@ pub(super) enum Attempt<T> {
 }
 
 /// Waits as long as a request would, and sometimes much less.
-pub(super) async fn patiently<T>(rng: &mut Rng, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn patiently<T>(rng: &mut Rng, future: impl IntoFuture<Output = T>) -> Option<T> {
     let patience = match rng.u32(0..12) {
         0 => Duration::from_micros(rng.u64(100..20_000)),
         _ => Duration::from_millis(rng.u64(1_500..5_000)),
@@ -30,9 +29,9 @@ pub(super) async fn patiently<T>(rng: &mut Rng, future: impl Future<Output = T>)
 /// Performs a call.
 pub(super) async fn attempt<T>(
     rng: &mut Rng,
-    future: impl Future<Output = Result<T, Error>>,
+    call: impl IntoFuture<Output = Result<T, Error>>,
 ) -> Attempt<T> {
-    match patiently(rng, future).await {
+    match patiently(rng, call).await {
         Some(Ok(value)) => Attempt::Done(value),
         Some(Err(error)) if is_refusal(&error) => Attempt::Refused(error),
         Some(Err(_)) | None => Attempt::Unknown,

@@ -1,4 +1,4 @@
-//! Many sessions that end at once: more than one notification holds.
+//! Many sessions that end at once: more ids than fit into one notification.
 
 use fastrand::Rng;
 use futures_util::future::join_all;
@@ -8,7 +8,7 @@ use super::{CROWDS, Known, Worker};
 use crate::history::{Effect, Who};
 
 const MOST: i32 = 700;
-/// How many of them are loaded.
+/// The number of these sessions that are loaded.
 const LOADED: usize = 40;
 
 impl Worker {
@@ -26,7 +26,7 @@ impl Worker {
             self.delete_this_user(rng, user).await;
         } else {
             let call = self.call("revoke a crowd");
-            let revoked = attempt(rng, self.store.revoke_user_sessions(user, None)).await;
+            let revoked = attempt(rng, self.store.revoke_user_sessions(user)).await;
             let effects = match revoked {
                 Attempt::Refused(_) => vec![],
                 _ => vec![Effect::Ended {

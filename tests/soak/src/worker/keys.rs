@@ -1,4 +1,4 @@
-//! Rotation, and the ends of sessions.
+//! Rotations, and calls that end sessions.
 
 use fastrand::Rng;
 use qsessions::Key;
@@ -55,7 +55,7 @@ impl Worker {
         let spared = rng.bool().then_some(known);
         let except = spared.map(|known| &known.key);
         let call = self.call("revoke user's sessions");
-        let revoked = attempt(rng, self.store.revoke_user_sessions(user, except)).await;
+        let revoked = attempt(rng, self.store.revoke_user_sessions(user).except(except)).await;
         let effects = vec![Effect::Ended {
             who: Who::User(user),
             except: spared.map(Known::hash),
@@ -65,7 +65,7 @@ impl Worker {
     }
 }
 
-/// The session goes on under another key.
+/// The effects of a rotation.
 pub(super) fn rekeyed(known: &Known, key: &Key) -> Vec<Effect> {
     vec![
         Effect::KeyEnded { key: known.hash() },

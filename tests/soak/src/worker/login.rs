@@ -1,7 +1,7 @@
 //! Logins.
 
 use fastrand::Rng;
-use qsessions::{CreatedSession, Login};
+use qsessions::{Executor, Login, NewSession, Store};
 use serde_json::json;
 
 use super::attempt::{Attempt, attempt};
@@ -14,7 +14,7 @@ use crate::history::{Effect, KeyHash, Who};
 pub(super) struct Wish {
     pub(super) user: i64,
     token: u64,
-    max_sessions: Option<i32>,
+    max_sessions: Option<u32>,
 }
 
 impl Worker {
@@ -22,14 +22,14 @@ impl Worker {
         Wish {
             user: rng.i64(1..=USERS),
             token: self.token(),
-            max_sessions: (rng.u32(0..3) == 0).then(|| rng.i32(1..4)),
+            max_sessions: (rng.u32(0..3) == 0).then(|| rng.u32(1..4)),
         }
     }
 
     pub(super) async fn log_in(&self, rng: &mut Rng, known: &Known) {
         let wish = self.wish(rng);
         let call = self.call("login");
-        let created = attempt(rng, self.store.login(wish.login(known))).await;
+        let created = attempt(rng, wish.login(&self.store, known)).await;
         let effects = match &created {
             Attempt::Done(created) => wish.effects(known, created),
             _ => wish.possible_effects(known),
@@ -43,9 +43,14 @@ impl Worker {
 }
 
 impl Wish {
-    pub(super) fn login(&self, known: &Known) -> Login {
-        let login = Login::user(self.user)
-            .key(known.key.clone())
+    pub(super) fn login<'a, E: Executor>(
+        &self,
+        store: &'a Store<E>,
+        known: &'a Known,
+    ) -> Login<'a, E> {
+        let login = store
+            .login(self.user)
+            .key(&known.key)
             .data(json!({ "token": self.token }));
         match self.max_sessions {
             Some(max_sessions) => login.max_sessions(max_sessions),
@@ -53,7 +58,7 @@ impl Wish {
         }
     }
 
-    pub(super) fn effects(&self, known: &Known, created: &CreatedSession) -> Vec<Effect> {
+    pub(super) fn effects(&self, known: &Known, created: &NewSession) -> Vec<Effect> {
         let (id, token) = (created.id, self.token);
         let mut effects = if id == known.id {
             let mut effects = rekeyed(known, &created.key);

@@ -1,22 +1,20 @@
 //! Loading, creating and saving.
 
-use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use qsessions::{CreatedSession, Error, Expiry, Key, NewSession, Save, Session};
+use qsessions::{Error, Expiry, Key, NewSession, Session};
 use serde_json::json;
 
 use super::attempt::{Attempt, Call, attempt};
 use super::{Known, USERS, Worker};
 use crate::history::{Effect, KeyHash, Nanos, now};
 
-/// Longer than any run.
+/// Longer than a run.
 pub(super) const LONG: Duration = Duration::from_secs(3600);
 
-/// An instant of the server's clock, which is that of this machine, on the clock of histories.
+/// Converts a time of the server's clock, which is this machine's, to the clock of histories.
 pub(super) fn on_our_clock(instant: Option<SystemTime>) -> Nanos {
     let Some(instant) = instant else {
         return Nanos::MAX;
@@ -29,7 +27,7 @@ pub(super) fn on_our_clock(instant: Option<SystemTime>) -> Nanos {
 }
 
 impl Worker {
-    /// As a page does that makes several requests.
+    /// Loads a session several times, like a page that makes several requests.
     pub(super) async fn load_often(&self, rng: &mut Rng, known: &Known) {
         for _ in 0..rng.u32(1..10) {
             self.load(rng, known).await;
@@ -44,11 +42,11 @@ impl Worker {
     }
 
     pub(super) async fn resume(&self, rng: &mut Rng, known: &Known) {
-        // Now and then from elsewhere than before.
+        // Sometimes from another address.
         let ip =
             (rng.u32(0..20) == 0).then(|| IpAddr::from(Ipv4Addr::new(192, 0, 2, rng.u8(1..5))));
         let call = self.call("resume");
-        let resume = self.store.resume(&known.key, ip, None);
+        let resume = self.store.resume(&known.key).ip(ip);
         self.note_load(rng, call, known.hash(), resume).await;
     }
 
@@ -57,10 +55,10 @@ impl Worker {
         rng: &mut Rng,
         call: Call<'_>,
         key: KeyHash,
-        load: impl Future<Output = Result<Option<Arc<Session>>, Error>>,
+        load: impl IntoFuture<Output = Result<Option<Session>, Error>>,
     ) {
         match attempt(rng, load).await {
-            Attempt::Done(session) => call.loaded(key, session.as_deref()),
+            Attempt::Done(session) => call.loaded(key, session.as_ref()),
             Attempt::Refused(_) | Attempt::Unknown => call.failed(),
         }
     }
@@ -69,7 +67,7 @@ impl Worker {
         self.create_as(rng, "create", None).await;
     }
 
-    /// Under a key that was asked for before, by this process alone.
+    /// Creates a session with a key that only this process has loaded before.
     pub(super) async fn create_with_key(&self, rng: &mut Rng) {
         let key = Key::new(format!("soak-{:032x}", rng.u128(..)));
         let hash = KeyHash::of(key.expose());
@@ -82,7 +80,7 @@ impl Worker {
 
     async fn create_as(&self, rng: &mut Rng, operation: &'static str, key: Option<Key>) {
         let token = self.token();
-        let mut new = NewSession::new().data(json!({ "token": token }));
+        let mut new = self.store.create().data(json!({ "token": token }));
         let user = rng.bool().then(|| rng.i64(1..=USERS));
         if let Some(user) = user {
             new = new.user(user);
@@ -91,11 +89,9 @@ impl Worker {
             0 => new.idle_timeout(LONG),
             _ => new.ttl(LONG),
         };
-        if let Some(key) = key {
-            new = new.key(key);
-        }
+        new = new.key(key.as_ref());
         let call = self.call(operation);
-        let created = attempt(rng, self.store.create(new)).await;
+        let created = attempt(rng, new).await;
         let effects = match &created {
             Attempt::Done(created) => began(created, user, token),
             _ => vec![],
@@ -106,8 +102,8 @@ impl Worker {
         }
     }
 
-    /// Tells the others of a new key, and tries it.
-    pub(super) async fn publish(&self, rng: &mut Rng, created: CreatedSession) {
+    /// Publishes a new key, and loads it.
+    pub(super) async fn publish(&self, rng: &mut Rng, created: NewSession) {
         let known = Known {
             key: created.key,
             id: created.id,
@@ -119,13 +115,13 @@ impl Worker {
     pub(super) async fn save(&self, rng: &mut Rng, known: &Known) {
         let token = self.token();
         let ttl = (rng.u32(0..4) == 0).then_some(LONG);
-        let save = ttl.map_or_else(Save::new, |ttl| Save::new().ttl(ttl));
         let expires = now() + LONG.as_nanos() as Nanos;
         let call = self.call("save");
-        let saved = self
-            .store
-            .save_with(&known.key, json!({ "token": token }), save);
-        let saved = attempt(rng, saved).await;
+        let mut save = self.store.save(&known.key, json!({ "token": token }));
+        if let Some(ttl) = ttl {
+            save = save.ttl(ttl);
+        }
+        let saved = attempt(rng, save).await;
         let mut effects = self.saved(known, &saved, token);
         effects.extend(ttl.map(|_| Effect::Expires {
             id: known.id,
@@ -141,12 +137,9 @@ impl Worker {
             return;
         };
         let token = self.token();
-        let save = Save::new().expected_version(session.version);
         let call = self.call("save expecting a version");
-        let saved = self
-            .store
-            .save_with(&known.key, json!({ "token": token }), save);
-        let saved = attempt(rng, saved).await;
+        let save = self.store.save(&known.key, json!({ "token": token }));
+        let saved = attempt(rng, save.expected_version(session.version)).await;
         let effects = self.saved(known, &saved, token);
         self.note_change(call, &saved, known, effects);
         self.look_again(rng, &[known]).await;
@@ -156,7 +149,7 @@ impl Worker {
         let token = self.token();
         let changes = json!({ "token": token, "patched": true });
         let call = self.call("patch");
-        let patched = attempt(rng, self.store.patch(&known.key, changes, &["x"])).await;
+        let patched = attempt(rng, self.store.patch(&known.key, changes).remove(&["x"])).await;
         let effects = self.saved(known, &patched, token);
         self.note_change(call, &patched, known, effects);
         self.look_again(rng, &[known]).await;
@@ -188,7 +181,7 @@ impl Worker {
         vec![Effect::Saved { id, version, token }]
     }
 
-    /// As [`note`](Self::note), of a method that says so when the key is dead.
+    /// Like [`note`](Self::note), for a method that reports a dead key.
     pub(super) fn note_change<T>(
         &self,
         call: Call<'_>,
@@ -205,8 +198,8 @@ impl Worker {
     }
 }
 
-/// What there is of a new session.
-pub(super) fn began(created: &CreatedSession, user: Option<i64>, token: u64) -> Vec<Effect> {
+/// The effects of a new session.
+pub(super) fn began(created: &NewSession, user: Option<i64>, token: u64) -> Vec<Effect> {
     let id = created.id;
     let mut effects = vec![
         Effect::KeyBegan {

@@ -1,4 +1,4 @@
-//! What others than this client do: plain SQL, and transactions of the application's.
+//! Changes that do not go through the store: plain SQL, and transactions of the application.
 
 use std::time::SystemTime;
 
@@ -15,7 +15,7 @@ use crate::history::{Effect, KeyHash, Nanos, Outcome, Who, now};
 
 type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// What a statement of ours came to.
+/// The result of a statement.
 pub(super) enum Ran {
     Rows(Vec<Row>),
     Refused,
@@ -42,14 +42,14 @@ impl Worker {
         self.run(rng, sql, &[&user]).await;
     }
 
-    /// The foreign key ends his sessions.
+    /// Deletes a user, whose sessions the foreign key ends.
     pub(super) async fn delete_this_user(&self, rng: &mut Rng, user: i64) {
         let call = self.call("DELETE of a user");
         let ran = self
             .run(rng, "DELETE FROM users WHERE id = $1", &[&user])
             .await;
         let effects = match &ran {
-            // If there was no such user, he had no sessions.
+            // A user that did not exist had no sessions.
             Ran::Rows(_) | Ran::Unknown => vec![Effect::Ended {
                 who: Who::User(user),
                 except: None,
@@ -76,7 +76,7 @@ impl Worker {
         self.look_again(rng, &[known]).await;
     }
 
-    /// A sliding expiry would move again with the next visit.
+    /// Shortens a fixed expiry. A sliding one would move again with the next visit.
     pub(super) async fn shorten_by_sql(&self, rng: &mut Rng, known: &Known) {
         let seconds = rng.f64() * 2.0;
         let earliest = now() + (seconds * 1e9) as Nanos;
@@ -118,7 +118,7 @@ impl Worker {
         }
     }
 
-    /// The cache has to be told to catch up with what it had no part in.
+    /// Waits for the cache, which does not know of this change by itself.
     async fn note_run(&self, rng: &mut Rng, call: Call<'_>, ran: &Ran, effects: Vec<Effect>) {
         match ran {
             Ran::Rows(_) => {
@@ -154,7 +154,7 @@ impl Worker {
         self.look_again(rng, &[known]).await;
     }
 
-    /// Whether it was committed.
+    /// Returns whether the transaction was committed.
     async fn transact(
         &self,
         rng: &mut Rng,
@@ -166,7 +166,7 @@ impl Worker {
         let store = self.store.on(&transaction);
         let (id, token) = (known.id, self.token());
         let data: Value = json!({ "token": token });
-        let version = Some(store.patch(&known.key, data, &[]).await?);
+        let version = Some(store.patch(&known.key, data).await?);
         doing.effects.push(Effect::Saved { id, version, token });
         match rng.u32(0..4) {
             0 => {
@@ -181,7 +181,7 @@ impl Worker {
             }
             2 => {
                 let wish = self.wish(rng);
-                let created = store.login(wish.login(known)).await?;
+                let created = wish.login(&store, known).await?;
                 doing.effects.extend(wish.effects(known, &created));
                 let (key, id) = (created.key, created.id);
                 doing.rekeyed = Some(Known { key, id });
@@ -207,7 +207,7 @@ impl Ran {
     }
 }
 
-/// How far a transaction has come.
+/// The state of a transaction.
 #[derive(Default)]
 struct Doing {
     effects: Vec<Effect>,
@@ -215,7 +215,7 @@ struct Doing {
     rekeyed: Option<Known>,
 }
 
-/// Many new sessions of one user by one statement.
+/// Creates many sessions of one user with one statement.
 impl Worker {
     pub(super) async fn create_many(&self, rng: &mut Rng, user: i64, count: i32) -> Vec<Known> {
         let token = self.token();

@@ -1,0 +1,47 @@
+//! Calls that a cache may answer at once.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::error::Error;
+
+/// A call that a cache may answer at once, without an allocation.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Answer<'a, T>(Source<'a, T>);
+
+enum Source<'a, T> {
+    #[cfg(feature = "cache")]
+    Memory(Option<Result<T, Error>>),
+    Database(Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>),
+}
+
+impl<'a, T> Answer<'a, T> {
+    #[cfg(feature = "cache")]
+    #[inline]
+    pub(crate) fn known(answer: T) -> Self {
+        Self(Source::Memory(Some(Ok(answer))))
+    }
+
+    pub(crate) fn asked(call: impl Future<Output = Result<T, Error>> + Send + 'a) -> Self {
+        Self(Source::Database(Box::pin(call)))
+    }
+}
+
+// Nothing in an answer is borrowed from the answer itself.
+impl<T> Unpin for Answer<'_, T> {}
+
+impl<T> Future for Answer<'_, T> {
+    type Output = Result<T, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            #[cfg(feature = "cache")]
+            Source::Memory(answer) => {
+                Poll::Ready(answer.take().expect("a future is not polled after its end"))
+            }
+            Source::Database(call) => call.as_mut().poll(context),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! How a load is answered: from memory if the cache may, and else from the database.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use deadpool_postgres::Pool;
+use futures_util::FutureExt;
+use tokio::sync::{Notify, watch};
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::answer::Answer;
+use crate::cache::channels::Channels;
+use crate::cache::config::CacheConfig;
+use crate::cache::counters::Counters;
+use crate::cache::entries::{CacheKey, Entries, FillGuard, SharedLoad};
+use crate::cache::entry::{Entry, Visit};
+use crate::cache::freshness::{Freshness, Moment};
+use crate::cache::health::Health;
+use crate::cache::link::Link;
+use crate::cache::lock::lock;
+use crate::cache::row::CachedRow;
+use crate::database::Database;
+use crate::error::Error;
+use crate::hooks::{Change, SessionCache};
+use crate::key::Key;
+use crate::session::{Session, session_columns};
+
+pub(crate) struct Cache {
+    pub(crate) database: Database<Pool>,
+    pub(crate) entries: Arc<Entries>,
+    pub(crate) freshness: Freshness,
+    pub(crate) counters: Counters,
+    pub(crate) channels: Channels,
+    pub(crate) link: watch::Sender<Link>,
+    /// A request wants to know now up to when all changes are known.
+    pub(crate) probe_wanted: Notify,
+    /// The pool has reached another server or database than the listener.
+    pub(crate) origin_changed: Notify,
+    max_data_bytes: usize,
+    /// Sessions with a due visit that a request is recording.
+    claimed_visits: Mutex<HashSet<Uuid>>,
+}
+
+impl Cache {
+    pub(crate) fn new(database: Database<Pool>, config: &CacheConfig) -> Self {
+        Self {
+            database,
+            entries: Arc::new(Entries::new(config)),
+            freshness: Freshness::new(config.max_staleness),
+            counters: Counters::new(&config.name),
+            channels: Channels::default(),
+            link: watch::Sender::new(Link::connecting()),
+            probe_wanted: Notify::new(),
+            origin_changed: Notify::new(),
+            max_data_bytes: config.max_data_bytes,
+            claimed_visits: Mutex::default(),
+        }
+    }
+
+    /// The answer of the cache: a live session, no session, or that it cannot tell.
+    #[inline]
+    fn look_up(&self, key: &CacheKey, now: Moment) -> Option<Option<Entry>> {
+        // Before the entries are looked at: a notification drops an entry first, and counts as
+        // known then.
+        if !self.freshness.suffices(now) {
+            self.counters.bypassed.increment(1);
+            return None;
+        }
+        if let Some(entry) = self.entries.get(key)
+            && entry.is_alive(self.freshness.server_time(now))
+        {
+            self.counters.hits.increment(1);
+            return Some(Some(entry));
+        }
+        if self.entries.is_absent(key, now) {
+            self.counters.negative_hits.increment(1);
+            return Some(None);
+        }
+        self.counters.misses.increment(1);
+        None
+    }
+
+    /// Loads from the database, together with all requests that want the same session.
+    fn fetch(self: &Arc<Self>, key: &Key, cache_key: CacheKey, now: Moment) -> SharedLoad {
+        let generation = self.fill_generation();
+        self.entries.load(cache_key, now, generation, |fill| {
+            let (cache, key) = (Arc::clone(self), key.clone());
+            async move {
+                let Some(row) = cache.read(&key).await? else {
+                    cache.entries.put_absence(&fill);
+                    return Ok(None);
+                };
+                let (entry, _) = cache.keep(&fill, cache_key, row);
+                Ok(Some(entry))
+            }
+            .boxed()
+            .shared()
+        })
+    }
+
+    /// The generation for a fill that begins now. `None` while changes are not heard.
+    fn fill_generation(&self) -> Option<u64> {
+        let generation = self.entries.generation();
+        self.link.borrow().is_up().then_some(generation)
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<CachedRow>, Error> {
+        self.database
+            .optional_row(
+                CachedRow::LOAD,
+                &[(&key.argument(), Type::TEXT)],
+                CachedRow::from_load,
+            )
+            .await
+    }
+
+    async fn resume_slowly(
+        self: &Arc<Self>,
+        key: &Key,
+        cache_key: CacheKey,
+        visitor: Visitor<'_>,
+        now: Moment,
+        known: Option<Entry>,
+    ) -> Result<Option<Session>, Error> {
+        let known = match known {
+            Some(entry) => Some(entry),
+            None if self.freshness.suffices(now) => match self.fetch(key, cache_key, now).await {
+                // The visit counts although the data cannot be read.
+                Err(Error::Data(_)) => return self.resume_uncached(key, visitor).await,
+                fetched => fetched?,
+            },
+            // The server's time is unknown too, and so is whether the visit is due.
+            None => {
+                let _change = Change::new(self, cache_key.id);
+                return self.resume_uncached(key, visitor).await;
+            }
+        };
+        let Some(entry) = known else {
+            return Ok(None);
+        };
+        let server_time = self.freshness.server_time(now);
+        match entry.visit(visitor.ip, visitor.user_agent, server_time) {
+            Visit::Known => Ok(Some(entry.session)),
+            Visit::Moved => self.record_visit(key, cache_key, visitor, &entry).await,
+            Visit::Due => {
+                let Some(_claim) = self.claim_visit(cache_key.id) else {
+                    return Ok(Some(entry.session));
+                };
+                self.record_visit(key, cache_key, visitor, &entry).await
+            }
+        }
+    }
+
+    async fn resume_uncached(
+        &self,
+        key: &Key,
+        visitor: Visitor<'_>,
+    ) -> Result<Option<Session>, Error> {
+        self.database
+            .optional_row(
+                concat!(
+                    "SELECT ",
+                    session_columns!(),
+                    " FROM qsessions.resume_session(key => $1::text, ip => $2::inet, \
+                     user_agent => $3::text)"
+                ),
+                &[
+                    (&key.argument(), Type::TEXT),
+                    (&visitor.ip, Type::INET),
+                    (&visitor.user_agent, Type::TEXT),
+                ],
+                Session::from_row,
+            )
+            .await
+    }
+
+    /// Lets the caller record a due visit, unless another request is recording it. A page makes
+    /// many requests at once, and one of them is enough.
+    fn claim_visit(&self, id: Uuid) -> Option<Claim<'_>> {
+        let is_first = lock(&self.claimed_visits).insert(id);
+        is_first.then(|| Claim { cache: self, id })
+    }
+
+    /// Records a visit, and keeps the session as it is then.
+    async fn record_visit(
+        self: &Arc<Self>,
+        key: &Key,
+        cache_key: CacheKey,
+        visitor: Visitor<'_>,
+        known: &Entry,
+    ) -> Result<Option<Session>, Error> {
+        let generation = self.fill_generation();
+        let now = self.freshness.now();
+        let fill = self.entries.fill(cache_key, now, generation);
+        // Unless the new state is kept, the entry from before must not stay.
+        let change = Change::new(self, cache_key.id);
+        let row = self
+            .database
+            .optional_row(
+                CachedRow::RESUME,
+                &[
+                    (&key.argument(), Type::TEXT),
+                    (&visitor.ip, Type::INET),
+                    (&visitor.user_agent, Type::TEXT),
+                ],
+                |row| CachedRow::from_resume(row, known.visits()),
+            )
+            .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let (entry, is_kept) = self.keep(&fill, cache_key, row);
+        if is_kept {
+            change.applied();
+        }
+        Ok(Some(entry.session))
+    }
+
+    /// Keeps what was read, if it may be kept, and returns whether it was.
+    fn keep(&self, fill: &FillGuard, key: CacheKey, row: CachedRow) -> (Entry, bool) {
+        let may_keep = self.is_from_our_database(&row) && row.data_bytes <= self.max_data_bytes;
+        let entry = Entry::new(row.session, key.digest, fill.generation(), row.visits);
+        let is_kept = may_keep && self.entries.put(fill, &entry);
+        if !is_kept {
+            self.counters.fills_dropped.increment(1);
+        }
+        (entry, is_kept)
+    }
+
+    fn is_from_our_database(&self, row: &CachedRow) -> bool {
+        let link = self.link.borrow();
+        let Some(ours) = link.origin() else {
+            return false;
+        };
+        // A standby is behind the primary that the listener hears.
+        if row.is_standby {
+            return false;
+        }
+        let is_ours = row.origin == *ours;
+        if !is_ours {
+            self.origin_changed.notify_one();
+        }
+        is_ours
+    }
+
+    /// Waits until all changes are known that were committed before now, or until the cache answers
+    /// nothing older.
+    pub(crate) async fn catch_up(&self) {
+        let now = self.freshness.now();
+        self.entries.ignore_reads_before(now);
+        let mut link = self.link.subscribe();
+        self.probe_wanted.notify_one();
+        let known = link.wait_for(|link| !link.is_up() || self.freshness.reaches(now));
+        let patience = self.freshness.max_staleness();
+        if tokio::time::timeout(patience, known).await.is_err() {
+            self.entries.drop_all();
+        }
+    }
+
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        let mut link = self.link.subscribe();
+        let is_decided = |link: &Link| {
+            link.is_serving()
+                || matches!(
+                    link,
+                    Link::Down {
+                        permanent: true,
+                        ..
+                    }
+                )
+        };
+        // The sender is a part of self, so that it cannot be gone.
+        match link.wait_for(is_decided).await.as_deref() {
+            Ok(Link::Down { error, .. }) => Err(Error::Listener {
+                message: error.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let now = self.freshness.now();
+        let serving = self.freshness.suffices(now);
+        let error = self.link.borrow().error().map(str::to_owned);
+        Health {
+            serving,
+            staleness: self.freshness.staleness(now),
+            error: error.or_else(|| {
+                (!serving).then(|| "no probe has come back within max_staleness".to_owned())
+            }),
+            sessions: self.entries.len(),
+        }
+    }
+}
+
+impl SessionCache for Arc<Cache> {
+    #[inline]
+    fn load<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Session>> {
+        let Some(cache_key) = CacheKey::of(key) else {
+            return Answer::known(None);
+        };
+        let now = self.freshness.now();
+        if let Some(known) = self.look_up(&cache_key, now) {
+            return Answer::known(known.map(|entry| entry.session));
+        }
+        Answer::asked(async move {
+            let entry = self.fetch(key, cache_key, now).await?;
+            Ok(entry.map(|entry| entry.session))
+        })
+    }
+
+    fn resume<'a>(
+        &'a self,
+        key: &'a Key,
+        ip: Option<IpAddr>,
+        user_agent: Option<&'a str>,
+    ) -> Answer<'a, Option<Session>> {
+        let Some(cache_key) = CacheKey::of(key) else {
+            return Answer::known(None);
+        };
+        let now = self.freshness.now();
+        let known = match self.look_up(&cache_key, now) {
+            Some(None) => return Answer::known(None),
+            Some(Some(entry)) => {
+                let server_time = self.freshness.server_time(now);
+                if entry.visit(ip, user_agent, server_time) == Visit::Known {
+                    return Answer::known(Some(entry.session));
+                }
+                Some(entry)
+            }
+            None => None,
+        };
+        let visitor = Visitor { ip, user_agent };
+        Answer::asked(self.resume_slowly(key, cache_key, visitor, now, known))
+    }
+
+    fn drop_session(&self, id: Uuid) {
+        self.entries.drop_session(id);
+    }
+
+    fn drop_absence(&self, key: &Key) {
+        if let Some(key) = CacheKey::of(key) {
+            self.entries.drop_session(key.id);
+            self.entries.drop_absence(&key);
+        }
+    }
+
+    fn catch_up(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Cache::catch_up(self))
+    }
+}
+
+/// Where a visit comes from.
+#[derive(Clone, Copy)]
+struct Visitor<'a> {
+    ip: Option<IpAddr>,
+    user_agent: Option<&'a str>,
+}
+
+/// Ends with its request, also if that is given up.
+struct Claim<'a> {
+    cache: &'a Cache,
+    id: Uuid,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(&self.cache.claimed_visits).remove(&self.id);
+    }
+}

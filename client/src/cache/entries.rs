@@ -1,0 +1,296 @@
+//! The sessions in memory, and the fills that read more of them.
+//!
+//! Two invariants hold for every entry: it was read after the last notification that has named its
+//! session, and it was read while notifications were heard. A fill is registered from before its
+//! statement is sent until its result was put here. A notification marks the fills of the session
+//! that it names. One lock covers marking fills and dropping an entry, as well as checking the mark
+//! and putting an entry.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use uuid::Uuid;
+
+use crate::cache::config::CacheConfig;
+use crate::cache::entry::{Digest, Entry};
+use crate::cache::freshness::Moment;
+use crate::cache::lock::lock;
+use crate::error::Error;
+use crate::key::Key;
+
+/// Locks are held for less than a microsecond, so that a few stripes suffice.
+const STRIPES: usize = 64;
+
+/// What identifies a session and its key in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheKey {
+    pub(crate) id: Uuid,
+    /// The digests of two keys need not be compared in constant time: the time tells nothing of the
+    /// key that was hashed.
+    pub(crate) digest: Digest,
+}
+
+impl CacheKey {
+    /// `None` if no session can have this key.
+    #[inline]
+    pub(crate) fn of(key: &Key) -> Option<Self> {
+        let (id, digest) = key.identify()?;
+        Some(Self { id, digest })
+    }
+}
+
+/// The result of a load that several requests wait for.
+pub(crate) type Loaded = Result<Option<Entry>, Error>;
+pub(crate) type SharedLoad = Shared<BoxFuture<'static, Loaded>>;
+
+type Fills = HashMap<Uuid, Vec<Arc<Fill>>>;
+
+pub(crate) struct Entries {
+    /// The server has made their ids, so that a fast hash cannot be attacked.
+    sessions: moka::sync::Cache<Uuid, Entry, RandomState>,
+    /// Keys that had no session, and when they were looked up.
+    absent: moka::sync::Cache<Digest, Moment>,
+    negative_ttl: Duration,
+    max_staleness: Duration,
+    fills: [Mutex<Fills>; STRIPES],
+    /// How often everything was dropped.
+    generation: AtomicU64,
+    /// A fill that began before this moment is not shared, nor is an absence found by one.
+    ignore_reads_before: AtomicU64,
+}
+
+/// A session is being read from the database.
+pub(crate) struct Fill {
+    key: CacheKey,
+    began: Moment,
+    /// The generation in which it began. `None` if notifications were not heard then.
+    generation: Option<u64>,
+    /// Whether the session was named since. It is only touched under the lock of its stripe.
+    is_named: AtomicBool,
+    /// Other requests can wait for the result.
+    load: OnceLock<WeakShared<BoxFuture<'static, Loaded>>>,
+}
+
+impl Fill {
+    fn is_named(&self) -> bool {
+        self.is_named.load(Ordering::Relaxed)
+    }
+
+    /// The generation of an entry that is made of the result. It is one that never comes if the
+    /// entry cannot be kept.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.unwrap_or(u64::MAX)
+    }
+}
+
+/// Ends a fill when it is dropped, as it is with a request that was given up.
+pub(crate) struct FillGuard {
+    entries: Arc<Entries>,
+    fill: Arc<Fill>,
+}
+
+impl Drop for FillGuard {
+    fn drop(&mut self) {
+        let ended = self.entries.end(&self.fill);
+        // Without the lock: this may be the last owner of a load, whose end comes here again.
+        drop(ended);
+    }
+}
+
+impl std::ops::Deref for FillGuard {
+    type Target = Fill;
+
+    fn deref(&self) -> &Fill {
+        &self.fill
+    }
+}
+
+impl Entries {
+    pub(crate) fn new(config: &CacheConfig) -> Self {
+        Self {
+            sessions: moka::sync::Cache::builder()
+                .max_capacity(config.capacity)
+                .build_with_hasher(RandomState::default()),
+            absent: moka::sync::Cache::new(config.negative_capacity),
+            negative_ttl: config.negative_ttl.min(config.max_staleness),
+            max_staleness: config.max_staleness,
+            fills: std::array::from_fn(|_| Mutex::default()),
+            generation: AtomicU64::new(0),
+            ignore_reads_before: AtomicU64::new(0),
+        }
+    }
+
+    /// The session of this key, alive or expired.
+    #[inline]
+    pub(crate) fn get(&self, key: &CacheKey) -> Option<Entry> {
+        let entry = self.sessions.get(&key.id)?;
+        (entry.digest == key.digest && entry.generation == self.generation.load(Ordering::Acquire))
+            .then_some(entry)
+    }
+
+    /// Whether this key had no session a moment ago.
+    pub(crate) fn is_absent(&self, key: &CacheKey, now: Moment) -> bool {
+        self.absent
+            .get(&key.digest)
+            .is_some_and(|asked| now.since(asked) <= self.negative_ttl && !self.is_ignored(asked))
+    }
+
+    /// From now on, reads that began before this moment answer no new request, unless they are
+    /// entries. Notifications drop entries, but they name no new session, and may not be heard.
+    pub(crate) fn ignore_reads_before(&self, moment: Moment) {
+        self.ignore_reads_before
+            .fetch_max(moment.nanos(), Ordering::SeqCst);
+    }
+
+    fn is_ignored(&self, began: Moment) -> bool {
+        began.nanos() < self.ignore_reads_before.load(Ordering::SeqCst)
+    }
+
+    /// The approximate number of sessions.
+    pub(crate) fn len(&self) -> u64 {
+        self.sessions.entry_count()
+    }
+
+    /// Drops everything, and keeps out what is being read.
+    pub(crate) fn drop_all(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.sessions.invalidate_all();
+        self.absent.invalidate_all();
+    }
+
+    /// Drops a session, and keeps out what was read of it until now.
+    pub(crate) fn drop_session(&self, id: Uuid) {
+        let stripe = self.stripe(id);
+        for fill in stripe.get(&id).into_iter().flatten() {
+            fill.is_named.store(true, Ordering::Relaxed);
+        }
+        self.sessions.invalidate(&id);
+    }
+
+    /// Forgets that a key had no session.
+    pub(crate) fn drop_absence(&self, key: &CacheKey) {
+        self.absent.invalidate(&key.digest);
+    }
+
+    /// The generation, to be read before it is known whether notifications are heard: when they
+    /// are no longer, or are again, another one begins.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// A load of this session that is under way, or else a new one.
+    pub(crate) fn load(
+        self: &Arc<Self>,
+        key: CacheKey,
+        now: Moment,
+        generation: Option<u64>,
+        begin: impl FnOnce(FillGuard) -> SharedLoad,
+    ) -> SharedLoad {
+        let mut stripe = self.stripe(key.id);
+        let fills = stripe.entry(key.id).or_default();
+        let running = fills
+            .iter()
+            .filter(|fill| self.can_be_shared(fill, &key, now))
+            .find_map(|fill| fill.load.get()?.upgrade());
+        if let Some(load) = running {
+            return load;
+        }
+        let fill = Arc::new(Fill::new(key, now, generation));
+        fills.push(Arc::clone(&fill));
+        let load = begin(FillGuard {
+            entries: Arc::clone(self),
+            fill: Arc::clone(&fill),
+        });
+        if let Some(weak) = load.downgrade() {
+            // The fill is new, so that its load was not set before.
+            let _ = fill.load.set(weak);
+        }
+        load
+    }
+
+    /// A request gets no older result than the cache may give, and none from before a change that
+    /// it has to see.
+    fn can_be_shared(&self, fill: &Fill, key: &CacheKey, now: Moment) -> bool {
+        fill.key == *key
+            && !fill.is_named()
+            && now.since(fill.began) <= self.max_staleness
+            && !self.is_ignored(fill.began)
+    }
+
+    /// Registers a fill that is not a load.
+    pub(crate) fn fill(
+        self: &Arc<Self>,
+        key: CacheKey,
+        now: Moment,
+        generation: Option<u64>,
+    ) -> FillGuard {
+        let fill = Arc::new(Fill::new(key, now, generation));
+        self.stripe(key.id)
+            .entry(key.id)
+            .or_default()
+            .push(Arc::clone(&fill));
+        FillGuard {
+            entries: Arc::clone(self),
+            fill,
+        }
+    }
+
+    /// Keeps what was read, unless the session may have changed since the fill began. Returns
+    /// whether it did.
+    pub(crate) fn put(&self, fill: &FillGuard, entry: &Entry) -> bool {
+        let id = fill.key.id;
+        let _stripe = self.stripe(id);
+        let is_current = self.is_current(fill);
+        if is_current {
+            self.sessions.insert(id, entry.clone());
+        }
+        is_current
+    }
+
+    /// Remembers that the key had no session, on the same condition.
+    pub(crate) fn put_absence(&self, fill: &FillGuard) {
+        let _stripe = self.stripe(fill.key.id);
+        if self.is_current(fill) {
+            self.absent.insert(fill.key.digest, fill.began);
+        }
+    }
+
+    /// The caller has the lock of the stripe.
+    fn is_current(&self, fill: &Fill) -> bool {
+        !fill.is_named() && fill.generation == Some(self.generation())
+    }
+
+    /// Takes out a fill. The caller drops it without the lock.
+    fn end(&self, fill: &Arc<Fill>) -> Option<Arc<Fill>> {
+        let id = fill.key.id;
+        let mut stripe = self.stripe(id);
+        let fills = stripe.get_mut(&id)?;
+        let at = fills.iter().position(|other| Arc::ptr_eq(other, fill))?;
+        let ended = fills.swap_remove(at);
+        if fills.is_empty() {
+            stripe.remove(&id);
+        }
+        Some(ended)
+    }
+
+    fn stripe(&self, id: Uuid) -> MutexGuard<'_, Fills> {
+        // The last byte is random in ids of both versions.
+        lock(&self.fills[usize::from(id.as_bytes()[15]) % STRIPES])
+    }
+}
+
+impl Fill {
+    fn new(key: CacheKey, began: Moment, generation: Option<u64>) -> Self {
+        Self {
+            key,
+            began,
+            generation,
+            is_named: AtomicBool::new(false),
+            load: OnceLock::new(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Sessions with what a cache needs to know of them, as the server sends them.
+
+use tokio_postgres::Row;
+
+use crate::cache::entry::Visits;
+use crate::cache::link::Origin;
+use crate::error::Error;
+use crate::json::Jsonb;
+use crate::session::{Session, session_columns};
+use crate::wire::{instant, past_instant};
+
+/// A session that was read, and where from.
+#[derive(Debug)]
+pub(crate) struct CachedRow {
+    pub(crate) session: Session,
+    pub(crate) data_bytes: usize,
+    pub(crate) visits: Visits,
+    pub(crate) origin: Origin,
+    pub(crate) is_standby: bool,
+}
+
+impl CachedRow {
+    pub(crate) const LOAD: &str = concat!(
+        "SELECT ",
+        session_columns!(),
+        ", server_started_at, pg_catalog.current_database(), visit_due_at, \
+         user_agent_max_length, is_standby FROM qsessions.load_for_cache(key => $1::text)"
+    );
+
+    pub(crate) fn from_load(row: &Row) -> Result<Self, Error> {
+        let session = Session::from_row(row)?;
+        // Without a time at which a visit is due, each visit is.
+        let visit_due_at = instant(row, 13)?.unwrap_or(session.last_seen_at);
+        let touch_interval = visit_due_at.duration_since(session.last_seen_at);
+        Ok(Self {
+            data_bytes: data_bytes(row)?,
+            visits: Visits {
+                touch_interval: touch_interval.unwrap_or_default(),
+                user_agent_max_length: row.try_get::<_, i32>(14)?.unsigned_abs() as usize,
+            },
+            origin: origin(row)?,
+            is_standby: row.try_get(15)?,
+            session,
+        })
+    }
+
+    pub(crate) const RESUME: &str = concat!(
+        "SELECT ",
+        session_columns!(),
+        ", pg_catalog.pg_postmaster_start_time(), pg_catalog.current_database() \
+         FROM qsessions.resume_session(key => $1::text, ip => $2::inet, user_agent => $3::text)"
+    );
+
+    /// The session is cached already, so that it is known how its visits are recorded.
+    pub(crate) fn from_resume(row: &Row, visits: Visits) -> Result<Self, Error> {
+        Ok(Self {
+            session: Session::from_row(row)?,
+            data_bytes: data_bytes(row)?,
+            visits,
+            origin: origin(row)?,
+            // A standby records no visit, and is told apart by when it was started.
+            is_standby: false,
+        })
+    }
+}
+
+fn data_bytes(row: &Row) -> Result<usize, Error> {
+    Ok(row.try_get::<_, Jsonb<'_>>(2)?.bytes())
+}
+
+fn origin(row: &Row) -> Result<Origin, Error> {
+    Ok(Origin {
+        started_at: past_instant(row, 11)?,
+        database: row.try_get(12)?,
+    })
+}

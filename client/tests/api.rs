@@ -1,0 +1,41 @@
+//! What an application relies on without a database: that this compiles is most of the test.
+
+use qsessions::deadpool_postgres::{Pool, Transaction};
+use qsessions::{Answer, Error, Executor, Expiry, Key, NewSession, Session, Store};
+
+fn is_send<T: Send>(_: T) {}
+fn can_be_shared<T: Send + Sync + Clone + 'static>() {}
+
+/// Web frameworks spawn the tasks that handle requests.
+#[expect(dead_code)]
+fn calls_can_be_sent(store: &Store, transaction: &Transaction<'_>, key: &Key) {
+    is_send(store.load(key));
+    is_send(store.resume(key).into_future());
+    is_send(store.save(key, [1]).into_future());
+    is_send(store.create().data([1]).into_future());
+    is_send(store.on(transaction).load(key));
+    is_send(async move { store.on(transaction).create().await });
+    is_send(async move { store.on(transaction).login(42).key(key).await });
+}
+
+#[expect(dead_code)]
+async fn code_can_be_generic<E: Executor>(store: &Store<E>, key: &Key) -> Result<bool, Error> {
+    let session: Option<Session> = store.resume(key).await?;
+    Ok(session.is_some() && store.logout(key).await?)
+}
+
+#[expect(dead_code)]
+fn an_answer_can_be_named<'a>(store: &'a Store, key: &'a Key) -> Answer<'a, Option<Session>> {
+    store.resume(key).into_future()
+}
+
+#[test]
+fn handles_and_results_can_be_shared() {
+    can_be_shared::<Store<Pool>>();
+    #[cfg(feature = "cache")]
+    can_be_shared::<qsessions::CachedStore>();
+    can_be_shared::<Session>();
+    can_be_shared::<NewSession>();
+    can_be_shared::<Error>();
+    can_be_shared::<Expiry>();
+}
