@@ -50,7 +50,7 @@ impl DemoServer {
         Ok(Pool::builder(Manager::new(config, NoTls)).build()?)
     }
 
-    /// Tells the extension where its GeoIP databases are, and has it import them.
+    /// Tells the extension where the GeoIP databases are, and has it import them.
     pub(crate) async fn configure_geoip(&self) -> Result {
         let path = match env::var_os("QSESSIONS_CITY_MMDB").map(PathBuf::from) {
             Some(path) => {

@@ -26,7 +26,7 @@ async fn a_cached_session_takes_no_statement() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_a_session_takes_one_statement() {
     let cached = Cached::new().await;
-    let made_up = Key::from("an invented key");
+    let invented = Key::from("an invented key");
     let (_, statements) = cached
         .statements(async {
             for _ in 0..100 {
