@@ -1,5 +1,6 @@
 //! Calls that a cache may answer at once.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -25,6 +26,12 @@ impl<'a, T> Answer<'a, T> {
 
     pub(crate) fn asked(call: impl Future<Output = Result<T, Error>> + Send + 'a) -> Self {
         Self(Source::Database(Box::pin(call)))
+    }
+}
+
+impl<T> fmt::Debug for Answer<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
     }
 }
 

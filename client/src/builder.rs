@@ -1,5 +1,7 @@
 //! How a store with settings is built.
 
+use std::fmt;
+
 use deadpool_postgres::Pool;
 
 use crate::database::Statements;
@@ -87,6 +89,14 @@ impl StoreBuilder {
     }
 }
 
+impl fmt::Debug for StoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreBuilder")
+            .field("statements", &self.statements)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Builds a [`CachedStore`].
 #[cfg(feature = "cache")]
 #[must_use]
@@ -115,5 +125,15 @@ impl CachedStoreBuilder {
     pub fn build(self) -> Result<CachedStore, Error> {
         let (config, listener) = (self.config, self.listener);
         CachedStore::start(self.pool, self.statements, &config, listener)
+    }
+}
+
+#[cfg(feature = "cache")]
+impl fmt::Debug for CachedStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStoreBuilder")
+            .field("statements", &self.statements)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

@@ -18,6 +18,7 @@ mod lock;
 mod log;
 mod row;
 
+use std::fmt;
 use std::sync::Arc;
 
 use deadpool_postgres::Pool;
@@ -66,6 +67,12 @@ pub type CachedStore = Store<CachedPool>;
 /// The pool of a [`CachedStore`], with its cache.
 #[derive(Clone)]
 pub struct CachedPool(Arc<RunningCache>);
+
+impl fmt::Debug for CachedPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedPool").finish_non_exhaustive()
+    }
+}
 
 /// A cache, and the task that listens for it. Dropping it ends the task.
 struct RunningCache {

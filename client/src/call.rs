@@ -19,6 +19,20 @@ macro_rules! sent_when_awaited {
                 Box::pin(self.send())
             }
         }
+
+        $crate::call::debug_without_fields!($call<'_, E>);
     };
 }
 pub(crate) use sent_when_awaited;
+
+/// A `Debug` that shows neither keys nor data.
+macro_rules! debug_without_fields {
+    ($type:ident<$($argument:tt),+>) => {
+        impl<E> std::fmt::Debug for $type<$($argument),+> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($type)).finish_non_exhaustive()
+            }
+        }
+    };
+}
+pub(crate) use debug_without_fields;

@@ -1,11 +1,14 @@
 //! What can go wrong in a call.
 
+mod kind;
+
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::DbError;
+
+pub use kind::ErrorKind;
 
 /// What can go wrong in a call.
 ///
@@ -103,29 +106,6 @@ pub enum Error {
     Data(#[source] Arc<serde_json::Error>),
 }
 
-/// Groups of [errors](Error), by what an application can do about them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The session is not what the caller took it for: it has ended, or was saved meanwhile. Send
-    /// the visitor to the login, or load and try again.
-    Session,
-    /// The arguments are at fault: the same call will fail again. Keys, data and durations out of
-    /// range; SQLSTATE classes 22 (data exception), 23 (constraint violation, such as an unknown
-    /// user), 44 (check option), 54 (program limit) and P0 (an exception that your own trigger
-    /// raises).
-    Caller,
-    /// The database, the role or the store is not set up for the call: a missing extension,
-    /// table or privilege, a refused login, a pooler that loses prepared statements. All SQLSTATE
-    /// classes that are not listed elsewhere, above all 26, 28, 3D, 3F and 42.
-    Setup,
-    /// The database cannot answer now, and may later: no connection, a shutdown, a failover, a
-    /// deadlock, a timeout. SQLSTATE classes 08, 25, 40, 53, 55, 57 and 58.
-    Unavailable,
-    /// PostgreSQL or a library is at fault: SQLSTATE class XX, or an answer that cannot be read.
-    Internal,
-}
-
 impl Error {
     /// The group that this error belongs to.
     ///
@@ -153,12 +133,12 @@ impl Error {
             | Self::Data(_) => ErrorKind::Caller,
             Self::Configuration { .. } | Self::Listener { .. } => ErrorKind::Setup,
             Self::Pool(error) => match error.as_ref() {
-                PoolError::Backend(error) => kind_of(error),
+                PoolError::Backend(error) => ErrorKind::of(error),
                 PoolError::Timeout(_) | PoolError::Closed => ErrorKind::Unavailable,
                 PoolError::NoRuntimeSpecified => ErrorKind::Setup,
                 PoolError::PostCreateHook(_) => ErrorKind::Internal,
             },
-            Self::Database(error) => kind_of(error),
+            Self::Database(error) => ErrorKind::of(error),
         }
     }
 
@@ -211,27 +191,6 @@ impl Error {
             },
             _ => return None,
         })
-    }
-}
-
-fn kind_of(error: &tokio_postgres::Error) -> ErrorKind {
-    if let Some(code) = error.code() {
-        return kind_of_sqlstate(code.code());
-    }
-    let source = std::error::Error::source(error);
-    if error.is_closed() || source.is_some_and(|source| source.is::<io::Error>()) {
-        ErrorKind::Unavailable
-    } else {
-        ErrorKind::Internal
-    }
-}
-
-fn kind_of_sqlstate(code: &str) -> ErrorKind {
-    match code.get(..2).unwrap_or_default() {
-        "22" | "23" | "44" | "54" | "P0" => ErrorKind::Caller,
-        "08" | "25" | "40" | "53" | "55" | "57" | "58" => ErrorKind::Unavailable,
-        "XX" => ErrorKind::Internal,
-        _ => ErrorKind::Setup,
     }
 }
 
@@ -387,23 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sqlstate_has_a_kind() {
-        for (code, kind) in [
-            ("23503", ErrorKind::Caller),
-            ("P0001", ErrorKind::Caller),
-            ("42501", ErrorKind::Setup),
-            ("42883", ErrorKind::Setup),
-            ("28P01", ErrorKind::Setup),
-            ("26000", ErrorKind::Setup),
-            ("08006", ErrorKind::Unavailable),
-            ("25006", ErrorKind::Unavailable),
-            ("40P01", ErrorKind::Unavailable),
-            ("53300", ErrorKind::Unavailable),
-            ("57014", ErrorKind::Unavailable),
-            ("XX000", ErrorKind::Internal),
-        ] {
-            assert_eq!(kind_of_sqlstate(code), kind, "{code}");
-        }
+    fn errors_without_an_sqlstate_have_a_kind() {
         assert_eq!(Error::VersionConflict.kind(), ErrorKind::Session);
         let timeout = PoolError::Timeout(deadpool_postgres::TimeoutType::Wait);
         assert_eq!(Error::from(timeout).kind(), ErrorKind::Unavailable);

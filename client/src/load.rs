@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use tokio_postgres::types::Type;
 
 use crate::answer::Answer;
+use crate::call::debug_without_fields;
 use crate::database::Executor;
 use crate::error::Error;
 use crate::key::Key;
@@ -139,6 +140,8 @@ impl<E: Executor> Resume<'_, E> {
             .await
     }
 }
+
+debug_without_fields!(Resume<'_, E>);
 
 impl<'a, E: Executor> IntoFuture for Resume<'a, E> {
     type Output = Result<Option<Session>, Error>;

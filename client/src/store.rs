@@ -113,6 +113,6 @@ impl<E: Executor> Store<E> {
 
 impl<E> fmt::Debug for Store<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Store")
+        f.debug_struct("Store").finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! What an application relies on without a database: that this compiles is most of the test.
 
-use qsessions::deadpool_postgres::{Pool, Transaction};
+use qsessions::deadpool_postgres::tokio_postgres::{Config, NoTls};
+use qsessions::deadpool_postgres::{Manager, Pool, Transaction};
 use qsessions::{Answer, Error, Executor, Expiry, Key, NewSession, Session, Store};
 
 fn is_send<T: Send>(_: T) {}
@@ -38,4 +39,20 @@ fn handles_and_results_can_be_shared() {
     can_be_shared::<NewSession>();
     can_be_shared::<Error>();
     can_be_shared::<Expiry>();
+}
+
+#[test]
+fn debug_of_a_call_shows_neither_key_nor_data() {
+    let pool = Pool::builder(Manager::new(Config::new(), NoTls));
+    let store = Store::new(pool.build().unwrap());
+    let (key, secret) = (Key::from("very-secret-key"), "secret data");
+    for shown in [
+        format!("{:?}", store.create().key(&key).data(secret)),
+        format!("{:?}", store.login(1).key(&key).data(secret)),
+        format!("{:?}", store.resume(&key)),
+        format!("{:?}", store.save(&key, secret)),
+        format!("{:?}", store.revoke_user_sessions(1).except(&key)),
+    ] {
+        assert!(!shown.contains("secret"), "{shown}");
+    }
 }

@@ -125,11 +125,12 @@ impl Ground {
         self.server.data().join("pgsql_tmp_qsessions")
     }
 
-    /// The private copies there are.
+    /// The private copies that are finished.
     pub(crate) fn copy_names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.copies()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.ends_with(".mmdb")).collect()
+        let is_copy = |name: &String| name.ends_with(".mmdb") && !name.contains("_new_");
+        names.filter(is_copy).collect()
     }
 
     pub(crate) fn log(&self) -> String {

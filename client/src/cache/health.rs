@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 /// }
 /// # }
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
     /// Whether the cache answers loads at this moment.
