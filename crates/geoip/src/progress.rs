@@ -3,7 +3,7 @@ use crate::Error;
 /// Follows an import, which takes a second or so, and can stop it.
 pub trait Progress {
     /// Called every few milliseconds. If it returns true, the import clears away what is half done
-    /// and ends with [`Error::Stopped`](crate::Error::Stopped).
+    /// and ends with [`Error::Stopped`].
     fn should_stop(&mut self) -> bool;
 
     /// Something that an administrator may want to find in a log.
