@@ -30,7 +30,7 @@ fn flat_city() -> Value {
     })
 }
 
-/// A folder that the server can read, and a connection that is told of it.
+/// A folder that the server can read, and a connection that uses it.
 async fn with_folder() -> (Database, Client, PathBuf) {
     let database = Database::with(Users::Nothing).await;
     let folder = database
@@ -44,7 +44,7 @@ async fn with_folder() -> (Database, Client, PathBuf) {
 }
 
 #[tokio::test]
-async fn with_nothing_configured_locations_are_unknown_and_that_is_no_error() {
+async fn without_geoip_path_locations_are_null() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     let found = row(
@@ -66,7 +66,7 @@ async fn with_nothing_configured_locations_are_unknown_and_that_is_no_error() {
 }
 
 #[tokio::test]
-async fn a_country_that_the_file_only_has_a_code_of_is_named() {
+async fn a_country_without_a_name_in_the_file_gets_one() {
     let (_database, client, folder) = with_folder().await;
     let code = json!({"country": {"iso_code": "SE"}, "continent": {"code": "EU"}});
     let mut city = code.clone();
@@ -97,7 +97,7 @@ async fn a_country_that_the_file_only_has_a_code_of_is_named() {
 }
 
 #[tokio::test]
-async fn cities_are_asked_first_then_countries() {
+async fn city_databases_are_asked_before_country_databases() {
     let (_database, client, folder) = with_folder().await;
     write(
         &folder.join("b-city.mmdb"),
@@ -170,7 +170,7 @@ async fn cities_are_asked_first_then_countries() {
 }
 
 #[tokio::test]
-async fn all_that_is_known_has_djangos_keys() {
+async fn location_info_has_the_keys_of_django() {
     let (_database, client, folder) = with_folder().await;
     write(
         &folder.join("city.mmdb"),
@@ -213,7 +213,7 @@ async fn all_that_is_known_has_djangos_keys() {
 }
 
 #[tokio::test]
-async fn flat_databases_serve_too_and_their_countries_have_names() {
+async fn flat_databases_work_and_their_countries_get_names() {
     let (_database, client, folder) = with_folder().await;
     let file = folder.join("dbip-city.mmdb");
     write(&file, "dbip city", &[("192.0.2.0/24", flat_city())]);
@@ -269,7 +269,7 @@ async fn a_session_shows_its_location() {
 }
 
 #[tokio::test]
-async fn files_that_are_no_databases_are_warnings_and_the_others_serve() {
+async fn invalid_files_are_warnings_and_the_other_files_are_used() {
     let (database, client, folder) = with_folder().await;
     let good = folder.join("good.mmdb");
     write(
@@ -320,7 +320,7 @@ async fn files_that_are_no_databases_are_warnings_and_the_others_serve() {
 }
 
 #[tokio::test]
-async fn networks_and_who_runs_them_come_from_a_database_of_their_own() {
+async fn asn_uses_a_database_of_networks() {
     let (_database, client, folder) = with_folder().await;
     fs::write(folder.join("city.mmdb"), mmdb::city("Linköping")).unwrap();
     use_path(&client, &folder).await;
@@ -368,7 +368,7 @@ async fn networks_and_who_runs_them_come_from_a_database_of_their_own() {
 }
 
 #[tokio::test]
-async fn names_are_in_the_locale_asked_for_or_in_one_near_it() {
+async fn names_are_in_the_locale_or_a_related_one() {
     let (_database, client, folder) = with_folder().await;
     fs::write(folder.join("nested.mmdb"), mmdb::city("Linköping")).unwrap();
     write(
@@ -402,7 +402,7 @@ async fn names_are_in_the_locale_asked_for_or_in_one_near_it() {
 }
 
 #[tokio::test]
-async fn addresses_in_other_clothes_are_found_as_the_tree_has_them() {
+async fn ipv4_addresses_in_ipv6_form_are_found() {
     let (_database, client, folder) = with_folder().await;
     // 6to4 and Teredo carry 89.160.20.112; so does the mapped form.
     let forms = [

@@ -1,5 +1,5 @@
-//! GeoIP files that are broken in every way: none is served, none takes a backend or the worker
-//! down, and the copy of the good one goes on.
+//! Damaged and malicious GeoIP files: none is used, none crashes a backend or the worker, and the
+//! copy of the last good file stays in use.
 
 use crate::common::{Listening, row};
 use crate::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
@@ -14,7 +14,7 @@ use std::process::Command;
 
 const OLD: &str = "Linköping, Sweden";
 
-/// What the bytes of a file say of the known address, if they can be read at all.
+/// The answer of a file for the known address, if the file can be read at all.
 fn told_by(bytes: &[u8]) -> Option<Option<String>> {
     let reader = Reader::from_source(bytes, Path::new("broken.mmdb")).ok()?;
     match reader.look_up(KNOWN.parse().unwrap()).ok()? {
@@ -24,7 +24,7 @@ fn told_by(bytes: &[u8]) -> Option<Option<String>> {
 }
 
 #[tokio::test]
-async fn a_file_cut_off_anywhere_is_never_served() {
+async fn a_truncated_file_is_never_used() {
     let ground = Ground::new().await;
     let good = mmdb::city("Linköping");
     ground.write("city.mmdb", &good);
@@ -39,14 +39,14 @@ async fn a_file_cut_off_anywhere_is_never_served() {
         assert_eq!(location(&client, KNOWN).await.as_deref(), Some(OLD));
         faults += 1;
     }
-    // Who comes now gets the old copy too.
+    // A new connection gets the old copy too.
     let other = ground.client().await;
     assert_eq!(location(&other, KNOWN).await.as_deref(), Some(OLD));
     ground.survived("cut off at every 64th byte", faults).await;
 }
 
 #[tokio::test]
-async fn flipped_bits_give_the_answers_of_the_old_file_or_of_the_new_one() {
+async fn flipped_bits_give_the_answers_of_the_old_file_or_the_new_file() {
     const FLIPS: usize = 10_000;
     let ground = Ground::new().await;
     let good = mmdb::city("Linköping");
@@ -56,7 +56,7 @@ async fn flipped_bits_give_the_answers_of_the_old_file_or_of_the_new_one() {
     let mut before = location(&client, KNOWN).await;
     let (mut served, mut refused) = (0, 0);
     for flip in 0..FLIPS {
-        // Spread over the whole file, each bit once before any comes twice.
+        // The bits are spread over the whole file, and none repeats before all were flipped.
         let bit = flip.wrapping_mul(2_654_435_761) % (good.len() * 8);
         let mut bytes = good.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
@@ -84,7 +84,7 @@ fn circle() -> Vec<u8> {
     bytes
 }
 
-/// A city that is 10,000 maps deep.
+/// A city with 10,000 nested maps.
 fn deep() -> Vec<u8> {
     let mut nested = [0xe1, 0x41, b'n'].repeat(10_000);
     nested.push(0xe0);
@@ -99,12 +99,12 @@ fn deep() -> Vec<u8> {
         .position(|part| part == filling);
     let start = start.unwrap();
     bytes[start..start + filling.len()].copy_from_slice(&nested);
-    // In place of the length of the text.
+    // This replaces the length of the text.
     bytes[start - 3..start].copy_from_slice(&[0xe1, 0x41, b'n']);
     bytes
 }
 
-/// Two maps of which each points to the other.
+/// Two maps that point to each other.
 fn circular_pointers() -> Vec<u8> {
     let filling = "x".repeat(64);
     let mut bytes = mmdb::database(
@@ -117,7 +117,8 @@ fn circular_pointers() -> Vec<u8> {
     let at = at.unwrap();
     let separator = bytes.windows(16).position(|part| part == [0; 16]).unwrap();
     let offset = at - 2 - (separator + 16);
-    // In place of the text: a map of one member `en`, whose value is a pointer back to this map.
+    // This replaces the text with a map of one member `en`, whose value is a pointer back to this
+    // map.
     let pointer = [0x20 | u8::try_from(offset >> 8).unwrap(), offset as u8];
     let map = [&[0xe1, 0x42, b'e', b'n'][..], &pointer].concat();
     bytes[at - 2..at - 2 + map.len()].copy_from_slice(&map);
@@ -141,14 +142,14 @@ fn absurd_node_count() -> Vec<u8> {
     let name = b"node_count";
     let at = bytes.windows(name.len()).rposition(|part| part == name);
     let value = at.unwrap() + name.len();
-    // A whole number of 32 bits is told by its size, which stays; only its bytes change.
+    // The number keeps its size of 32 bits; only its bytes change.
     let size = usize::from(bytes[value] & 0x1f);
     bytes[value + 1..=value + size].fill(0xff);
     bytes
 }
 
 #[tokio::test]
-async fn what_is_no_good_database_is_refused_with_a_warning_and_a_hint() {
+async fn invalid_databases_are_refused_with_a_warning_and_a_hint() {
     let ground = Ground::with_worker().await;
     let good = mmdb::city("Linköping");
     ground.write("city.mmdb", &good);
@@ -177,7 +178,7 @@ async fn what_is_no_good_database_is_refused_with_a_warning_and_a_hint() {
         let before = processes.map(|process| warnings(&ground, process).len());
         ground.swap("city.mmdb", bytes);
         assert_refused(&client, what).await;
-        // Noticed by the other connection without a call of geoip_reload; and once only.
+        // The other connection warns too, without a call of geoip_reload, and only once.
         for _ in 0..3 {
             assert_eq!(
                 location(&long_open, KNOWN).await.as_deref(),
@@ -200,7 +201,7 @@ async fn process_of(client: &tokio_postgres::Client) -> i32 {
     row(client, "SELECT pg_backend_pid()", &[]).await.get(0)
 }
 
-/// What a backend has warned of.
+/// The warnings of a backend.
 fn warnings(ground: &Ground, process: i32) -> Vec<String> {
     let marks = [format!("[{process}]"), "WARNING".to_owned()];
     let log = ground.log();
@@ -211,7 +212,7 @@ fn warnings(ground: &Ground, process: i32) -> Vec<String> {
         .collect()
 }
 
-/// The file's error is shown with the time at which it was met, beside the old copy, which serves.
+/// Asserts that the error of the file is shown with its time, beside the old copy, which is in use.
 async fn assert_refused(client: &tokio_postgres::Client, what: &str) {
     let state = row(
         client,
@@ -236,7 +237,7 @@ async fn assert_refused(client: &tokio_postgres::Client, what: &str) {
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_refused_too() {
+async fn directories_fifos_and_unreadable_files_are_refused() {
     let ground = Ground::new().await;
     let file = ground.files.join("city.mmdb");
     ground.write("city.mmdb", &mmdb::city("Linköping"));
@@ -265,7 +266,7 @@ async fn what_is_no_file_is_refused_too() {
 
     ground.write("city.mmdb", &mmdb::city("Stockholm"));
     fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
-    // As root, the file is root's, and the server runs as another user.
+    // If the tests run as root, the file belongs to root, and the server runs as another user.
     assert!(!geteuid().is_root() || fs::metadata(&file).is_ok_and(|it| owner(&it).is_root()));
     assert_refused(&client, "no permission").await;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
@@ -311,7 +312,7 @@ fn owner(metadata: &fs::Metadata) -> Uid {
 }
 
 #[tokio::test]
-async fn a_client_is_warned_once_for_each_change() {
+async fn a_client_gets_one_warning_for_each_change() {
     let ground = Ground::with_worker().await;
     ground.write("city.mmdb", &mmdb::city("Linköping"));
     let listening = Listening::to(&ground.server.config("postgres")).await;
@@ -341,7 +342,7 @@ async fn a_client_is_warned_once_for_each_change() {
 }
 
 #[tokio::test]
-async fn every_connection_sees_the_error_that_the_worker_has_met() {
+async fn every_connection_sees_the_errors_of_the_worker() {
     let ground = Ground::with_worker().await;
     ground.swap("city.mmdb", b"bad");
     ground.swap("country.mmdb", &mmdb::city("Linköping"));
@@ -357,7 +358,7 @@ async fn every_connection_sees_the_error_that_the_worker_has_met() {
         assert!(error.contains("is not a usable MaxMind DB file"), "{error}");
         assert!(bad.get::<_, bool>(1));
     }
-    // The worker has logged it too, where no connection may be there to do so.
+    // The worker has logged the error too, because there may be no connection that logs it.
     let log = ground.log();
     let is_workers = |line: &&str| line.contains("WARNING") && !line.contains("] postgres WARNING");
     assert!(log.lines().any(|line| is_workers(&line)), "{log}");

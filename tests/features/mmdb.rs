@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_postgres::Client;
 
-/// How long a test waits for something that is going to happen.
+/// The longest time that a test waits for a condition.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// An address that [`city`] knows.
+/// An address in the databases of [`city`].
 pub(crate) const KNOWN: &str = "89.160.20.112";
 
 /// A database of the given networks.
@@ -28,7 +28,7 @@ pub(crate) fn database(database_type: &str, networks: &[(&str, Value)]) -> Vec<u
     writer.to_bytes().unwrap()
 }
 
-/// What MaxMind's layout has of a city in Sweden.
+/// The record of a city in Sweden in MaxMind's layout.
 pub(crate) fn nested_city(name: &str) -> Value {
     json!({
         "city": {"names": {"en": name, "de": format!("{name} (deutsch)"), "pt-BR": format!("{name} (português)")}},
@@ -45,8 +45,8 @@ pub(crate) fn city(name: &str) -> Vec<u8> {
     database("GeoLite2-City", &[("89.160.20.0/24", nested_city(name))])
 }
 
-/// A city of each of `count` numbers, in networks of 256 addresses from 1.0.0.0 on: large enough that copying and checking
-/// it takes a while.
+/// A database of `count` cities, in networks of 256 addresses from 1.0.0.0 on, so that an import
+/// takes a while.
 pub(crate) fn cities(name: &str, count: u32) -> Vec<u8> {
     let mut writer = Writer::new("GeoLite2-City");
     for number in 0..count {
@@ -58,7 +58,7 @@ pub(crate) fn cities(name: &str, count: u32) -> Vec<u8> {
     writer.to_bytes().unwrap()
 }
 
-/// Networks and who runs them.
+/// A database of networks and their operators.
 pub(crate) fn networks() -> Vec<u8> {
     let record = json!({
         "autonomous_system_number": 64496, "autonomous_system_organization": "Example Net",
@@ -66,8 +66,8 @@ pub(crate) fn networks() -> Vec<u8> {
     database("GeoLite2-ASN", &[("89.160.0.0/16", record)])
 }
 
-/// A server of its own with a folder of databases, and a connection that would be lost if any
-/// backend crashed.
+/// A separate server with a folder of databases, and a connection that a crash of any backend would
+/// close.
 pub(crate) struct Ground {
     pub(crate) server: Server,
     pub(crate) files: PathBuf,
@@ -115,7 +115,7 @@ impl Ground {
         }
     }
 
-    /// A connection that is told of the folder.
+    /// A connection that uses the folder.
     pub(crate) async fn client(&self) -> Client {
         self.server.connect("postgres").await.unwrap()
     }
@@ -149,15 +149,17 @@ impl Ground {
         fs::rename(new, self.files.join(name)).unwrap();
     }
 
-    /// After a crash that the test has caused itself: the recovered server is the one to watch.
+    /// Waits until the server has recovered from a crash that the test has caused, and watches it
+    /// from then on.
     pub(crate) async fn expect_crash(&mut self) {
         self.crashes += 1;
-        // The server ends all connections when it notices; a new one before that would be ended too.
+        // The server closes all connections when it notices the crash, including those that were
+        // opened before that.
         while !self.canary.is_closed() {
             tokio::task::yield_now().await;
         }
         self.canary = loop {
-            // There is nothing to wait on but the connection itself.
+            // Only an attempt to connect shows that it is ready.
             match self.server.connect("postgres").await {
                 Ok(client) => break client,
                 Err(_) => tokio::task::yield_now().await,
@@ -165,8 +167,8 @@ impl Ground {
         };
     }
 
-    /// No backend has crashed but those that the test has killed, and the connection of before
-    /// still works. Says so in the test's output.
+    /// Asserts that no backend has crashed except those that the test has killed, and that the
+    /// first connection still works. Prints a summary.
     pub(crate) async fn survived(&self, what: &str, faults: usize) {
         assert_eq!(start_time(&self.canary).await, self.started, "{what}");
         let log = self.log();
@@ -178,7 +180,8 @@ impl Ground {
         assert_eq!(crashes.len(), self.crashes, "{what}: {crashes:?}");
         let restarts = log.matches("all server processes terminated").count();
         assert_eq!(restarts, self.crashes, "{what}");
-        // Past the capture of the test's output.
+        // Writes to the standard error itself, because the test harness captures macros such as
+        // println.
         let _ = writeln!(
             std::io::stderr(),
             "{what}: {faults} faults, 0 backend crashes, 0 restarts of the server{}",
@@ -208,7 +211,7 @@ pub(crate) async fn location(client: &Client, ip: &str) -> Option<String> {
         .get(0)
 }
 
-/// Waits until a condition holds. There is nothing else to wait on but the answers themselves.
+/// Waits until a condition holds, by asking again and again.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !holds().await {
@@ -227,7 +230,7 @@ pub(crate) async fn until_location(client: &Client, ip: &str, expected: &str) {
     .await;
 }
 
-/// Imports changes of the files now; gives the errors of the files.
+/// Imports changed files, and returns the errors of the files.
 pub(crate) async fn reload(client: &Client) -> Vec<Option<String>> {
     let rows = client
         .query("SELECT error FROM qsessions.geoip_reload()", &[])
@@ -236,13 +239,13 @@ pub(crate) async fn reload(client: &Client) -> Vec<Option<String>> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Tells a connection which databases to use, and imports them.
+/// Sets the path of a connection, and imports its files.
 pub(crate) async fn use_path(client: &Client, path: &Path) {
     set_path(client, path).await;
     reload(client).await;
 }
 
-/// Tells a connection which databases to use.
+/// Sets the path of a connection.
 pub(crate) async fn set_path(client: &Client, path: &Path) {
     client
         .batch_execute(&format!("SET qsessions.geoip_path = '{}'", path.display()))
