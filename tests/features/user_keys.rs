@@ -317,3 +317,39 @@ async fn a_view_that_uses_the_domain_does_not_keep_the_users_from_being_linked()
     assert_eq!(users_of_sessions(&admin).await, ["1"]);
     assert_eq!(texts(&client, "SELECT name FROM mine").await, ["ann"]);
 }
+
+#[tokio::test]
+async fn a_user_id_may_have_any_type_but_an_array() {
+    let client = Database::with(Users::Unlinked).await.connect().await;
+    let values = [
+        "'7'",
+        "7",
+        "bigint '7'",
+        "smallint '7'",
+        "numeric '7'",
+        "varchar '7'",
+        "name '7'",
+    ];
+    for (before, value) in values.iter().enumerate() {
+        begin(&client, &format!("user_id => {value}")).await;
+        for value in values {
+            let list = format!("SELECT user_id FROM qsessions.user_sessions({value})");
+            assert_eq!(
+                texts(&client, &list).await,
+                vec!["7"; before + 1],
+                "{value}"
+            );
+        }
+    }
+    let create = "SELECT key FROM qsessions.create_session($1)";
+    let create = client.prepare(create).await.unwrap();
+    assert_eq!(create.params(), [tokio_postgres::types::Type::TEXT]);
+    for call in [
+        "create_session(ARRAY['7'])",
+        "login(NULL, '{7}'::int[])",
+        "revoke_user_sessions(ARRAY[7])",
+    ] {
+        let refused = failure(&client, &format!("SELECT qsessions.{call}"), &[]).await;
+        assert_eq!(refused.code, "42883", "{call}");
+    }
+}
