@@ -1,8 +1,12 @@
 //! Access: an application's role can use sessions and nothing else; other roles can call the pure
 //! functions only.
 
+mod grants;
+
+use crate::common::roles::{
+    BEYOND_THE_TABLE, DENIED, application, calls, holds, new_role, refused_calls,
+};
 use crate::common::{add_expired, alive, begin, begun, failure, row, sessions, texts};
-use crate::roles::{BEYOND_THE_TABLE, DENIED, application, calls, holds, new_role, refused_calls};
 use qsessions_testkit::{Database, Users};
 
 #[tokio::test]

@@ -1,5 +1,9 @@
 //! Helpers for several test files.
 
+pub(crate) mod listener;
+pub(crate) mod mmdb;
+pub(crate) mod roles;
+
 use serde_json::Value;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};

@@ -444,7 +444,7 @@ async fn logins_of_one_user_do_not_wait_for_each_other() {
 async fn a_role_that_can_only_connect_cannot_delay_a_revocation() {
     let database = Database::new().await;
     let admin = database.connect().await;
-    let mallory = crate::roles::new_role(&database, &admin, "mallory").await;
+    let mallory = crate::common::roles::new_role(&database, &admin, "mallory").await;
     let attacker = database.connect_as(&mallory).await;
     begin(&admin, "user_id => 7").await;
     // Locks that such a role can take, and attempts at the others.

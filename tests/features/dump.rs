@@ -1,8 +1,8 @@
 //! Dump and restore: sessions and all additions to their table survive, and the keys continue to
 //! work.
 
+use crate::common::roles::{grant, new_role};
 use crate::common::{alive, begin, begun, failure, row, sessions, texts};
-use crate::roles::{grant, new_role};
 use qsessions_testkit::{Database, Server};
 use tokio_postgres::Client;
 

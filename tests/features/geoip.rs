@@ -1,8 +1,13 @@
 //! Locations: City, Country; the keys of Django's GeoIP2; nested and flat databases; nothing
 //! configured.
 
+mod bad_files;
+mod changes;
+mod copies;
+mod worker;
+
+use crate::common::mmdb::{self, location, nested_city, use_path};
 use crate::common::row;
-use crate::mmdb::{self, location, nested_city, use_path};
 use mmdb_writer::{Ipv4Aliasing, Writer};
 use qsessions_testkit::{Database, Users};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Plans: a lookup costs as much as its index scan, and every search uses an index.
 
+use crate::common::roles::{grant, new_role};
 use crate::common::{Listening, begin, row, texts};
-use crate::roles::{grant, new_role};
 use qsessions_testkit::{Database, Users};
 use serde_json::Value;
 use tokio_postgres::Client;

@@ -7,8 +7,8 @@ mod queue;
 mod ring;
 mod workers;
 
+use crate::common::listener::Listener;
 use crate::common::{Begun, begin, failure, row};
-use crate::listener::Listener;
 use qsessions_testkit::{Database, Server, connect};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;

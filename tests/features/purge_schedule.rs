@@ -1,7 +1,7 @@
 //! Scheduling purges with pg_cron, in the same database and in another one.
 
+use crate::common::roles::{DENIED, new_role};
 use crate::common::{add_expired, begin, failure, row, sessions, texts};
-use crate::roles::{DENIED, new_role};
 use qsessions_testkit::{Database, Server, shared};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};

@@ -1,7 +1,7 @@
 //! Updates: an updated installation equals a new one, and its sessions continue.
 
+use crate::common::roles::{DENIED, new_role};
 use crate::common::{add_expired, alive, begin, begun, failure, row, sessions, texts};
-use crate::roles::{DENIED, new_role};
 use qsessions_testkit::{Database, Users};
 use tokio_postgres::Client;
 

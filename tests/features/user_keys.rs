@@ -1,9 +1,9 @@
 //! Types of users' keys: a function finds the user's sessions or refuses the id, and never finds
 //! another user's.
 
+use crate::common::listener::Listener;
+use crate::common::roles::new_role;
 use crate::common::{alive, begin, failure, row, texts};
-use crate::listener::Listener;
-use crate::roles::new_role;
 use qsessions_testkit::{Database, Users};
 use tokio_postgres::Client;
 

@@ -1,7 +1,7 @@
 //! Setting up a database with the client; User-Agents and locations.
 
 use super::{address, pool, store};
-use crate::mmdb;
+use crate::common::mmdb;
 use deadpool_postgres::{Manager, Pool};
 use qsessions::{Error, ErrorKind, Store};
 use qsessions_testkit::{Database, Users};

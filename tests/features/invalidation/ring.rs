@@ -2,8 +2,8 @@
 //! promoted, and with several databases.
 
 use super::{everything, ids, prepare, server_with_ring, status};
+use crate::common::listener::Listener;
 use crate::common::{begin, row};
-use crate::listener::Listener;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qsessions_testkit::{Server, StopMode};

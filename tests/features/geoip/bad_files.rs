@@ -1,8 +1,8 @@
 //! Damaged and malicious GeoIP files: none is used, none crashes a backend or the worker, and the
 //! copy of the last good file stays in use.
 
+use crate::common::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
 use crate::common::{Listening, row};
-use crate::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
 use mmdb_writer::Writer;
 use nix::unistd::{Uid, geteuid};
 use qsessions_geoip::Reader;

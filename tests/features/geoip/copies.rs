@@ -1,8 +1,8 @@
 //! The private copies of GeoIP files when the process that makes them dies, the disk is full, or
 //! the cluster is backed up, rewound, checked or followed by a standby.
 
+use crate::common::mmdb::{self, Ground, KNOWN, location, reload, set_path, until, until_location};
 use crate::common::row;
-use crate::mmdb::{self, Ground, KNOWN, location, reload, set_path, until, until_location};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use qsessions_testkit::{Server, StopMode};

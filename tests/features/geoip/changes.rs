@@ -1,7 +1,7 @@
 //! GeoIP files that change under running queries: the worker imports them, every answer is from the
 //! old or the new file, every backend notices, and none crashes.
 
-use crate::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
+use crate::common::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
 use qsessions_testkit::Server;
 use std::collections::BTreeSet;
 use std::fs;

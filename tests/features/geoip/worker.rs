@@ -1,8 +1,8 @@
 //! The background worker imports the GeoIP files at the paths that backends use. Lookups neither
 //! import files nor wait.
 
+use crate::common::mmdb::{self, Ground, KNOWN, location, reload, set_path, until, until_location};
 use crate::common::{Listening, row};
-use crate::mmdb::{self, Ground, KNOWN, location, reload, set_path, until, until_location};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qsessions_testkit::Server;

@@ -1,8 +1,8 @@
 //! Granting and revoking access, owners of the table without superuser privileges, and row-level
 //! security.
 
+use crate::common::roles::{DENIED, application, grant, holds, new_role, refused_calls};
 use crate::common::{add_expired, alive, begin, failure, sessions, texts};
-use crate::roles::{DENIED, application, grant, holds, new_role, refused_calls};
 use qsessions_testkit::{Database, Users};
 
 #[tokio::test]
