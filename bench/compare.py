@@ -10,14 +10,15 @@ from table import BATCH, make_living
 
 # A function may lose this much: less cannot be told from noise in a few minutes.
 WANTED = 0.97
-# Turns of each server in a round. A transaction of pgbench that a turn interrupts ends, and is counted, in the next turn:
-# with several turns in a round, that matters less.
+# Turns of each server in a round. A transaction of pgbench that a turn interrupts ends, and is
+# counted, in the next turn: with several turns in a round, that matters less.
 TURNS = 4
-# The median of all rounds that could have been lies between the bounds with at least this probability.
+# The median of all rounds that could have been lies between the bounds with at least this
+# probability.
 CONFIDENCE = 0.95
 
-# A login leaves its key dead and makes the session the user's, so each batch begins with anonymous sessions
-# under its keys again.
+# A login leaves its key dead and makes the session the user's, so each batch begins with anonymous
+# sessions under its keys again.
 _ANONYMOUS = f"""
 INSERT INTO qsessions.session AS s (id, digest, data, expires_at)
 SELECT qsessions.session_id(key), sha256(convert_to(key, 'UTF8')), :data, now() + interval '14 days'

@@ -15,8 +15,8 @@ OURS = "qsessions.location"
 BTREE = "btree ranges"
 IP4R = "ip4r, GiST"
 
-# Each query looks up all addresses. The tables have the finished text, and adjacent ranges with the same text are one row:
-# this is the best case for them.
+# Each query looks up all addresses. The tables have the finished text, and adjacent ranges with the
+# same text are one row: this is the best case for them.
 _QUERIES = {
     OURS: "SELECT count(qsessions.location(ip)) FROM bench.address",
     BTREE: """SELECT count(r.location) FROM bench.address AS a LEFT JOIN LATERAL (

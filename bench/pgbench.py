@@ -15,8 +15,8 @@ CLIENTS = 8
 # In its first seconds, a connection fills its caches and plans. With a pool, that happens seldom.
 WARM_UP_SECONDS = 2
 
-# The columns that a transaction fetches first, by the need of its statement. A new id begins with the present time, as
-# that of a native key does.
+# The columns that a transaction fetches first, by the need of its statement. A new id begins with
+# the present time, as that of a native key does.
 _LOOKUPS = {
     "key": ("key_{0}", "bench.key"),
     "id": ("id_{0}", "bench.id"),

@@ -16,9 +16,9 @@ PATIENCE = 60
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
-# The cost of the functions is processor time. Waiting for a disk would hide it: both sides of a ratio wait equally long.
-# Checkpoints and autovacuum run at any time, so they are off. The library is preloaded, as docs/invalidation.md advises
-# for many writers.
+# The cost of the functions is processor time. Waiting for a disk would hide it: both sides of a
+# ratio wait equally long. Checkpoints and autovacuum run at any time, so they are off. The library
+# is preloaded, as docs/invalidation.md advises for many writers.
 SETTINGS = """
 shared_preload_libraries = 'qsessions'
 listen_addresses = ''
@@ -36,8 +36,8 @@ qsessions.touch_interval = '1 day'
 """
 
 
-# For measurements that depend on the time of a commit. full_page_writes stays off: it makes commits more expensive shortly
-# after a checkpoint, and the measured cost would look smaller.
+# For measurements that depend on the time of a commit. full_page_writes stays off: it makes commits
+# more expensive shortly after a checkpoint, and the measured cost would look smaller.
 DURABLE = """
 fsync = on
 synchronous_commit = on
@@ -64,7 +64,8 @@ class Server:
         self.run_as = _server_user()
 
     def __enter__(self):
-        # The path of a socket may have at most 107 bytes, and the user of the server must reach it: hence /tmp.
+        # The path of a socket may have at most 107 bytes, and the user of the server must reach it:
+        # hence /tmp.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="qsessions-bench-", dir="/tmp"))
         self.process = None
         try:

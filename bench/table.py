@@ -1,7 +1,8 @@
 """A session table with many rows, and the keys by which pgbench finds them."""
 
-# pgbench computes only with numbers, and cannot turn one into a key or an id. So each of its transactions begins by
-# fetching this many of them at once. This costs little, and the same on both sides.
+# pgbench computes only with numbers, and cannot turn one into a key or an id. So each of its
+# transactions begins by fetching this many of them at once. This costs little, and the same on both
+# sides.
 BATCH = 20
 
 USERS = 100_000
@@ -30,8 +31,9 @@ FROM (SELECT m.key, interval '1 day' + random() * interval '13 days' AS span, ra
 RESET session_replication_role;
 """
 
-# The values that statements need, in rows of one batch each, with the sessions in random order. "tail" is the second half
-# of an id, for new sessions. Rows are below 2 kB, so that they are not moved to a TOAST table.
+# The values that statements need, in rows of one batch each, with the sessions in random order.
+# "tail" is the second half of an id, for new sessions. Rows are below 2 kB, so that they are not
+# moved to a TOAST table.
 _BATCHES = """
 CREATE TABLE bench.{kind} (n bigint PRIMARY KEY, {columns});
 INSERT INTO bench.{kind}

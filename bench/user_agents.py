@@ -15,8 +15,9 @@ FIRST_MS = 2
 PRIVATE_MB = 3
 DIFFERENT = 1000
 
-# The clock is read before and after the call, in the same row. With a constant, the planner would call the function. The
-# LIMIT makes the condition run after the call, and without the condition the call would be removed.
+# The clock is read before and after the call, in the same row. With a constant, the planner would
+# call the function. The LIMIT makes the condition run after the call, and without the condition the
+# call would be removed.
 _FIRST = """
 SELECT extract(epoch FROM after - before) * 1000
 FROM (SELECT clock_timestamp() AS before, (qsessions.parse_user_agent(agent)).category AS category,

@@ -1,14 +1,16 @@
 -- Who may do what. This chapter comes last, when every function is there.
 --
--- Functions run with the rights of the role that calls them, so privileges on the table decide: what a function does to
--- the table, its caller could do without it. EXECUTE guards only what goes beyond the table. PUBLIC keeps EXECUTE on
--- all other functions, and a role without privileges on the table gets 42501 from each that is not pure. So there is
--- nothing to grant again after an upgrade, dumps do not depend on which functions a version has, and a function that is
--- forgotten here is not a way around the table.
+-- Functions run with the rights of the role that calls them, so privileges on the table decide:
+-- what a function does to the table, its caller could do without it. EXECUTE guards only what goes
+-- beyond the table. PUBLIC keeps EXECUTE on all other functions, and a role without privileges on
+-- the table gets 42501 from each that is not pure. So there is nothing to grant again after an
+-- upgrade, dumps do not depend on which functions a version has, and a function that is forgotten
+-- here is not a way around the table.
 --
--- Of the functions that PUBLIC may run, two do more than read or write the table as the caller. _lock_user_hash asks
--- for a privilege to write to the table itself. _sync_user_key_type, the one function that is SECURITY DEFINER, has no
--- argument and changes nothing while the table is as create_session_table and link_users leave it.
+-- Of the functions that PUBLIC may run, two do more than read or write the table as the caller.
+-- _lock_user_hash asks for a privilege to write to the table itself. _sync_user_key_type, the one
+-- function that is SECURITY DEFINER, has no argument and changes nothing while the table is as
+-- create_session_table and link_users leave it.
 DO $$
 DECLARE
     guarded CONSTANT pg_catalog.regprocedure[] := ARRAY[
@@ -24,8 +26,9 @@ DECLARE
         'qsessions._schedule_purge(text, integer, text)', 'qsessions._unschedule_purge()'];
     function pg_catalog.record;
 BEGIN
-    -- Where a function is as it should be, nothing is granted or revoked. In an upgrade, PostgreSQL would take the
-    -- grants that users have made by then for a part of the extension, and pg_dump would leave them out.
+    -- Where a function is as it should be, nothing is granted or revoked. In an upgrade, PostgreSQL
+    -- would take the grants that users have made by then for a part of the extension, and pg_dump
+    -- would leave them out.
     FOR function IN
         SELECT p.oid::pg_catalog.regprocedure AS signature,
                pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE') AS is_public,
@@ -84,7 +87,8 @@ RETURN 'qsessions.location, qsessions.location_info, qsessions.country_code, qse
 COMMENT ON FUNCTION qsessions._application_functions() IS
     'Internal: the functions that an application needs and PUBLIC may not execute';
 
--- A role gets no right to change what never changes (id, created_at), to truncate the table or to alter it.
+-- A role gets no right to change what never changes (id, created_at), to truncate the table or to
+-- alter it.
 CREATE OR REPLACE FUNCTION qsessions.grant_access(role regrole) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

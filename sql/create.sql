@@ -1,5 +1,5 @@
--- This function runs for every new visitor. So it qualifies names and operators instead of having a SET clause, which
--- takes a fifth of its time.
+-- This function runs for every new visitor. So it qualifies names and operators instead of having a
+-- SET clause, which takes a fifth of its time.
 CREATE OR REPLACE FUNCTION qsessions.create_session(
     user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text,
     data jsonb DEFAULT '{}',
@@ -21,7 +21,8 @@ DECLARE
     created qsessions.new_session;
 BEGIN
     IF key IS NOT NULL THEN
-        -- A session that has expired but was not purged yet must not keep a new one from getting its key.
+        -- A session that has expired but was not purged yet must not keep a new one from getting
+        -- its key.
         DELETE FROM qsessions.session AS s
         WHERE s.id OPERATOR(pg_catalog.=) qsessions.session_id(new_key)
           AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
@@ -31,7 +32,8 @@ BEGIN
         FROM qsessions._expiry(ttl, idle_timeout, max_age) AS e;
     END IF;
 
-    -- The lock of the user comes before the row: revoke_user_sessions waits for the lock, and then finds the row.
+    -- The lock of the user comes before the row: revoke_user_sessions waits for the lock, and then
+    -- finds the row.
     INSERT INTO qsessions.session AS s
         (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline)
     SELECT
@@ -63,8 +65,8 @@ $$;
 COMMENT ON FUNCTION qsessions.create_session(anycompatiblenonarray, jsonb, inet, text, interval, interval, interval, text) IS
     'Creates a session and returns its key. ttl is a fixed expiry, by default qsessions.default_ttl; idle_timeout is an expiry that slides with activity; max_age bounds either. user_id may be text, bigint, integer or uuid';
 
--- A column of type varchar(n) drops trailing blanks for which it has no room, as the SQL standard says. The session
--- would then belong to another user.
+-- A column of type varchar(n) drops trailing blanks for which it has no room, as the SQL standard
+-- says. The session would then belong to another user.
 CREATE OR REPLACE FUNCTION qsessions._check_user_kept(id uuid, user_id text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

@@ -1,5 +1,5 @@
--- Errors that several functions raise. SQLSTATEs that begin with QS are raised in SQL, because pgrx reports only codes
--- that PostgreSQL itself defines.
+-- Errors that several functions raise. SQLSTATEs that begin with QS are raised in SQL, because pgrx
+-- reports only codes that PostgreSQL itself defines.
 
 CREATE OR REPLACE FUNCTION qsessions._raise_null(argument text) RETURNS void
 LANGUAGE plpgsql
@@ -25,8 +25,8 @@ $$;
 
 COMMENT ON FUNCTION qsessions._raise_data_too_large(jsonb) IS 'Internal: raises QS004 (data_too_large)';
 
--- Finds out why an UPDATE of a session by its key has found no row. It is called only then, so that a successful
--- UPDATE pays nothing for it.
+-- Finds out why an UPDATE of a session by its key has found no row. It is called only then, so that
+-- a successful UPDATE pays nothing for it.
 CREATE OR REPLACE FUNCTION qsessions._raise_not_found(key text, expected_version bigint) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

@@ -1,7 +1,8 @@
 -- When a session expires.
 
--- The one rule of when a session expires that is used now. The last activity counts: this one, or a later one where a
--- transaction that began earlier commits last. So an expiry never moves back in time.
+-- The one rule of when a session expires that is used now. The last activity counts: this one, or a
+-- later one where a transaction that began earlier commits last. So an expiry never moves back in
+-- time.
 CREATE OR REPLACE FUNCTION qsessions._slide(
     expires_at timestamptz, last_seen_at timestamptz, idle_timeout interval, deadline timestamptz)
 RETURNS timestamptz
@@ -12,8 +13,8 @@ RETURN CASE WHEN idle_timeout IS NULL THEN expires_at
 COMMENT ON FUNCTION qsessions._slide(timestamptz, timestamptz, interval, timestamptz) IS
     'Internal: when a session expires that is used now';
 
--- The one rule of when a visit is recorded. An idle timeout shorter than the touch interval would run out while the
--- user is active, so a quarter of it counts too.
+-- The one rule of when a visit is recorded. An idle timeout shorter than the touch interval would
+-- run out while the user is active, so a quarter of it counts too.
 CREATE OR REPLACE FUNCTION qsessions._visit_due_at(last_seen_at timestamptz, idle_timeout interval) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN last_seen_at + LEAST(qsessions._touch_interval(), idle_timeout / 4);
@@ -26,7 +27,8 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- The sign of an interval with months and days can depend on the date, so the sum is compared too.
+    -- The sign of an interval with months and days can depend on the date, so the sum is compared
+    -- too.
     IF value <= interval '0' OR (value < interval '1 year' AND now() + value <= now()) THEN
         RAISE EXCEPTION 'argument "%" must be longer than zero', argument
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass an interval such as ''30 minutes'' or ''14 days''.';
@@ -80,7 +82,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass for example ttl => ''1 hour''.';
     END IF;
     SELECT e.deadline INTO new_deadline FROM qsessions._expiry(ttl, idle_timeout, max_age) AS e;
-    -- This is an activity too, so last_seen_at records it: a later slide must not count from an earlier one.
+    -- This is an activity too, so last_seen_at records it: a later slide must not count from an
+    -- earlier one.
     UPDATE qsessions.session AS s SET
         idle_timeout = CASE WHEN ttl IS NULL THEN coalesce(idle_timeout, s.idle_timeout) END,
         deadline = CASE WHEN max_age IS NULL THEN s.deadline ELSE new_deadline END,

@@ -27,11 +27,12 @@ $$;
 COMMENT ON FUNCTION qsessions.session_id(text) IS
     'Returns the public id of the session that a key belongs to. A key made by qsessions contains the id; for any other key it is derived from the SHA-256 of the key. Raises QS003 for a text that cannot be a key';
 
--- The one rule of which session a key opens. The names and operators in a standard body (RETURN) are resolved when the
--- extension is created, so no search_path can change them, and the planner inlines the function: a search by it is a
--- scan of the primary key. load_session and load_for_cache spell the rule out, because their caller may pass an
--- expensive expression as the key. The planner does not inline a function that uses such an argument twice, and would
--- read the whole table.
+-- The one rule of which session a key opens. The names and operators in a standard body (RETURN)
+-- are resolved when the extension is created, so no search_path can change them, and the planner
+-- inlines the function: a search by it is a scan of the primary key. load_session and
+-- load_for_cache spell the rule out, because their caller may pass an expensive expression as the
+-- key. The planner does not inline a function that uses such an argument twice, and would read the
+-- whole table.
 CREATE OR REPLACE FUNCTION qsessions._key_opens(key text, id uuid, digest bytea, expires_at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN id = qsessions._find_session_id(key) AND digest = qsessions._key_digest(key) AND expires_at > now();

@@ -25,7 +25,8 @@ RETURN CASE WHEN substr(id::text, 15, 1) = '7'
 COMMENT ON FUNCTION qsessions._id_time(uuid) IS
     'Internal: when an id was made, to the millisecond; null for the id of a key that qsessions has not made, which holds no time';
 
--- The statement is put together from the filters that are given, so that each combination uses the index that suits it.
+-- The statement is put together from the filters that are given, so that each combination uses the
+-- index that suits it.
 CREATE OR REPLACE FUNCTION qsessions.list_sessions(
     user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text, active boolean DEFAULT NULL, ip inet DEFAULT NULL,
     after uuid DEFAULT NULL, max_rows integer DEFAULT 100)
@@ -58,7 +59,8 @@ BEGIN
         filters := filters || ' AND (s.created_at, s.id) < ($5, $3)';
         SELECT c.created_at INTO after_created_at FROM qsessions.session AS c WHERE c.id = after;
         IF NOT FOUND THEN
-            -- The session has ended since. Its id says when it was made, rounded down, so one millisecond is added.
+            -- The session has ended since. Its id says when it was made, rounded down, so one
+            -- millisecond is added.
             after_created_at := qsessions._id_time(after) + interval '1 ms';
         END IF;
         IF after_created_at IS NULL THEN

@@ -1,7 +1,8 @@
--- The planner inlines load_session into the query that calls it, so that a load costs what its index scan costs. For
--- that it must be LANGUAGE sql and STABLE, and must have no SET clause, STRICT or SECURITY DEFINER. Its body is parsed
--- under the search_path of the caller, so every name and operator has its schema. It cannot have a standard body
--- (BEGIN ATOMIC), whose names are resolved at once: the table is made after the extension.
+-- The planner inlines load_session into the query that calls it, so that a load costs what its
+-- index scan costs. For that it must be LANGUAGE sql and STABLE, and must have no SET clause,
+-- STRICT or SECURITY DEFINER. Its body is parsed under the search_path of the caller, so every name
+-- and operator has its schema. It cannot have a standard body (BEGIN ATOMIC), whose names are
+-- resolved at once: the table is made after the extension.
 CREATE OR REPLACE FUNCTION qsessions.load_session(key text) RETURNS SETOF qsessions.session_data
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 AS $$

@@ -1,10 +1,11 @@
 -- Login, rotation of keys, and logout.
 --
--- Whatever creates a session of a user takes a shared lock of the user, and whatever counts or ends all sessions of a
--- user takes it exclusively. The lock comes before any lock of a row, or two transactions could wait for each other.
--- Its hash is that of the value as the column has it, not of its text: 1.0 and 1.00 are one user. Each function takes
--- the lock by itself, since a call of a function in PL/pgSQL costs more than the lock. extension/src/locks.rs says
--- which roles may take it.
+-- Whatever creates a session of a user takes a shared lock of the user, and whatever counts or ends
+-- all sessions of a user takes it exclusively. The lock comes before any lock of a row, or two
+-- transactions could wait for each other. Its hash is that of the value as the column has it, not
+-- of its text: 1.0 and 1.00 are one user. Each function takes the lock by itself, since a call of a
+-- function in PL/pgSQL costs more than the lock. extension/src/locks.rs says which roles may take
+-- it.
 
 CREATE OR REPLACE FUNCTION qsessions.login(
     key text, user_id anycompatiblenonarray, ip inet DEFAULT NULL, user_agent text DEFAULT NULL,
@@ -32,8 +33,8 @@ BEGIN
     IF max_sessions IS NOT NULL THEN
         PERFORM qsessions._check_max_sessions(max_sessions);
     END IF;
-    -- Logins that count the sessions of one user go one at a time: the statements after this one see what the login
-    -- before has committed.
+    -- Logins that count the sessions of one user go one at a time: the statements after this one
+    -- see what the login before has committed.
     is_locked := qsessions._lock_user_hash(
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0),
         max_sessions IS NOT NULL);

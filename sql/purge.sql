@@ -1,10 +1,12 @@
 -- Deleting expired sessions, by hand or by pg_cron.
 
--- Deletes one batch, from a position on: if each batch began at the oldest row, it would read the index entries of all
--- that the batches before have just deleted. Rows that another transaction has locked are left for the next purge.
+-- Deletes one batch, from a position on: if each batch began at the oldest row, it would read the
+-- index entries of all that the batches before have just deleted. Rows that another transaction has
+-- locked are left for the next purge.
 --
--- A row may be impossible to delete, because a foreign key of the user's own refers to it or because a trigger refuses
--- or skips it. Such a row is passed over and counted as kept, so that it does not keep all others.
+-- A row may be impossible to delete, because a foreign key of the user's own refers to it or
+-- because a trigger refuses or skips it. Such a row is passed over and counted as kept, so that it
+-- does not keep all others.
 CREATE OR REPLACE FUNCTION qsessions._purge_batch(
     batch_size integer, after_hour timestamptz, after_id uuid,
     OUT purged bigint, OUT kept bigint, OUT last_hour timestamptz, OUT last_id uuid)
@@ -19,7 +21,8 @@ DECLARE
     deferred text;
 BEGIN
     PERFORM qsessions._check_batch_size(batch_size);
-    -- Foreign keys that refer to the table are checked here, where an error costs a row, and not at COMMIT.
+    -- Foreign keys that refer to the table are checked here, where an error costs a row, and not at
+    -- COMMIT.
     SELECT string_agg(c.name, ', '), string_agg(c.name, ', ') FILTER (WHERE c.condeferred) INTO checked, deferred
     FROM (SELECT format('%I.%I', n.nspname, k.conname) AS name, k.condeferred
           FROM pg_constraint AS k JOIN pg_namespace AS n ON n.oid = k.connamespace
@@ -50,8 +53,8 @@ $$;
 COMMENT ON FUNCTION qsessions._purge_batch(integer, timestamptz, uuid) IS
     'Internal: deletes up to batch_size expired sessions after a position; returns where the batch has ended, and how many sessions could not be deleted, for which it also warns';
 
--- Halves the batch until what is left can be deleted. A few rows that stay cost a few statements more, rather than one
--- for each row.
+-- Halves the batch until what is left can be deleted. A few rows that stay cost a few statements
+-- more, rather than one for each row.
 CREATE OR REPLACE FUNCTION qsessions._delete_deletable(ids uuid[], OUT deleted bigint, OUT reason text)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -139,7 +142,8 @@ $$;
 COMMENT ON PROCEDURE qsessions.purge(integer, integer) IS
     'Deletes all expired sessions, or max_batches batches of them, and commits after each batch. A notice says how many, and warnings say how many could not be deleted. Cannot run in a transaction block';
 
--- Scheduling. pg_cron may live in another database; extension/src/pg_cron.rs says how its jobs are changed from here.
+-- Scheduling. pg_cron may live in another database; extension/src/pg_cron.rs says how its jobs are
+-- changed from here.
 
 CREATE OR REPLACE FUNCTION qsessions._check_cron() RETURNS void
 LANGUAGE plpgsql STABLE
@@ -193,8 +197,8 @@ BEGIN
     END IF;
     PERFORM qsessions._check_batch_size(batch_size);
     PERFORM qsessions._check_cron();
-    -- The job runs as the owner of the table, whichever role schedules it: triggers that the owner has put on the table
-    -- run with the rights of the job.
+    -- The job runs as the owner of the table, whichever role schedules it: triggers that the owner
+    -- has put on the table run with the rights of the job.
     SELECT pg_get_userbyid(c.relowner) INTO table_owner FROM pg_class AS c WHERE c.oid = to_regclass('qsessions.session');
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table "qsessions.session" does not exist'

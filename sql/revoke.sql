@@ -1,7 +1,8 @@
--- Ending sessions without their keys. Also a row that has expired but was not purged yet goes; only a live session
--- counts as ended.
+-- Ending sessions without their keys. Also a row that has expired but was not purged yet goes; only
+-- a live session counts as ended.
 
--- There are two functions, so that a user_id that is null by mistake never ends the session of any user.
+-- There are two functions, so that a user_id that is null by mistake never ends the session of any
+-- user.
 CREATE OR REPLACE FUNCTION qsessions.revoke_session(id uuid) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -40,8 +41,8 @@ $$;
 COMMENT ON FUNCTION qsessions.revoke_session(uuid, anycompatiblenonarray) IS
     'Ends a session by its public id if it belongs to this user. Returns whether there was one';
 
--- One plain DELETE: it meets the rows in the order in which a cascade from the users table meets them, so that the two
--- cannot wait for each other.
+-- One plain DELETE: it meets the rows in the order in which a cascade from the users table meets
+-- them, so that the two cannot wait for each other.
 CREATE OR REPLACE FUNCTION qsessions.revoke_user_sessions(user_id anycompatiblenonarray, except_key text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql

@@ -1,8 +1,9 @@
--- Each function here changes a live session by its key in one UPDATE, and never inserts a row: a save that is under way
--- during a logout must not bring the session back.
+-- Each function here changes a live session by its key in one UPDATE, and never inserts a row: a
+-- save that is under way during a logout must not bring the session back.
 
--- This function runs most often of all that write. So it qualifies names and operators instead of having a SET clause,
--- which takes a fifth of its time, and its UPDATE checks the size of the data, which saves a statement.
+-- This function runs most often of all that write. So it qualifies names and operators instead of
+-- having a SET clause, which takes a fifth of its time, and its UPDATE checks the size of the data,
+-- which saves a statement.
 CREATE OR REPLACE FUNCTION qsessions.save_session(
     key text, data jsonb, expected_version bigint DEFAULT NULL, ttl interval DEFAULT NULL)
 RETURNS bigint

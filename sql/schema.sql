@@ -1,8 +1,8 @@
--- The schema, the row types and one table. CREATE OR REPLACE cannot make these, so an upgrade leaves their CREATE
--- statements out; see scripts/upgrade-scripts.
+-- The schema, the row types and one table. CREATE OR REPLACE cannot make these, so an upgrade
+-- leaves their CREATE statements out; see scripts/upgrade-scripts.
 
--- Keys are hashed, and User-Agents are read, as UTF-8. In a database of another encoding, one odd header would break
--- every page that lists it. CREATE EXTENSION refuses such a database.
+-- Keys are hashed, and User-Agents are read, as UTF-8. In a database of another encoding, one odd
+-- header would break every page that lists it. CREATE EXTENSION refuses such a database.
 DO $$
 BEGIN
     IF pg_catalog.current_setting('server_encoding') OPERATOR(pg_catalog.<>) 'UTF8' THEN
@@ -14,8 +14,8 @@ BEGIN
 END
 $$;
 
--- The schema must not exist yet. A schema that another role has made could hold functions of that role, which the
--- functions below would then call.
+-- The schema must not exist yet. A schema that another role has made could hold functions of that
+-- role, which the functions below would then call.
 CREATE SCHEMA qsessions;
 
 COMMENT ON SCHEMA qsessions IS 'Session management for applications';
@@ -23,8 +23,8 @@ COMMENT ON SCHEMA qsessions IS 'Session management for applications';
 -- PUBLIC may look names up; what it may run is the subject of access.sql.
 GRANT USAGE ON SCHEMA qsessions TO PUBLIC;
 
--- Functions return named row types rather than OUT parameters, so that an argument and a column of the result may have
--- the same name.
+-- Functions return named row types rather than OUT parameters, so that an argument and a column of
+-- the result may have the same name.
 
 CREATE TYPE qsessions.new_session AS (
     key        text,
@@ -137,8 +137,8 @@ COMMENT ON TYPE qsessions.asn_info IS
     'An autonomous system: number is 64496 for AS64496, organization operates it';
 
 -- Transactions that send notifications in this database leave here what the next one needs to know;
--- extension/src/invalidation/notify.rs reads and writes the table without SQL. It is unlogged, so that no publication
--- FOR ALL TABLES copies it to another server.
+-- extension/src/invalidation/notify.rs reads and writes the table without SQL. It is unlogged, so
+-- that no publication FOR ALL TABLES copies it to another server.
 CREATE UNLOGGED TABLE qsessions.invalidation_state (
     channel   name    NOT NULL,
     is_behind boolean NOT NULL

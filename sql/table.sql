@@ -1,5 +1,6 @@
--- The session table and its link to the users. create_session_table makes it for the role that calls, and it is no
--- member of the extension, so that pg_dump, ALTER TABLE, policies and replication treat it as any other table.
+-- The session table and its link to the users. create_session_table makes it for the role that
+-- calls, and it is no member of the extension, so that pg_dump, ALTER TABLE, policies and
+-- replication treat it as any other table.
 
 CREATE OR REPLACE FUNCTION qsessions._collation_clause(attribute pg_attribute) RETURNS text
 LANGUAGE plpgsql STABLE
@@ -40,9 +41,10 @@ $$;
 COMMENT ON FUNCTION qsessions._base_type(oid, integer) IS
     'Internal: the type and length that a domain, or a domain of a domain, is made of; of any other type, the same';
 
--- These types keep a text as it is, or refuse it. Others would turn the id of one user into that of another: real
--- rounds, "char" and name cut, date drops the hour, oid wraps around, regclass looks names up. Types of extensions have
--- operators in other schemas, which functions with a pinned search_path would not find.
+-- These types keep a text as it is, or refuse it. Others would turn the id of one user into that of
+-- another: real rounds, "char" and name cut, date drops the hour, oid wraps around, regclass looks
+-- names up. Types of extensions have operators in other schemas, which functions with a pinned
+-- search_path would not find.
 CREATE OR REPLACE FUNCTION qsessions._is_user_key_type(type oid) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN type IN ('bigint'::regtype, 'integer'::regtype, 'smallint'::regtype, 'numeric'::regtype, 'uuid'::regtype,
@@ -50,8 +52,9 @@ RETURN type IN ('bigint'::regtype, 'integer'::regtype, 'smallint'::regtype, 'num
 
 COMMENT ON FUNCTION qsessions._is_user_key_type(oid) IS 'Internal: whether column user_id may have this type';
 
--- The type has no length: a conversion to varchar(5) would cut a longer text, and turn it into the id of another user.
--- format_type is given -1, since without a typmod it calls bpchar "character", which SQL reads as character(1).
+-- The type has no length: a conversion to varchar(5) would cut a longer text, and turn it into the
+-- id of another user. format_type is given -1, since without a typmod it calls bpchar "character",
+-- which SQL reads as character(1).
 CREATE OR REPLACE FUNCTION qsessions._conversion_type(attribute pg_attribute) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -138,8 +141,8 @@ BEGIN
                   HINT = 'Name a unique column of type bigint, or of numeric without a precision, with user_key => ''column''.';
     END IF;
 
-    -- Of a domain, the base type: the checks of a domain run with the rights of the role that writes a session, and the
-    -- owner of the domain may change them.
+    -- Of a domain, the base type: the checks of a domain run with the rights of the role that
+    -- writes a session, and the owner of the domain may change them.
     column_name := attribute.attname;
     column_type := format_type(base, typmod) || qsessions._collation_clause(attribute);
     conversion_type := qsessions._conversion_type(attribute);
@@ -149,13 +152,15 @@ $$;
 COMMENT ON FUNCTION qsessions._user_key_column(regclass, name) IS
     'Internal: the column that sessions of a users table refer to, its type, and the type to which user ids are converted; raises an error if there is no suitable column';
 
--- The functions take user_id as text, and must compare it as the type of the column, or no index serves them. The domain
--- qsessions.user_key is a name for this type that does not change: WHERE user_id = $1::qsessions.user_key.
+-- The functions take user_id as text, and must compare it as the type of the column, or no index
+-- serves them. The domain qsessions.user_key is a name for this type that does not change: WHERE
+-- user_id = $1::qsessions.user_key.
 --
--- The owner of a domain can add checks to it, which run with the rights of the role that converts a value. If the domain
--- belonged to the owner of the table, that role could have a superuser run its code. So this function, which makes the
--- domain, runs with the rights of the owner of the extension. Any role may call it: it takes no argument, and it changes
--- nothing as long as the domain is what the column needs.
+-- The owner of a domain can add checks to it, which run with the rights of the role that converts a
+-- value. If the domain belonged to the owner of the table, that role could have a superuser run its
+-- code. So this function, which makes the domain, runs with the rights of the owner of the
+-- extension. Any role may call it: it takes no argument, and it changes nothing as long as the
+-- domain is what the column needs.
 CREATE OR REPLACE FUNCTION qsessions._sync_user_key_type() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -185,8 +190,8 @@ BEGIN
         BEGIN
             EXECUTE format('DROP %s qsessions.user_key', CASE present.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END);
         EXCEPTION WHEN dependent_objects_still_exist THEN
-            -- A view of any role can use the domain, and must not keep the table from getting another type. It keeps
-            -- the former domain under another name.
+            -- A view of any role can use the domain, and must not keep the table from getting
+            -- another type. It keeps the former domain under another name.
             EXECUTE format('ALTER TYPE qsessions.user_key RENAME TO %I', 'former_user_key_' || present.oid);
         END;
     END IF;
@@ -227,9 +232,9 @@ BEGIN
         FROM qsessions._user_key_column(users, user_key) AS k;
     END IF;
 
-    -- Purges search by expires_hour. An index on expires_at itself would have every slide of the expiry write all
-    -- indexes. The hour seldom changes, and an UPDATE that leaves it as it is stays HOT, for which the fillfactor
-    -- leaves room.
+    -- Purges search by expires_hour. An index on expires_at itself would have every slide of the
+    -- expiry write all indexes. The hour seldom changes, and an UPDATE that leaves it as it is
+    -- stays HOT, for which the fillfactor leaves room.
     EXECUTE format($ddl$
         CREATE TABLE qsessions.session (
             id               uuid NOT NULL,
@@ -330,10 +335,12 @@ BEGIN
     SELECT format_type(a.atttypid, a.atttypmod) || qsessions._collation_clause(a) INTO present_type
     FROM pg_attribute AS a WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'user_id';
 
-    -- Only the foreign key that these functions make. A foreign key of another name is the user's own.
+    -- Only the foreign key that these functions make. A foreign key of another name is the user's
+    -- own.
     ALTER TABLE qsessions.session DROP CONSTRAINT IF EXISTS session_user_id_fkey;
 
-    -- With the same type, the table needs no rewrite, and policies and views that use the column can stay.
+    -- With the same type, the table needs no rewrite, and policies and views that use the column
+    -- can stay.
     IF present_type <> key_type THEN
         BEGIN
             EXECUTE format(

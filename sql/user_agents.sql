@@ -1,4 +1,5 @@
--- User-Agents. The functions in Rust are in extension/src/user_agents.rs, the rules in crates/user-agent/rules/.
+-- User-Agents. The functions in Rust are in extension/src/user_agents.rs, the rules in
+-- crates/user-agent/rules/.
 
 COMMENT ON FUNCTION qsessions.parse_user_agent(text) IS
     'Returns browser, operating system and device of a User-Agent string; a part that it does not say is null';

@@ -41,8 +41,8 @@ fn parse(text: &str) -> Option<IpAddr> {
     (zone.is_empty() || address.is_ipv6()).then_some(address)
 }
 
-/// The text in brackets, if there is nothing or a port behind them. A zone may have any name, but the
-/// parser of socket addresses accepts only a number.
+/// The text in brackets, if there is nothing or a port behind them. A zone may have any name, but
+/// the parser of socket addresses accepts only a number.
 fn bracketed(rest: &str) -> Option<&str> {
     let (inside, port) = rest.split_once(']')?;
     let port = port.strip_prefix(':').unwrap_or(port);

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const ID_STEP_NANOS: u64 = 245;
 
 thread_local! {
-    /// The time of the last id of this backend, so that the next id sorts after it. A backend has one
-    /// thread.
+    /// The time of the last id of this backend, so that the next id sorts after it. A backend has
+    /// one thread.
     static LAST_ID_NANOS: Cell<u64> = const { Cell::new(0) };
 }
 

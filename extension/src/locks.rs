@@ -8,15 +8,16 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-/// Number of locks for all users. If each user had a lock of its own, an import that creates sessions
-/// of a million users in one transaction would fill the lock table of the server, which has room for
-/// some thousands by default. Users of one stripe wait for each other without need, but only until
-/// their transactions end.
+/// Number of locks for all users. If each user had a lock of its own, an import that creates
+/// sessions of a million users in one transaction would fill the lock table of the server, which
+/// has room for some thousands by default. Users of one stripe wait for each other without need,
+/// but only until their transactions end.
 const STRIPES: u64 = 1024;
 
 /// Locks a user until the transaction ends. `hash` stands for the user, and `table` is the session
-/// table. The lock has the OID of the table as its class of objects. No class has this OID, so no DDL
-/// takes the same lock, and with another table the caller locks nothing that a session waits for.
+/// table. The lock has the OID of the table as its class of objects. No class has this OID, so no
+/// DDL takes the same lock, and with another table the caller locks nothing that a session waits
+/// for.
 ///
 /// Shared locks of a user do not wait for each other; an exclusive lock waits for all others. The
 /// result is always true, so that a statement can call the function in its WHERE clause.

@@ -51,8 +51,8 @@ fn carry_out(task: &Task) -> i64 {
 
 /// The database that pg_cron lives in.
 fn home() -> pg_sys::Oid {
-    // SAFETY: the value is read before anything can change it. If there is no such database, an error
-    // is raised.
+    // SAFETY: the value is read before anything can change it. If there is no such database, an
+    // error is raised.
     unsafe {
         let name = c"cron.database_name".as_ptr();
         let home = pg_sys::GetConfigOptionByName(name, std::ptr::null_mut(), false);

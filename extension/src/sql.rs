@@ -100,7 +100,7 @@ extension_sql_file!(
 );
 extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 
-/// pgrx creates functions only in a schema that it knows. `schema.sql`, which comes first, has created
-/// this one; the CREATE SCHEMA IF NOT EXISTS that pgrx adds then does nothing.
+/// pgrx creates functions only in a schema that it knows. `schema.sql`, which comes first, has
+/// created this one; the CREATE SCHEMA IF NOT EXISTS that pgrx adds then does nothing.
 #[pgrx::pg_schema]
 mod qsessions {}

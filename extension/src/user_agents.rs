@@ -18,8 +18,8 @@ fn parse_user_agent(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> pgrx::composite_type!('static, "qsessions.user_agent_info") {
     let parsed = qsessions_user_agent::parse(user_agent);
-    // The result type by its OID: a look-up by name would depend on the search_path of the caller, and
-    // would cost more than the parse.
+    // The result type by its OID: a look-up by name would depend on the search_path of the caller,
+    // and would cost more than the parse.
     //
     // SAFETY: PostgreSQL passes the description of the function with every call.
     let row_type = unsafe { pg_sys::get_func_rettype((*(*fcinfo).flinfo).fn_oid) };

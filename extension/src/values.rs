@@ -1,5 +1,5 @@
-//! Arguments and results in the binary form of PostgreSQL. pgrx passes `inet` and `jsonb` as text, and
-//! the conversion would cost more than the functions do.
+//! Arguments and results in the binary form of PostgreSQL. pgrx passes `inet` and `jsonb` as text,
+//! and the conversion would cost more than the functions do.
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum, FromDatum, IntoDatum};

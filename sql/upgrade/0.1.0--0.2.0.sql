@@ -1,7 +1,7 @@
 -- Upgrades 0.1.0 to 0.2.0. scripts/upgrade-scripts adds the definitions of 0.2.0.
 
--- Internal functions get an underscore. They are renamed, not dropped, because triggers of the session table and objects
--- of the user's own may depend on them.
+-- Internal functions get an underscore. They are renamed, not dropped, because triggers of the
+-- session table and objects of the user's own may depend on them.
 DO $$
 DECLARE
     internal pg_catalog.record;
@@ -33,9 +33,9 @@ DROP FUNCTION qsessions.lock_user_logins(text, integer);
 DROP FUNCTION qsessions.purge_batch(integer, timestamptz, uuid);
 DROP FUNCTION qsessions.raise_not_found(text, bigint);
 
--- One function takes a user_id of any type, in place of two. The upgrade fails here if a view, a policy or another
--- object that PostgreSQL keeps in parsed form calls one of these: drop it before the upgrade, and create it again
--- afterwards.
+-- One function takes a user_id of any type, in place of two. The upgrade fails here if a view, a
+-- policy or another object that PostgreSQL keeps in parsed form calls one of these: drop it before
+-- the upgrade, and create it again afterwards.
 DROP FUNCTION qsessions.create_session(text, jsonb, inet, text, interval, interval, interval, text);
 DROP FUNCTION qsessions.create_session(anynonarray, jsonb, inet, text, interval, interval, interval, text);
 DROP FUNCTION qsessions.login(text, text, inet, text, jsonb, integer, interval, interval, interval);
@@ -49,8 +49,8 @@ DROP FUNCTION qsessions.user_sessions(anynonarray, text);
 DROP FUNCTION qsessions.list_sessions(text, boolean, inet, uuid, integer);
 DROP FUNCTION qsessions.list_sessions(anynonarray, boolean, inet, uuid, integer);
 
--- Privileges on the table decide now, and PUBLIC may execute the functions that do no more than the table allows, as
--- access.sql has it. Grants on them go. Grants on the other functions stay.
+-- Privileges on the table decide now, and PUBLIC may execute the functions that do no more than the
+-- table allows, as access.sql has it. Grants on them go. Grants on the other functions stay.
 DO $$
 DECLARE
     function pg_catalog.record;

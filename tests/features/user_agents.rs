@@ -167,7 +167,7 @@ async fn other_devices_of_phone_makers_are_not_phones() {
 }
 
 #[tokio::test]
-async fn a_browser_without_a_version_is_recognised() {
+async fn a_browser_without_a_version_is_recognized() {
     let database = Database::with(Users::Nothing).await;
     let client = database.connect().await;
     for browser in ["Brave", "DuckDuckGo", "Ecosia", "Vivaldi"] {

@@ -56,7 +56,8 @@ impl Tasks {
         done as f64 / begin.elapsed().as_secs_f64()
     }
 
-    /// The speeds of both in each round. The side that came last in one round comes first in the next.
+    /// The speeds of both in each round. The side that came last in one round comes first in the
+    /// next.
     pub(crate) async fn compare<F, G, A, B>(self, rounds: usize, ours: A, bare: B) -> Vec<[f64; 2]>
     where
         A: Fn(usize) -> F + Send + Sync + 'static,

@@ -10,9 +10,9 @@ pub enum ErrorKind {
     /// (QS002). Send the visitor to the login, or load and try again.
     Session,
     /// The arguments are at fault: the same call will fail again. Keys (QS003), data (QS004) and
-    /// durations out of range; SQLSTATE classes 22 (data exception), 23 (constraint violation, such as an unknown
-    /// user), 44 (check option), 54 (program limit) and P0 (an exception that your own trigger
-    /// raises).
+    /// durations out of range; SQLSTATE classes 22 (data exception), 23 (constraint violation, such
+    /// as an unknown user), 44 (check option), 54 (program limit) and P0 (an exception that your
+    /// own trigger raises).
     Caller,
     /// The database, the role or the store is not set up for the call: a missing extension,
     /// table or privilege, a refused login, a pooler that loses prepared statements. All SQLSTATE

@@ -1,5 +1,6 @@
-//! Writes what a database of IPv4 cities knows as ranges, for tables that it is measured against: the
-//! first and the last address and the place, separated by tabs. Neighbours with the same place are one range.
+//! Writes what a database of IPv4 cities knows as ranges, for tables that it is measured against:
+//! the first and the last address and the place, separated by tabs. Neighbours with the same place
+//! are one range.
 //!
 //! `cargo run --release --example ranges -- CITY.mmdb >RANGES.tsv`
 

@@ -1,10 +1,10 @@
 //! Names and continents of countries, for the files that hold only their codes.
 //!
 //! The names are CLDR's, through `icu_locale`: kept up by Unicode, in every locale it knows, in a
-//! megabyte of read-only data and half a microsecond each. `keshvar` has no Kosovo, takes fifty times
-//! as long to build a name and puts Cyprus in Asia; `rust_iso3166` has only the United Nations'
-//! long names ('Korea (Republic of)'), in English; `celes` wants a newer compiler. The price is
-//! that the module is marked unstable: hence the pinned minor version.
+//! megabyte of read-only data and half a microsecond each. `keshvar` has no Kosovo, takes fifty
+//! times as long to build a name and puts Cyprus in Asia; `rust_iso3166` has only the United
+//! Nations' long names ('Korea (Republic of)'), in English; `celes` wants a newer compiler. The
+//! price is that the module is marked unstable: hence the pinned minor version.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -102,7 +102,8 @@ const ENGLISH: &str = "en";
 /// Codes of two capital letters there are.
 const CODES: usize = 26 * 26;
 
-/// For each code the number of its continent in [`CONTINENTS`]; for those of no country, their count.
+/// For each code the number of its continent in [`CONTINENTS`]; for those of no country, their
+/// count.
 static CONTINENT_OF: [u8; CODES] = {
     let mut table = [CONTINENTS.len() as u8; CODES];
     let mut number = 0;

@@ -169,8 +169,8 @@ fn join(city: Option<&str>, country: &str) -> String {
     location
 }
 
-/// Runs the decoder on somebody else's data. It is written not to panic; should it do so all the
-/// same, that is an error as any other.
+/// Runs the decoder on the bytes of a foreign file. It is written not to panic; should it do so all
+/// the same, that is an error as any other.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, MaxMindDbError>) -> Result<T, String> {
     // The reader is never changed, so that a panic leaves nothing half done in it.
     match catch_unwind(AssertUnwindSafe(work)) {

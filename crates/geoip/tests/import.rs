@@ -397,7 +397,7 @@ fn damage(copy: &Path, from: usize) {
     let mut bytes = fs::read(copy).unwrap();
     let end = (from + 40).min(bytes.len());
     bytes[from..end].fill(0xff);
-    // Written to another file, since nobody may write to one that is mapped.
+    // Written to another file, since a mapped file must not be written to.
     fs::remove_file(copy).unwrap();
     fs::write(copy, bytes).unwrap();
 }

@@ -38,7 +38,7 @@ fn main() {
     }
 }
 
-/// How many strings of a category are recognised as such.
+/// How many strings of a category are recognized as such.
 fn told(category: &str, answers: impl Fn(&str) -> score::Answers) -> Share {
     let rows = score::rows();
     let rows = rows.iter().filter(|row| row.category() == category);

@@ -2,8 +2,8 @@
 //!
 //! That database may belong to any role. A role that may create objects there can have created a
 //! schema `cron` with functions of its own, which would run with the rights of the superuser that
-//! calls. So before anything there is used, `pg_depend` has to say, in the same transaction, that it
-//! is a member of the extension pg_cron. Each argument has exactly the type that the function of
+//! calls. So before anything there is used, `pg_depend` has to say, in the same transaction, that
+//! it is a member of the extension pg_cron. Each argument has exactly the type that the function of
 //! pg_cron declares, so that no other function of the name is preferred.
 
 use pgrx::pg_sys;
@@ -48,7 +48,8 @@ impl Task {
         format!("{NAME}database {}: ", self.database.to_u32())
     }
 
-    /// The name of the database at the end is for people, and may be cut: pg_cron 1.4 keeps 63 bytes.
+    /// The name of the database at the end is for people, and may be cut: pg_cron 1.4 keeps 63
+    /// bytes.
     fn job_name(&self) -> String {
         let mut name = self.name_by_oid() + &self.database_name;
         name.truncate(name.floor_char_boundary(pg_sys::NAMEDATALEN as usize - 1));
@@ -72,8 +73,8 @@ pub(super) fn database_name(database: pg_sys::Oid) -> String {
     }
 }
 
-/// Carries out a task in the database of pg_cron, where this process is connected. The `search_path`
-/// is pinned by then.
+/// Carries out a task in the database of pg_cron, where this process is connected. The
+/// `search_path` is pinned by then.
 pub(super) fn run(task: &Task) -> i64 {
     let result = Spi::connect_mut(|client| {
         check_members(client)?;
@@ -150,8 +151,8 @@ fn check_members(client: &mut SpiClient<'_>) -> Result<(), pgrx::spi::Error> {
 ///
 /// A job belongs to the database that it runs in: its name may be of an older form, or have the OID
 /// that the database had before the cluster was restored. If the database was renamed, the job
-/// belongs to it by the OID in its name. But a job that runs in another database that exists belongs
-/// to that one, whatever OID is in its name.
+/// belongs to it by the OID in its name. But a job that runs in another database that exists
+/// belongs to that one, whatever OID is in its name.
 const JOBS: &str = "
     SELECT j.jobid, j.active AND j.jobname::text = $3 AND j.username = $4 AND j.database = $1
     FROM cron.job AS j
@@ -182,8 +183,8 @@ fn remove_jobs(client: &mut SpiClient<'_>, task: &Task) -> Result<i64, pgrx::spi
     Ok(removed)
 }
 
-/// The database of a job with the same name and user that runs in another one: pg_cron would replace
-/// its schedule and command, but not its database.
+/// The database of a job with the same name and user that runs in another one: pg_cron would
+/// replace its schedule and command, but not its database.
 const NAMESAKE: &str = "
     SELECT j.database FROM cron.job AS j
     WHERE j.jobname::text = $1 AND j.username = $2 AND j.database <> $3";

@@ -79,7 +79,7 @@ async fn a_listener_behind_a_transaction_pooler_is_detected() {
         store
             .health()
             .error
-            .map(|trouble| error.to_string().contains(&trouble)),
+            .map(|known| error.to_string().contains(&known)),
         Some(true)
     );
     // Only the cache is affected.

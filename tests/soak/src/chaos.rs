@@ -24,7 +24,7 @@ pub struct Mishaps {
     /// Connections were cut.
     pub cuts: u32,
     /// The process that announces was ended.
-    pub announcers_ended: u32,
+    pub notifiers_ended: u32,
 }
 
 /// The proxies between one process and the server.
@@ -59,8 +59,8 @@ pub async fn disturb(
             restart(server, &mut rng).await?;
             mishaps.restarts += 1;
             restart_at = now() + rng.u64(8_000_000_000..16_000_000_000);
-        } else if rng.u32(0..14) < if mishaps.announcers_ended == 0 { 5 } else { 1 } {
-            mishaps.announcers_ended += u32::from(end_announcer(server).await.unwrap_or(false));
+        } else if rng.u32(0..14) < if mishaps.notifiers_ended == 0 { 5 } else { 1 } {
+            mishaps.notifiers_ended += u32::from(end_notifier(server).await.unwrap_or(false));
         } else {
             disturb_a_way(ways, &mut rng, &mut mishaps).await;
         }
@@ -79,7 +79,7 @@ async fn restart(server: &mut Server, rng: &mut Rng) -> Result<()> {
     server.start().await
 }
 
-async fn end_announcer(server: &Server) -> Result<bool> {
+async fn end_notifier(server: &Server) -> Result<bool> {
     let client = server.connect(DATABASE).await?;
     let ended = client
         .query_opt(

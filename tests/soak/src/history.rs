@@ -196,7 +196,7 @@ impl Log {
     ///
     /// If it cannot be written.
     pub fn finish(&self) -> Result<()> {
-        let mut file = self.0.lock().map_err(|_| "somebody panicked")?;
+        let mut file = self.0.lock().map_err(|_| "another thread panicked")?;
         Ok(file.flush()?)
     }
 }

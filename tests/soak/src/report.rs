@@ -50,8 +50,8 @@ impl Report {
             .filter(|(_, is_few)| *is_few)
             .map(|(what, _)| format!("too few {what}"))
             .collect();
-        if self.options.is_preloaded && mishaps.announcers_ended == 0 {
-            shortcomings.push("no announcer was ended".to_owned());
+        if self.options.is_preloaded && mishaps.notifiers_ended == 0 {
+            shortcomings.push("no notifier was ended".to_owned());
         }
         for (process, counts) in self.counts.iter().enumerate() {
             if count(counts, "hits") == 0 {
@@ -248,12 +248,12 @@ impl fmt::Display for Report {
         )?;
         write!(
             f,
-            "  {} restarts, {} stalls, {} trickles, {} cuts, {} announcers ended; {} violations",
+            "  {} restarts, {} stalls, {} trickles, {} cuts, {} notifiers ended; {} violations",
             mishaps.restarts,
             mishaps.stalls,
             mishaps.trickles,
             mishaps.cuts,
-            mishaps.announcers_ended,
+            mishaps.notifiers_ended,
             self.violations.len(),
         )
     }
