@@ -145,7 +145,7 @@ impl<'a> Tree<'a> {
         let tree_length = node_count * record_size / 4;
         let rest = &bytes[tree_length..];
         if rest.len() < SEPARATOR || rest[..SEPARATOR].iter().any(|&byte| byte != 0) {
-            return Err("the search tree doesn't end where it should".to_owned());
+            return Err("the search tree does not end where it should".to_owned());
         }
         Ok(Self {
             bytes: &bytes[..tree_length],

@@ -108,7 +108,7 @@ impl<S: AsRef<[u8]>> Reader<S> {
         self.kind
     }
 
-    /// What the database knows of `ip`; none if it doesn't have the address, which is so for
+    /// What the database knows of `ip`; none if it does not have the address, which is so for
     /// private ones, and for any IPv6 address in a database of IPv4.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ fn check(metadata: &maxminddb::Metadata) -> Result<(), &'static str> {
     if metadata.build_epoch >= YEAR_10000 {
         return Err("the build time is beyond the year 9999");
     }
-    // PostgreSQL's texts can't hold it.
+    // PostgreSQL's texts cannot hold it.
     let mut texts = metadata.languages.iter().chain([&metadata.database_type]);
     if texts.any(|text| text.contains('\0')) {
         return Err("a text has a NUL in it");

@@ -301,7 +301,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Word<'a> {
     }
 }
 
-/// No text in a database has a NUL in it unless it is broken, and PostgreSQL can't hold one.
+/// No text in a database has a NUL in it unless it is broken, and PostgreSQL cannot hold one.
 fn checked<E: serde::de::Error>(text: &str) -> Result<Option<&str>, E> {
     if text.contains('\0') {
         return Err(E::custom("a text has a NUL in it"));
@@ -362,7 +362,7 @@ impl<'de> Deserialize<'de> for Coordinate {
             }
 
             fn visit_f32<E: serde::de::Error>(self, degrees: f32) -> Result<Self::Value, E> {
-                // Through the shortest decimal, so that 37.422 doesn't become 37.422000885009766.
+                // Through the shortest decimal, so that 37.422 does not become 37.422000885009766.
                 self.visit_str(&degrees.to_string())
             }
 

@@ -185,7 +185,7 @@ pub(super) fn warn(what: &str, message: &str, hint: &str) {
     uninterrupted(|| report.set_hint(hint).report(PgLogLevel::WARNING));
 }
 
-/// PostgreSQL looks for a cancelled statement when it has reported something, and pgrx doesn't
+/// PostgreSQL looks for a cancelled statement when it has reported something, and pgrx does not
 /// guard that: the statement would then be left by a jump, past the release of locks and borrows
 /// here. So such a request waits until the report is made.
 pub(super) fn uninterrupted(report: impl FnOnce()) {
@@ -202,7 +202,7 @@ pub(super) fn path_of(setting: &CStr) -> PathBuf {
 }
 
 pub(super) fn store() -> Store {
-    // SAFETY: set before any backend begins, and never changed. Where PostgreSQL doesn't flush,
+    // SAFETY: set before any backend begins, and never changed. Where PostgreSQL does not flush,
     // neither does the store.
     let (data, durable) = unsafe { (CStr::from_ptr(pg_sys::DataDir), pg_sys::enableFsync) };
     Store::new(path_of(data).join(FOLDER), durable)

@@ -136,7 +136,7 @@ pub(crate) fn flat_city(ip_version: IpVersion, network: &str, city: &str) -> Vec
     let record = Value::map([
         ("city", Value::from(city)),
         ("country_code", Value::from("AT")),
-        // 32 bits: 48.2049 isn't among them.
+        // 32 bits: 48.2049 is not among them.
         ("latitude", Value::from(48.2049_f32)),
         ("longitude", Value::from("16.3662")),
         ("postcode", Value::from(1010_u32)),
