@@ -22,11 +22,15 @@ DECLARE
 BEGIN
     PERFORM qsessions._check_batch_size(batch_size);
     -- Foreign keys that refer to the table are checked here, where an error costs a row, and not at
-    -- COMMIT.
+    -- COMMIT. SET CONSTRAINTS changes all constraints of a name in a schema. So a name that is not
+    -- unique there is left out, as is one in a schema that this role must not use.
     SELECT string_agg(c.name, ', '), string_agg(c.name, ', ') FILTER (WHERE c.condeferred) INTO checked, deferred
     FROM (SELECT format('%I.%I', n.nspname, k.conname) AS name, k.condeferred
           FROM pg_constraint AS k JOIN pg_namespace AS n ON n.oid = k.connamespace
-          WHERE k.confrelid = 'qsessions.session'::regclass AND k.contype = 'f' AND k.condeferrable) AS c;
+          WHERE k.confrelid = 'qsessions.session'::regclass AND k.contype = 'f' AND k.condeferrable
+            AND has_schema_privilege(n.oid, 'USAGE')
+            AND NOT EXISTS (SELECT FROM pg_constraint AS o
+                            WHERE o.connamespace = k.connamespace AND o.conname = k.conname AND o.oid <> k.oid)) AS c;
     IF checked IS NOT NULL THEN
         EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', checked);
     END IF;

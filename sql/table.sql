@@ -160,30 +160,31 @@ COMMENT ON FUNCTION qsessions._user_key_column(regclass, name) IS
 -- value. If the domain belonged to the owner of the table, that role could have a superuser run its
 -- code. So this function, which makes the domain, runs with the rights of the owner of the
 -- extension. Any role may call it: it takes no argument, and it changes nothing as long as the
--- domain is what the column needs.
+-- domain is what the column needs. One statement reads the column and the domain. Otherwise
+-- link_users could commit in between, and the function would put the former domain back.
 CREATE OR REPLACE FUNCTION qsessions._sync_user_key_type() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    attribute pg_attribute;
-    base oid;
-    present pg_type;
+    present record;
 BEGIN
-    SELECT a.* INTO attribute FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
-    WHERE c.relnamespace = 'qsessions'::regnamespace AND c.relname = 'session' AND c.relkind IN ('r', 'p')
-      AND a.attname = 'user_id' AND NOT a.attisdropped;
-    IF FOUND THEN
-        base := (qsessions._base_type(attribute.atttypid, -1)).type;
-    END IF;
-    IF base IS NULL OR NOT qsessions._is_user_key_type(base) THEN
+    SELECT a AS attribute, b.type AS base, t.oid, t.typtype,
+           t.typtype = 'd' AND t.typbasetype = b.type AND t.typcollation = a.attcollation
+               AND t.typtypmod = -1 AND t.typowner = current_user::regrole AND NOT t.typnotnull
+               AND t.typdefault IS NULL
+               AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.contypid = t.oid) AS is_right
+    INTO present
+    FROM pg_class AS c
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'user_id' AND NOT a.attisdropped
+    CROSS JOIN LATERAL qsessions._base_type(a.atttypid, -1) AS b
+    LEFT JOIN pg_type AS t ON t.typnamespace = c.relnamespace AND t.typname = 'user_key'
+    WHERE c.relnamespace = 'qsessions'::regnamespace AND c.relname = 'session' AND c.relkind IN ('r', 'p');
+    IF present.base IS NULL OR NOT qsessions._is_user_key_type(present.base) THEN
         RAISE EXCEPTION 'table "qsessions.session" has no column "user_id" of a type to which user ids can be converted'
             USING ERRCODE = 'invalid_table_definition', HINT = 'Call qsessions.create_session_table(users) to make the table.';
     END IF;
-    SELECT * INTO present FROM pg_type WHERE oid = to_regtype('qsessions.user_key');
-    IF present.typtype = 'd' AND present.typbasetype = base AND present.typcollation = attribute.attcollation
-       AND present.typtypmod = -1 AND pg_get_userbyid(present.typowner) = current_user AND NOT present.typnotnull
-       AND present.typdefault IS NULL AND NOT EXISTS (SELECT FROM pg_constraint AS c WHERE c.contypid = present.oid) THEN
+    IF present.is_right THEN
         RETURN;
     END IF;
     IF present.oid IS NOT NULL THEN
@@ -195,7 +196,7 @@ BEGIN
             EXECUTE format('ALTER TYPE qsessions.user_key RENAME TO %I', 'former_user_key_' || present.oid);
         END;
     END IF;
-    EXECUTE 'CREATE DOMAIN qsessions.user_key AS ' || qsessions._conversion_type(attribute);
+    EXECUTE 'CREATE DOMAIN qsessions.user_key AS ' || qsessions._conversion_type(present.attribute);
     COMMENT ON DOMAIN qsessions.user_key IS
         'The type of qsessions.session.user_id; the functions of qsessions convert user ids by it';
 END
@@ -216,7 +217,8 @@ BEGIN
     IF NOT has_schema_privilege('qsessions', 'CREATE') THEN
         RAISE EXCEPTION 'permission denied to create the session table in schema qsessions'
             USING ERRCODE = 'insufficient_privilege',
-                  HINT = format('A superuser can allow it: GRANT USAGE, CREATE ON SCHEMA qsessions TO %I;', current_user);
+                  HINT = format('A superuser can allow it: GRANT USAGE, CREATE ON SCHEMA qsessions TO %1$I; '
+                                'GRANT EXECUTE ON FUNCTION qsessions._announce TO %1$I;', current_user);
     END IF;
     IF to_regclass('qsessions.session') IS NOT NULL THEN
         RAISE EXCEPTION 'table "qsessions.session" already exists'
@@ -356,8 +358,9 @@ BEGIN
                 USING ERRCODE = SQLSTATE, DETAIL = initcap(left(SQLERRM, 1)) || substr(SQLERRM, 2) || '.',
                       HINT = 'Revoke or delete the sessions of users that the new table does not have, then call again.';
         END;
-        PERFORM qsessions._sync_user_key_type();
     END IF;
+    -- Also with the same type, which repairs a domain that does not fit the column.
+    PERFORM qsessions._sync_user_key_type();
     BEGIN
         PERFORM qsessions._add_user_foreign_key(users, key_column);
     EXCEPTION WHEN foreign_key_violation THEN

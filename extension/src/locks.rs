@@ -1,9 +1,9 @@
 //! Locks of users, by which logins and "log out everywhere" wait for each other.
 //!
 //! Any role may take any advisory lock, and with it hold up the logout of any user. These are locks
-//! of database objects instead. SQL takes such a lock only through the function here, and the
-//! function asks for a privilege to write to the session table: a role that has one can lock the
-//! rows of a user anyway.
+//! of database objects instead. SQL takes such a lock only through the function here. The function
+//! asks for the privilege to delete sessions for an exclusive lock, and for any privilege to write
+//! to the session table for a shared one.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -35,7 +35,7 @@ fn lock_user_hash(table: pg_sys::Oid, hash: i64, is_exclusive: bool) -> bool {
     } else {
         pg_sys::ShareLock
     };
-    check_privileges(table);
+    check_privileges(table, is_exclusive);
     let stripe = pg_sys::Oid::from((hash.cast_unsigned() % STRIPES) as u32);
     // SAFETY: the first call raises an error on a standby, as the write that follows would. The tag
     // of the lock consists of plain numbers, and the lock manager releases the lock when the
@@ -47,14 +47,19 @@ fn lock_user_hash(table: pg_sys::Oid, hash: i64, is_exclusive: bool) -> bool {
     true
 }
 
-/// Raises an error unless the current role may insert, update or delete rows of the table.
-fn check_privileges(table: pg_sys::Oid) {
-    const WRITE: u32 = pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE;
+/// Raises an error unless the current role may write to the table, and for an exclusive lock delete
+/// from it. A role that may delete the sessions of a user can hold up their login anyway.
+fn check_privileges(table: pg_sys::Oid, is_exclusive: bool) {
+    let wanted = if is_exclusive {
+        pg_sys::ACL_DELETE
+    } else {
+        pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE
+    };
     // SAFETY: reads the catalogue; an OID that is not a table's is an error there.
     unsafe {
-        // Any one of the privileges will do.
+        // Any one of the wanted privileges is enough.
         let result =
-            pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), WRITE as pg_sys::AclMode);
+            pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), wanted as pg_sys::AclMode);
         if result != pg_sys::AclResult::ACLCHECK_OK {
             let name = pg_sys::get_rel_name(table);
             pg_sys::aclcheck_error(result, pg_sys::ObjectType::OBJECT_TABLE, name);

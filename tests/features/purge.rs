@@ -312,3 +312,23 @@ async fn a_row_that_cannot_be_deleted_does_not_stop_the_others() {
         assert_eq!(sessions(client).await, 0);
     }
 }
+
+/// SET CONSTRAINTS reaches every constraint of a name in a schema.
+#[tokio::test]
+async fn a_constraint_of_another_table_with_the_same_name_does_not_stop_a_purge() {
+    let client = Database::new().await.connect().await;
+    add_expired(&client, 10).await;
+    client
+        .batch_execute(
+            "CREATE TABLE baskets (session_id uuid,
+                 CONSTRAINT refers FOREIGN KEY (session_id) REFERENCES qsessions.session
+                     ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
+             CREATE TABLE others (a int CONSTRAINT refers CHECK (a > 0))",
+        )
+        .await
+        .unwrap();
+    assert_eq!(purge_expired(&client, "").await, 10);
+    add_expired(&client, 10).await;
+    call_purge(&client, "").await;
+    assert_eq!(sessions(&client).await, 0);
+}

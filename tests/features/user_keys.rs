@@ -353,3 +353,18 @@ async fn a_user_id_may_have_any_type_but_an_array() {
         assert_eq!(refused.code, "42883", "{call}");
     }
 }
+
+#[tokio::test]
+async fn linking_the_users_again_repairs_the_domain() {
+    let database = Database::with(Users::Keyed("text", &["007"])).await;
+    let admin = database.connect().await;
+    admin
+        .batch_execute(
+            "DROP DOMAIN qsessions.user_key; CREATE DOMAIN qsessions.user_key AS bigint;
+             SELECT qsessions.link_users('users')",
+        )
+        .await
+        .unwrap();
+    begin(&admin, "user_id => '007'").await;
+    assert_eq!(users_of_sessions(&admin).await, ["007"]);
+}
