@@ -99,7 +99,7 @@ impl Import<'_> {
         }
         index
             .entries
-            .retain(|entry| entry.belongs_to(self.path) || !entry.is_forgotten(self.began));
+            .retain_mut(|entry| entry.belongs_to(self.path) || !entry.is_forgotten(self.began));
         for entry in index.entries.iter_mut() {
             if entry.belongs_to(self.path) && self.has_lost_copy(entry) {
                 (entry.copy, entry.seen) = (None, None);

@@ -42,6 +42,10 @@ pub(crate) struct Entry {
     /// The copy that serves: of that state or, if that is bad, of one before.
     pub(crate) copy: Option<Copied>,
     pub(crate) problem: Option<Problem>,
+    /// When the file was first found to have gone. Looked at only for copies that have not changed
+    /// for long.
+    #[serde(default)]
+    gone_since: Option<SystemTime>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -127,6 +131,7 @@ impl Entry {
             seen_at: SystemTime::now(),
             copy: None,
             problem: None,
+            gone_since: None,
         }
     }
 
@@ -162,11 +167,17 @@ impl Entry {
         is_new(self.seen_at) && (!is_new(now) || force && self.seen_at < now)
     }
 
-    /// Whether it is of a file that has been gone for long.
-    pub(crate) fn is_forgotten(&self, now: SystemTime) -> bool {
-        now.duration_since(self.seen_at)
-            .is_ok_and(|age| age >= FORGOTTEN)
-            && !Path::new(&self.path).exists()
+    /// Whether it is of a file that has been gone for long. Notes when that began.
+    pub(crate) fn is_forgotten(&mut self, now: SystemTime) -> bool {
+        let is_long_ago = |time| {
+            now.duration_since(time)
+                .is_ok_and(|age: Duration| age >= FORGOTTEN)
+        };
+        if !is_long_ago(self.seen_at) || Path::new(&self.path).exists() {
+            self.gone_since = None;
+            return false;
+        }
+        is_long_ago(*self.gone_since.get_or_insert(now))
     }
 }
 
@@ -259,12 +270,20 @@ mod tests {
     #[test]
     fn a_file_that_has_been_gone_for_a_month_is_forgotten() {
         let month = 30 * 24 * 3600;
-        assert!(!entry(-100, 0).is_forgotten(at(month - 1)));
-        assert!(entry(-100, 0).is_forgotten(at(month)));
-        let here = Entry {
+        // A file that has not changed for a month, and then goes, is forgotten a month later.
+        let mut gone = entry(-100, 0);
+        assert!(!gone.is_forgotten(at(month - 1)));
+        assert!(!gone.is_forgotten(at(month)));
+        assert!(!gone.is_forgotten(at(2 * month - 1)));
+        assert!(gone.is_forgotten(at(2 * month)));
+        // It came back in between.
+        let mut here = Entry {
             path: env!("CARGO_MANIFEST_DIR").to_owned(),
+            gone_since: Some(at(0)),
             ..entry(-100, 0)
         };
+        assert!(!here.is_forgotten(at(month)));
+        here.path = "/no/such/file.mmdb".to_owned();
         assert!(!here.is_forgotten(at(month)));
     }
 

@@ -31,6 +31,9 @@ const CHUNK: usize = 256 * 1024;
 /// could take seconds.
 const FLUSHED: u64 = 16 * 1024 * 1024;
 
+/// The most that an import leaves free on the disk, in bytes.
+const RESERVE: u64 = 1024 * 1024 * 1024;
+
 /// How long to sleep before trying again whether the lock is free.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -179,6 +182,7 @@ impl Lock<'_> {
         let store_error = |error| Error::store(path, error);
         let (mut source, state) = file::open(path, max_bytes)?;
         let began = Instant::now();
+        self.check_room(state.size).map_err(store_error)?;
         let new = NewCopy::create(self.store).map_err(store_error)?;
         let sha256 = new.fill(&mut source, path, state.size, progress)?;
         let after = Signature::from(&source.metadata().map_err(|error| Error::io(path, error))?);
@@ -219,6 +223,17 @@ impl Lock<'_> {
             layout: checked.layout,
         };
         Ok((copy, state))
+    }
+
+    /// Leaves PostgreSQL a tenth of the disk, or a gigabyte of a large one. The server goes down if
+    /// there is no room for WAL, so a copy must not fill the disk even for a moment.
+    fn check_room(&self, bytes: u64) -> io::Result<()> {
+        let disk = rustix::fs::statvfs(&self.store.folder)?;
+        let left = (disk.f_blocks * disk.f_frsize / 10).min(RESERVE);
+        if disk.f_bavail * disk.f_frsize < bytes.saturating_add(left) {
+            return Err(rustix::io::Errno::NOSPC.into());
+        }
+        Ok(())
     }
 
     /// Whether a copy still holds what it was made of: a disk may have lost a part.

@@ -7,6 +7,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use qsessions_geoip::{Databases, Error, Options, Problem, Progress, Store, import};
 use std::any::Any;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
 use std::mem::replace;
@@ -74,11 +75,12 @@ pub(super) fn reload<T>(describe: impl FnOnce(&Databases) -> T) -> Option<T> {
         };
         let mut interrupts = Interrupts::default();
         let imported = import(&path, &store(), options, &mut interrupts);
+        // Also after a cancel: some files may have been imported by then.
+        shared::bump_generation();
         if let Some(raised) = interrupts.raised {
             resume_unwind(raised);
         }
         problem = imported.err().map(|error| Problem::now(&path, &error));
-        shared::bump_generation();
     }
     with_open(|open| {
         open.refresh(problem);
@@ -181,8 +183,31 @@ pub(super) const NOT_USED: &str = "could not use a GeoIP database";
 
 pub(super) fn warn(what: &str, message: &str, hint: &str) {
     let code = PgSqlErrorCode::ERRCODE_WARNING;
-    let report = ErrorReport::new(code, format!("{what}: {message}"), function_name!());
+    let message = for_client(&format!("{what}: {message}")).into_owned();
+    let report = ErrorReport::new(code, message, function_name!());
     uninterrupted(|| report.set_hint(hint).report(PgLogLevel::WARNING));
+}
+
+/// A text that every client can get. PostgreSQL raises an error for a character that the encoding
+/// of the client does not have, and pgrx does not guard that either. Names of files have such
+/// characters.
+pub(super) fn for_client(text: &str) -> Cow<'_, str> {
+    // SAFETY: variables and a plain function of this process. Without a port there is no client.
+    let is_utf8 = unsafe {
+        pg_sys::MyProcPort.is_null()
+            || pg_sys::pg_get_client_encoding() == pg_sys::pg_enc::PG_UTF8 as i32
+    };
+    if is_utf8 || text.is_ascii() {
+        return text.into();
+    }
+    let escape = |character: char| -> String {
+        if character.is_ascii() {
+            character.to_string()
+        } else {
+            character.escape_unicode().to_string()
+        }
+    };
+    text.chars().map(escape).collect::<String>().into()
 }
 
 /// PostgreSQL looks for a cancelled statement when it has reported something, and pgrx does not
@@ -225,6 +250,6 @@ impl Progress for Interrupts {
     }
 
     fn note(&mut self, line: &str) {
-        uninterrupted(|| log!("{line}"));
+        uninterrupted(|| log!("{}", for_client(line)));
     }
 }

@@ -83,6 +83,8 @@ fn take(path: &Path, max_bytes: u64, failed: &mut Failed) {
         }
         Err(Error::Stopped) => return,
         Err(error) => {
+            // Files that were imported before the error serve already.
+            shared::bump_generation();
             let problem = Problem::now(path, &error);
             let now = (Instant::now(), problem.message.clone());
             match failed.insert(path.to_owned(), now) {

@@ -364,3 +364,33 @@ async fn every_connection_sees_the_errors_of_the_worker() {
     assert!(log.lines().any(|line| is_workers(&line)), "{log}");
     ground.survived("a bad file that the worker meets", 1).await;
 }
+
+/// PostgreSQL raises an error for a warning with a character that the client's encoding lacks.
+#[tokio::test]
+async fn a_name_that_the_client_cannot_show_does_not_stop_look_ups() {
+    let ground = Ground::new().await;
+    ground.write("city.mmdb", &mmdb::city("Linköping"));
+    ground.write("Жуть.mmdb", b"no database");
+    let client = ground.client().await;
+    assert_eq!(reload(&client).await.iter().flatten().count(), 1);
+
+    // Latin-1 has the letters of the answer, but not those of the file's name.
+    let latin = ground.client().await;
+    latin
+        .batch_execute("SET client_encoding = 'LATIN1'; SET client_min_messages = 'log'")
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let statement = "SELECT qsessions.country_code('89.160.20.112')";
+        assert_eq!(row(&latin, statement, &[]).await.get::<_, &str>(0), "SE");
+    }
+    ground.write("Ж.mmdb", &mmdb::city("Linköping"));
+    latin
+        .batch_execute("SELECT count(*) FROM qsessions.geoip_reload()")
+        .await
+        .unwrap();
+    assert_eq!(reload(&client).await.iter().flatten().count(), 1);
+    ground
+        .survived("names that the client cannot show", 1)
+        .await;
+}
