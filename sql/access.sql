@@ -97,7 +97,7 @@ BEGIN
     PERFORM qsessions._check_access_change(role);
     EXECUTE format(
         'GRANT SELECT, INSERT, DELETE, UPDATE (digest, user_id, data, ip, user_agent, authenticated_at, updated_at,
-             last_seen_at, expires_at, idle_timeout, deadline, version)
+             last_seen_at, expires_at, idle_timeout, deadline, version, client_hints, former_digest, former_digest_until)
          ON qsessions.session TO %s', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', qsessions._application_functions(), role);
 END

@@ -8,7 +8,8 @@ CREATE OR REPLACE FUNCTION qsessions.create_session(
     ttl interval DEFAULT NULL,
     idle_timeout interval DEFAULT NULL,
     max_age interval DEFAULT NULL,
-    key text DEFAULT NULL)
+    key text DEFAULT NULL,
+    client_hints jsonb DEFAULT NULL)
 RETURNS qsessions.new_session
 LANGUAGE plpgsql
 AS $$
@@ -35,7 +36,8 @@ BEGIN
     -- The lock of the user comes before the row: revoke_user_sessions waits for the lock, and then
     -- finds the row.
     INSERT INTO qsessions.session AS s
-        (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline)
+        (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline,
+         client_hints)
     SELECT
         qsessions._find_session_id(new_key),
         qsessions._key_digest(new_key),
@@ -46,7 +48,8 @@ BEGIN
         CASE WHEN user_text IS NOT NULL THEN pg_catalog.now() END,
         coalesce(expires_at, pg_catalog.now() OPERATOR(pg_catalog.+) qsessions._default_ttl()),
         idle_timeout,
-        coalesce(deadline, 'infinity')
+        coalesce(deadline, 'infinity'),
+        qsessions._kept_client_hints(client_hints)
     WHERE qsessions._data_fits(coalesce(data, '{}'))
       AND (user_text IS NULL OR qsessions._lock_user_hash(
           'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
@@ -62,8 +65,8 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.create_session(anycompatiblenonarray, jsonb, inet, text, interval, interval, interval, text) IS
-    'Creates a session and returns its key. ttl is a fixed expiry, by default qsessions.default_ttl; idle_timeout is an expiry that slides with activity; max_age bounds either. user_id may be text, bigint, integer or uuid';
+COMMENT ON FUNCTION qsessions.create_session(anycompatiblenonarray, jsonb, inet, text, interval, interval, interval, text, jsonb) IS
+    'Creates a session and returns its key. ttl is a fixed expiry, by default qsessions.default_ttl; idle_timeout is an expiry that slides with activity; max_age bounds either. user_id may be text, bigint, integer or uuid. client_hints are the headers Sec-CH-UA-* that the browser has sent, by name';
 
 -- A column of type varchar(n) drops trailing blanks for which it has no room, as the SQL standard
 -- says. The session would then belong to another user.

@@ -33,9 +33,16 @@ COMMENT ON FUNCTION qsessions.session_id(text) IS
 -- load_for_cache spell the rule out, because their caller may pass an expensive expression as the
 -- key. The planner does not inline a function that uses such an argument twice, and would read the
 -- whole table.
-CREATE OR REPLACE FUNCTION qsessions._key_opens(key text, id uuid, digest bytea, expires_at timestamptz) RETURNS boolean
+--
+-- After a rotation with a grace, the former key opens the session too, until the grace is over.
+CREATE OR REPLACE FUNCTION qsessions._key_opens(
+    key text, id uuid, digest bytea, former_digest bytea, former_digest_until timestamptz, expires_at timestamptz)
+RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN id = qsessions._find_session_id(key) AND digest = qsessions._key_digest(key) AND expires_at > now();
+RETURN id = qsessions._find_session_id(key)
+   AND (digest = qsessions._key_digest(key)
+        OR former_digest = qsessions._key_digest(key) AND former_digest_until > now())
+   AND expires_at > now();
 
-COMMENT ON FUNCTION qsessions._key_opens(text, uuid, bytea, timestamptz) IS
+COMMENT ON FUNCTION qsessions._key_opens(text, uuid, bytea, bytea, timestamptz, timestamptz) IS
     'Internal: whether a row, given by its columns, is the live session of a key';

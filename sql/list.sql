@@ -7,7 +7,10 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 AS $$
     SELECT s.id, s.user_id::pg_catalog.text, s.ip, qsessions.location(s.ip), qsessions.device(s.user_agent),
            s.user_agent, s.created_at, s.authenticated_at, s.updated_at, s.last_seen_at, s.expires_at,
-           true, coalesce(s.digest OPERATOR(pg_catalog.=) qsessions._key_digest(user_sessions.current_key), false)
+           true, coalesce(
+               s.digest OPERATOR(pg_catalog.=) qsessions._key_digest(user_sessions.current_key)
+               OR s.former_digest OPERATOR(pg_catalog.=) qsessions._key_digest(user_sessions.current_key)
+                  AND s.former_digest_until OPERATOR(pg_catalog.>) pg_catalog.now(), false)
     FROM qsessions.session AS s
     WHERE s.user_id OPERATOR(pg_catalog.=) user_sessions.user_id::pg_catalog.text::qsessions.user_key
       AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.now()

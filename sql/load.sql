@@ -10,7 +10,9 @@ AS $$
            s.updated_at, s.last_seen_at, s.expires_at, s.version
     FROM qsessions.session AS s
     WHERE s.id OPERATOR(pg_catalog.=) qsessions._find_session_id(load_session.key)
-      AND s.digest OPERATOR(pg_catalog.=) qsessions._key_digest(load_session.key)
+      AND (s.digest OPERATOR(pg_catalog.=) qsessions._key_digest(load_session.key)
+           OR s.former_digest OPERATOR(pg_catalog.=) qsessions._key_digest(load_session.key)
+              AND s.former_digest_until OPERATOR(pg_catalog.>) pg_catalog.now())
       AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.now()
 $$;
 
@@ -24,13 +26,15 @@ AS $$
 #variable_conflict use_variable
 BEGIN
     RETURN EXISTS (
-        SELECT FROM qsessions.session AS s WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at));
+        SELECT FROM qsessions.session AS s WHERE qsessions._key_opens(
+        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at));
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.session_exists(text) IS 'Returns whether a key belongs to a live session';
 
-CREATE OR REPLACE FUNCTION qsessions.resume_session(key text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION qsessions.resume_session(
+    key text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL, client_hints jsonb DEFAULT NULL)
 RETURNS SETOF qsessions.session_data
 LANGUAGE plpgsql ROWS 1
 SET search_path = pg_catalog, pg_temp
@@ -39,15 +43,18 @@ AS $$
 DECLARE
     seen_ip inet := qsessions._host(ip);
     seen_agent text := qsessions._kept_user_agent(user_agent);
+    seen_hints jsonb := qsessions._kept_client_hints(client_hints);
 BEGIN
     RETURN QUERY
         SELECT s.id, s.user_id::text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
                s.updated_at, s.last_seen_at, s.expires_at, s.version
         FROM qsessions.session AS s
-        WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
+        WHERE qsessions._key_opens(
+        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
           AND qsessions._visit_due_at(s.last_seen_at, s.idle_timeout) > now()
           AND (seen_ip IS NULL OR s.ip IS NOT DISTINCT FROM seen_ip)
-          AND (seen_agent IS NULL OR s.user_agent IS NOT DISTINCT FROM seen_agent);
+          AND (seen_agent IS NULL OR s.user_agent IS NOT DISTINCT FROM seen_agent)
+          AND (seen_hints IS NULL OR s.client_hints @> seen_hints);
     IF FOUND OR NOT qsessions.session_exists(key) THEN
         RETURN;
     END IF;
@@ -62,13 +69,15 @@ BEGIN
         UPDATE qsessions.session AS s SET
             ip = coalesce(seen_ip, s.ip),
             user_agent = coalesce(seen_agent, s.user_agent),
+            client_hints = qsessions._merged_client_hints(s.user_agent, s.client_hints, seen_agent, seen_hints),
             last_seen_at = greatest(s.last_seen_at, now()),
             expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline)
-        WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
+        WHERE qsessions._key_opens(
+        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
         RETURNING s.id, s.user_id::text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
                   s.updated_at, s.last_seen_at, s.expires_at, s.version;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.resume_session(text, inet, text) IS
-    'Returns the live session of a key, or no row, and records the visit. It writes only if ip or user_agent has changed or qsessions.touch_interval has passed, and never in a read-only transaction';
+COMMENT ON FUNCTION qsessions.resume_session(text, inet, text, jsonb) IS
+    'Returns the live session of a key, or no row, and records the visit. It writes only if ip, user_agent or client_hints have changed or qsessions.touch_interval has passed, and never in a read-only transaction';

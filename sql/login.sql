@@ -10,8 +10,8 @@
 CREATE OR REPLACE FUNCTION qsessions.login(
     key text, user_id anycompatiblenonarray, ip inet DEFAULT NULL, user_agent text DEFAULT NULL,
     data jsonb DEFAULT NULL, max_sessions integer DEFAULT NULL, ttl interval DEFAULT NULL,
-    idle_timeout interval DEFAULT NULL, max_age interval DEFAULT NULL)
-RETURNS qsessions.new_session
+    idle_timeout interval DEFAULT NULL, max_age interval DEFAULT NULL, client_hints jsonb DEFAULT NULL)
+RETURNS qsessions.new_login
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -22,6 +22,8 @@ DECLARE
     previous_id uuid;
     is_kept boolean;
     new_key text;
+    seen_agent text := qsessions._kept_user_agent(user_agent);
+    seen_hints jsonb := qsessions._kept_client_hints(client_hints);
     created qsessions.new_session;
 BEGIN
     IF user_text IS NULL THEN
@@ -43,7 +45,8 @@ BEGIN
     IF key IS NOT NULL THEN
         SELECT s.id, s.user_id IS NULL OR s.user_id = user_text::qsessions.user_key INTO previous_id, is_kept
         FROM qsessions.session AS s
-        WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
+        WHERE qsessions._key_opens(
+        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
         FOR UPDATE;
     END IF;
 
@@ -51,10 +54,13 @@ BEGIN
         new_key := qsessions._generate_key_for(previous_id);
         UPDATE qsessions.session AS s SET
             digest = qsessions._key_digest(new_key),
+            former_digest = NULL,
+            former_digest_until = NULL,
             user_id = user_text::qsessions.user_key,
             data = coalesce(data, s.data),
             ip = coalesce(qsessions._host(ip), s.ip),
-            user_agent = coalesce(qsessions._kept_user_agent(user_agent), s.user_agent),
+            user_agent = coalesce(seen_agent, s.user_agent),
+            client_hints = qsessions._merged_client_hints(s.user_agent, s.client_hints, seen_agent, seen_hints),
             authenticated_at = greatest(s.authenticated_at, now()),
             updated_at = greatest(s.updated_at, now()),
             last_seen_at = greatest(s.last_seen_at, now()),
@@ -72,7 +78,7 @@ BEGIN
         IF previous_id IS NOT NULL THEN
             DELETE FROM qsessions.session AS s WHERE s.id = previous_id;
         END IF;
-        created := qsessions.create_session(user_text, data, ip, user_agent, ttl, idle_timeout, max_age, NULL);
+        created := qsessions.create_session(user_text, data, ip, user_agent, ttl, idle_timeout, max_age, NULL, client_hints);
     END IF;
 
     IF max_sessions IS NOT NULL THEN
@@ -83,12 +89,12 @@ BEGIN
             ORDER BY o.last_seen_at DESC, o.id DESC
             OFFSET max_sessions - 1);
     END IF;
-    RETURN created;
+    RETURN (created.key, created.id, created.expires_at, NULL, NULL);
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.login(text, anycompatiblenonarray, inet, text, jsonb, integer, interval, interval, interval) IS
-    'Makes a session that of a user, always with a new key. An anonymous session keeps its id, data and expiry; the session of another user ends and a new one begins, as with a key that is null or has no session. With max_sessions, the sessions of the user beyond that number that were unseen longest end. ttl, idle_timeout and max_age are those of create_session';
+COMMENT ON FUNCTION qsessions.login(text, anycompatiblenonarray, inet, text, jsonb, integer, interval, interval, interval, jsonb) IS
+    'Makes a session that of a user, always with a new key. An anonymous session keeps its id, data and expiry; the session of another user ends and a new one begins, as with a key that is null or has no session. With max_sessions, the sessions of the user beyond that number that were unseen longest end. ttl, idle_timeout, max_age and client_hints are those of create_session';
 
 COMMENT ON FUNCTION qsessions._lock_user_hash(oid, bigint, boolean) IS
     'Internal: locks a user until the transaction ends, for a role that may write to the session table';
@@ -114,7 +120,10 @@ $$;
 COMMENT ON FUNCTION qsessions._check_max_sessions(integer) IS
     'Internal: raises an error where a limit of sessions cannot be kept exactly';
 
-CREATE OR REPLACE FUNCTION qsessions.rotate_key(key text) RETURNS text
+-- Only the present key can be rotated. A former key that could make a new one would live for ever,
+-- and of two requests that rotate one key at the same time, the second would end the key that the
+-- first has put into the cookie.
+CREATE OR REPLACE FUNCTION qsessions.rotate_key(key text, grace interval DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -122,17 +131,44 @@ AS $$
 DECLARE
     new_key text := qsessions._generate_key_for(qsessions.session_id(key));
 BEGIN
-    UPDATE qsessions.session AS s SET digest = qsessions._key_digest(new_key)
-    WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at);
+    IF grace IS NOT NULL THEN
+        PERFORM qsessions._check_grace(grace);
+    END IF;
+    UPDATE qsessions.session AS s SET
+        digest = qsessions._key_digest(new_key),
+        former_digest = CASE WHEN grace IS NOT NULL THEN s.digest END,
+        former_digest_until = now() + grace
+    WHERE s.id = qsessions._find_session_id(key) AND s.digest = qsessions._key_digest(key) AND s.expires_at > now();
     IF NOT FOUND THEN
+        IF qsessions.session_exists(key) THEN
+            RAISE EXCEPTION 'argument "key" was rotated already'
+                USING ERRCODE = 'QS001', DETAIL = 'It opens the session until its grace is over, but cannot be rotated again.',
+                      HINT = 'Go on without a new key: the request that has rotated the key sets the cookie.';
+        END IF;
         PERFORM qsessions._raise_not_found(key, NULL);
     END IF;
     RETURN new_key;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.rotate_key(text) IS
-    'Gives a live session a new key and returns it; id, data, user and expiry stay. The old key stops working at commit';
+COMMENT ON FUNCTION qsessions.rotate_key(text, interval) IS
+    'Gives a live session a new key and returns it; id, data, user and expiry stay. The old key stops working at commit, or with grace (at most a minute) that much later: logout, revocation and login end it at once';
+
+CREATE OR REPLACE FUNCTION qsessions._check_grace(grace interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF grace <= interval '0' OR grace > interval '1 minute' THEN
+        RAISE EXCEPTION 'argument "grace" must be longer than zero and not longer than a minute, but is %', grace
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Pass the time that requests under way may take, for example ''10 seconds'', or leave it out.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._check_grace(interval) IS
+    'Internal: raises 22023 for an interval that cannot be the grace of a rotated key';
 
 CREATE OR REPLACE FUNCTION qsessions.logout(key text) RETURNS boolean
 LANGUAGE plpgsql
@@ -144,7 +180,9 @@ DECLARE
 BEGIN
     -- Also a row that has expired but was not purged yet; only a live session counts as ended.
     DELETE FROM qsessions.session AS s
-    WHERE s.id = qsessions._find_session_id(key) AND s.digest = qsessions._key_digest(key)
+    WHERE s.id = qsessions._find_session_id(key)
+      AND (s.digest = qsessions._key_digest(key)
+           OR s.former_digest = qsessions._key_digest(key) AND s.former_digest_until > now())
     RETURNING s.expires_at > now() INTO was_alive;
     RETURN coalesce(was_alive, false);
 END

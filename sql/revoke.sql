@@ -63,6 +63,7 @@ BEGIN
         DELETE FROM qsessions.session AS s
         WHERE s.user_id = user_text::qsessions.user_key
           AND s.digest IS DISTINCT FROM qsessions._key_digest(except_key)
+          AND (s.former_digest_until > now() AND s.former_digest = qsessions._key_digest(except_key)) IS NOT TRUE
         RETURNING s.expires_at > now() AS was_alive
     )
     SELECT count(*) FILTER (WHERE g.was_alive) INTO ended FROM gone AS g;

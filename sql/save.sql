@@ -5,16 +5,21 @@
 -- having a SET clause, which takes a fifth of its time, and its UPDATE checks the size of the data,
 -- which saves a statement.
 CREATE OR REPLACE FUNCTION qsessions.save_session(
-    key text, data jsonb, expected_version bigint DEFAULT NULL, ttl interval DEFAULT NULL)
+    key text, data jsonb, expected_version bigint DEFAULT NULL, ttl interval DEFAULT NULL,
+    user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text)
 RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
+    user_text pg_catalog.text := user_id;
     new_version bigint;
 BEGIN
     IF ttl IS NOT NULL THEN
         PERFORM qsessions._check_interval('ttl', ttl);
+    END IF;
+    IF user_text IS NOT NULL THEN
+        PERFORM qsessions._assign_user(key, user_text);
     END IF;
     UPDATE qsessions.session AS s SET
         data = data,
@@ -22,7 +27,8 @@ BEGIN
         updated_at = GREATEST(s.updated_at, pg_catalog.now()),
         last_seen_at = GREATEST(s.last_seen_at, pg_catalog.now()),
         expires_at = qsessions._slide(s.expires_at, s.last_seen_at, coalesce(ttl, s.idle_timeout), s.deadline)
-    WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
+    WHERE qsessions._key_opens(
+        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
       AND CASE WHEN qsessions._data_fits(data)
                THEN expected_version IS NULL OR s.version OPERATOR(pg_catalog.=) expected_version END
     RETURNING s.version INTO new_version;
@@ -33,8 +39,43 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.save_session(text, jsonb, bigint, interval) IS
-    'Replaces the data of a live session and returns its new version; with ttl, the session expires that long from now. Raises QS001 if there is no such session, and QS002 if its version is not expected_version';
+COMMENT ON FUNCTION qsessions.save_session(text, jsonb, bigint, interval, anycompatiblenonarray) IS
+    'Replaces the data of a live session and returns its new version; with ttl, the session expires that long from now. With user_id, an anonymous session becomes that of the user and keeps its key, which the caller must rotate. Raises QS001 if there is no such session, QS002 if its version is not expected_version, and 22023 if it belongs to another user';
+
+-- The lock of the user comes before that of the row, as login.sql explains.
+CREATE OR REPLACE FUNCTION qsessions._assign_user(key text, user_text text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    is_locked boolean;
+    session record;
+BEGIN
+    is_locked := qsessions._lock_user_hash(
+        'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0), false);
+    SELECT s.id, s.user_id IS NULL AS is_anonymous, s.user_id = user_text::qsessions.user_key AS is_theirs INTO session
+    FROM qsessions.session AS s
+    WHERE qsessions._key_opens(
+        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
+    FOR UPDATE;
+    IF session.is_anonymous THEN
+        UPDATE qsessions.session AS s SET
+            user_id = user_text::qsessions.user_key,
+            authenticated_at = greatest(s.authenticated_at, now())
+        WHERE s.id = session.id;
+        IF right(user_text, 1) = ' ' THEN
+            PERFORM qsessions._check_user_kept(session.id, user_text);
+        END IF;
+    ELSIF NOT session.is_theirs THEN
+        RAISE EXCEPTION 'argument "user_id" is not the user of the session'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Call login to begin a session of another user.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._assign_user(text, text) IS
+    'Internal: makes an anonymous session that of a user; raises 22023 if it belongs to another user';
 
 CREATE OR REPLACE FUNCTION qsessions.patch_session(key text, changes jsonb DEFAULT '{}', remove text[] DEFAULT '{}')
 RETURNS bigint
@@ -56,7 +97,8 @@ BEGIN
         updated_at = greatest(s.updated_at, now()),
         last_seen_at = greatest(s.last_seen_at, now()),
         expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline)
-    WHERE qsessions._key_opens(key, s.id, s.digest, s.expires_at)
+    WHERE qsessions._key_opens(
+        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
       AND jsonb_typeof(s.data) = 'object'
     RETURNING s.version, s.data INTO new_version, new_data;
     IF FOUND THEN

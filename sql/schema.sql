@@ -35,6 +35,17 @@ CREATE TYPE qsessions.new_session AS (
 COMMENT ON TYPE qsessions.new_session IS
     'A session and its new key. The key is shown only here: the table keeps its SHA-256';
 
+CREATE TYPE qsessions.new_login AS (
+    key           text,
+    id            uuid,
+    expires_at    timestamptz,
+    is_new_device boolean,
+    is_new_place  boolean
+);
+
+COMMENT ON TYPE qsessions.new_login IS
+    'The columns of new_session, and whether the user has logged in from this device and this place before; without the event table, null';
+
 CREATE TYPE qsessions.session_data AS (
     id               uuid,
     user_id          text,
@@ -100,7 +111,9 @@ CREATE TYPE qsessions.cacheable_session AS (
     visit_due_at          timestamptz,
     user_agent_max_length integer,
     server_started_at     timestamptz,
-    is_standby            boolean
+    is_standby            boolean,
+    client_hints          jsonb,
+    is_former_key         boolean
 );
 
 COMMENT ON TYPE qsessions.cacheable_session IS
@@ -113,6 +126,10 @@ COMMENT ON COLUMN qsessions.cacheable_session.server_started_at IS
     'Identifies the server that has answered: a cache keeps only sessions of the server that it listens to';
 COMMENT ON COLUMN qsessions.cacheable_session.is_standby IS
     'Whether a standby has answered: a standby lags behind, so a cache does not keep its answers';
+COMMENT ON COLUMN qsessions.cacheable_session.client_hints IS
+    'Client hints that the browser has sent, as the session keeps them';
+COMMENT ON COLUMN qsessions.cacheable_session.is_former_key IS
+    'Whether the key was rotated and opens the session for the grace that is left: a cache does not keep this answer';
 
 CREATE TYPE qsessions.user_agent_info AS (
     browser         text,

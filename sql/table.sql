@@ -289,6 +289,7 @@ BEGIN
     COMMENT ON COLUMN qsessions.session.deadline IS 'Latest possible expires_at';
     COMMENT ON COLUMN qsessions.session.version IS 'Increases by one with every change of data or user';
     COMMENT ON COLUMN qsessions.session.expires_hour IS 'Hour of expires_at, by which purges search';
+    PERFORM qsessions.update_session_table();
 
     IF users IS NOT NULL THEN
         PERFORM qsessions._add_user_foreign_key(users, key_column);
@@ -298,6 +299,53 @@ $$;
 
 COMMENT ON FUNCTION qsessions.create_session_table(regclass, name) IS
     'Creates the table qsessions.session, owned by the caller. With users, column user_id has the type of the primary key of that table, or of its column user_key, and a foreign key ON UPDATE CASCADE ON DELETE CASCADE';
+
+-- The columns that versions after 0.1.0 have added. A dump of an older version is restored with the
+-- table as it was then, so this is a function and not only a part of the upgrade.
+CREATE OR REPLACE FUNCTION qsessions.update_session_table() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    taken text;
+    grantee text;
+BEGIN
+    IF to_regclass('qsessions.session') IS NULL THEN
+        RAISE EXCEPTION 'table "qsessions.session" does not exist'
+            USING ERRCODE = 'undefined_table', HINT = 'Call qsessions.create_session_table(users) first.';
+    END IF;
+    SELECT a.attname INTO taken
+    FROM pg_attribute AS a
+    JOIN (VALUES ('client_hints', 'jsonb'::regtype), ('former_digest', 'bytea'), ('former_digest_until', 'timestamptz'))
+        AS added (name, type) ON a.attname = added.name
+    WHERE a.attrelid = 'qsessions.session'::regclass AND NOT a.attisdropped AND a.atttypid <> added.type
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'column "%" of table "qsessions.session" has another type than qsessions needs', taken
+            USING ERRCODE = 'duplicate_column',
+                  HINT = format('Rename your column: ALTER TABLE qsessions.session RENAME COLUMN %1$I TO my_%1$I;', taken);
+    END IF;
+    ALTER TABLE qsessions.session
+        ADD COLUMN IF NOT EXISTS client_hints jsonb,
+        ADD COLUMN IF NOT EXISTS former_digest bytea,
+        ADD COLUMN IF NOT EXISTS former_digest_until timestamptz;
+    COMMENT ON COLUMN qsessions.session.client_hints IS 'Last client hints seen: the headers Sec-CH-UA-* by name';
+    COMMENT ON COLUMN qsessions.session.former_digest IS
+        'SHA-256 of the key before the last rotation, if that was with a grace';
+    COMMENT ON COLUMN qsessions.session.former_digest_until IS 'Until then, the former key opens the session too';
+    -- Roles that may write the columns of the older table.
+    FOR grantee IN
+        SELECT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END
+        FROM pg_attribute AS a, aclexplode(a.attacl) AS g
+        WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'digest' AND g.privilege_type = 'UPDATE'
+    LOOP
+        EXECUTE format('GRANT UPDATE (client_hints, former_digest, former_digest_until) ON qsessions.session TO %s', grantee);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.update_session_table() IS
+    'Adds to the session table the columns that this version needs and an older version did not have. Updates of the extension call it; call it after a dump of an older version was restored';
 
 CREATE OR REPLACE FUNCTION qsessions._add_user_foreign_key(users regclass, key_column name) RETURNS void
 LANGUAGE plpgsql

@@ -14,3 +14,36 @@ RETURN left(user_agent, qsessions._user_agent_max_length());
 
 COMMENT ON FUNCTION qsessions._kept_user_agent(text) IS
     'Internal: the part of a User-Agent string that sessions keep';
+
+-- Anything may stand in a header, so what is no hint is left out.
+CREATE OR REPLACE FUNCTION qsessions._kept_client_hints(client_hints jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    IF jsonb_typeof(client_hints) <> 'object' THEN
+        RETURN NULL;
+    END IF;
+    RETURN (SELECT jsonb_object_agg(lower(h.key), h.value)
+            FROM jsonb_each(client_hints) AS h
+            WHERE lower(h.key) ~ '^sec-ch-ua(-[a-z0-9-]{1,40})?$'
+              AND jsonb_typeof(h.value) = 'string' AND char_length(h.value::text) <= 512);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._kept_client_hints(jsonb) IS
+    'Internal: the client hints that sessions keep; null if there are none';
+
+-- A browser sends some hints with each request and others only when it is asked to, so hints are
+-- added to those of earlier requests. Those of another browser are not.
+CREATE OR REPLACE FUNCTION qsessions._merged_client_hints(
+    kept_agent text, kept_hints jsonb, seen_agent text, seen_hints jsonb)
+RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN seen_agent IS NOT NULL AND kept_agent IS DISTINCT FROM seen_agent THEN seen_hints
+            WHEN seen_hints IS NULL THEN kept_hints
+            ELSE coalesce(kept_hints, '{}') || seen_hints END;
+
+COMMENT ON FUNCTION qsessions._merged_client_hints(text, jsonb, text, jsonb) IS
+    'Internal: the client hints of a session after a visit, from what it has kept and what the visit has shown';

@@ -28,10 +28,25 @@ $$;
 DROP FUNCTION qsessions._delete_deletable(uuid[]);
 DROP FUNCTION qsessions.application_functions();
 DROP FUNCTION qsessions.invalidation_status();
+DROP FUNCTION qsessions.load_for_cache(text);
 DROP FUNCTION qsessions.lock_user(text, boolean);
 DROP FUNCTION qsessions.lock_user_logins(text, integer);
 DROP FUNCTION qsessions.purge_batch(integer, timestamptz, uuid);
 DROP FUNCTION qsessions.raise_not_found(text, bigint);
+DROP FUNCTION qsessions.resume_session(text, inet, text);
+DROP FUNCTION qsessions.rotate_key(text);
+DROP FUNCTION qsessions.save_session(text, jsonb, bigint, interval);
+
+-- Row types. The definitions that follow have them as they are here, and leave them out.
+ALTER TYPE qsessions.cacheable_session ADD ATTRIBUTE client_hints jsonb, ADD ATTRIBUTE is_former_key boolean;
+
+CREATE TYPE qsessions.new_login AS (
+    key           text,
+    id            uuid,
+    expires_at    timestamptz,
+    is_new_device boolean,
+    is_new_place  boolean
+);
 
 -- One function takes a user_id of any type, in place of two. The upgrade fails here if a view, a
 -- policy or another object that PostgreSQL keeps in parsed form calls one of these: drop it before

@@ -8,25 +8,26 @@ pub(crate) const CONTRACT: &[&str] = &[
     // The table
     "create_session_table(users regclass DEFAULT NULL::regclass, user_key name DEFAULT NULL::name) -> void",
     "link_users(users regclass, user_key name DEFAULT NULL::name) -> void",
+    "update_session_table() -> void",
     // Sessions
     "create_session(user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
      user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
      idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
-     key text DEFAULT NULL::text) -> qsessions.new_session",
+     key text DEFAULT NULL::text, client_hints jsonb DEFAULT NULL::jsonb) -> qsessions.new_session",
     "load_session(key text) -> SETOF qsessions.session_data",
-    "resume_session(key text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text) \
-     -> SETOF qsessions.session_data",
+    "resume_session(key text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
+     client_hints jsonb DEFAULT NULL::jsonb) -> SETOF qsessions.session_data",
     "session_exists(key text) -> boolean",
     "save_session(key text, data jsonb, expected_version bigint DEFAULT NULL::bigint, \
-     ttl interval DEFAULT NULL::interval) -> bigint",
+     ttl interval DEFAULT NULL::interval, user_id anycompatiblenonarray DEFAULT NULL::text) -> bigint",
     "patch_session(key text, changes jsonb DEFAULT '{}'::jsonb, remove text[] DEFAULT '{}'::text[]) -> bigint",
     "set_expiry(key text, ttl interval DEFAULT NULL::interval, idle_timeout interval DEFAULT NULL::interval, \
      max_age interval DEFAULT NULL::interval) -> timestamp with time zone",
     "login(key text, user_id anycompatiblenonarray, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
      data jsonb DEFAULT NULL::jsonb, max_sessions integer DEFAULT NULL::integer, \
      ttl interval DEFAULT NULL::interval, idle_timeout interval DEFAULT NULL::interval, \
-     max_age interval DEFAULT NULL::interval) -> qsessions.new_session",
-    "rotate_key(key text) -> text",
+     max_age interval DEFAULT NULL::interval, client_hints jsonb DEFAULT NULL::jsonb) -> qsessions.new_login",
+    "rotate_key(key text, grace interval DEFAULT NULL::interval) -> text",
     "logout(key text) -> boolean",
     "revoke_session(id uuid) -> boolean",
     "revoke_session(id uuid, user_id anycompatiblenonarray) -> boolean",
@@ -75,11 +76,13 @@ pub(crate) const CONTRACT: &[&str] = &[
 pub(crate) const INTERNAL: &[&str] = &[
     "_add_user_foreign_key",
     "_announce",
+    "_assign_user",
     "_application_functions",
     "_base_type",
     "_check_access_change",
     "_check_batch_size",
     "_check_cron",
+    "_check_grace",
     "_check_interval",
     "_check_max_sessions",
     "_check_user_kept",
@@ -95,11 +98,13 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_host",
     "_id_time",
     "_is_user_key_type",
+    "_kept_client_hints",
     "_kept_user_agent",
     "_key_digest",
     "_key_opens",
     "_lock_user_hash",
     "_max_data_bytes",
+    "_merged_client_hints",
     "_network",
     "_purge_batch",
     "_raise_cron_denied",
@@ -140,11 +145,23 @@ pub(crate) const TYPES: &[(&str, &[&str])] = &[
             "user_agent_max_length integer",
             "server_started_at timestamp with time zone",
             "is_standby boolean",
+            "client_hints jsonb",
+            "is_former_key boolean",
         ],
     ),
     (
         "new_session",
         &["key text", "id uuid", "expires_at timestamp with time zone"],
+    ),
+    (
+        "new_login",
+        &[
+            "key text",
+            "id uuid",
+            "expires_at timestamp with time zone",
+            "is_new_device boolean",
+            "is_new_place boolean",
+        ],
     ),
     (
         "session_data",
