@@ -89,7 +89,7 @@ BEGIN
             ORDER BY o.last_seen_at DESC, o.id DESC
             OFFSET max_sessions - 1);
     END IF;
-    RETURN (created.key, created.id, created.expires_at, NULL, NULL);
+    RETURN ROW(created.key, created.id, created.expires_at, NULL::boolean, NULL::boolean);
 END
 $$;
 
