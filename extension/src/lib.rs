@@ -9,6 +9,7 @@
 //! | [`user_agents`] | the parts of a User-Agent |
 //! | [`addresses`] | one form for each address |
 //! | [`locks`] | locks of users |
+//! | [`current`] | the current session, for row-level security |
 //! | [`geoip`] | the location of an address |
 //! | [`workers`] | the background workers, and their signals |
 //! | [`pg_cron`] | the jobs of pg_cron that purge this database |
@@ -18,6 +19,7 @@
 //! PostgreSQL itself defines.
 
 mod addresses;
+mod current;
 mod geoip;
 mod gucs;
 mod invalidation;
@@ -39,6 +41,7 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     gucs::define();
     invalidation::init();
+    current::init();
     geoip::init();
 }
 
