@@ -36,12 +36,7 @@ pub(crate) fn init() {
 }
 
 /// Resumes the session of a key, with the privileges of the caller, and makes it the current one.
-#[pg_extern(
-    create_or_replace,
-    schema = "qsessions",
-    volatile,
-    parallel_unsafe,
-)]
+#[pg_extern(create_or_replace, schema = "qsessions", volatile, parallel_unsafe)]
 fn authenticate(
     key: Option<&str>,
     ip: default!(Option<Network>, "NULL"),
