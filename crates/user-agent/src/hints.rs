@@ -167,21 +167,25 @@ impl<'a> Told<'a> {
     pub(crate) fn complete_program(&self, program: &mut Program<'a>) {
         let Some(brand) = self.brand else { return };
         let name = program.name.as_deref();
-        if name == Some(brand.name) {
-            let major = |version: Option<&str>| version.and_then(crate::text::major);
-            if !brand.is_short && major(brand.version) == major(program.version) {
-                program.version = brand.version;
-            }
-            return;
-        }
-        // An app that shows pages names itself only in the string, and its engine in the hints.
+        let is_same = name == Some(brand.name);
         let is_edition = name.is_some_and(|name| {
             let rest = brand.name.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with(' '))
         });
-        if is_edition || name.is_none_or(|name| matches!(name, "Chrome" | "Chromium")) {
-            program.name = Some(brand.name.into());
+        if is_same || is_edition {
+            // Opera has sent the version of its engine.
+            let major = |version: Option<&str>| version.and_then(crate::text::major);
+            if !brand.is_short && major(brand.version) == major(program.version) {
+                program.version = brand.version;
+            }
+        } else if name.is_none_or(|name| matches!(name, "Chrome" | "Chromium")) {
             program.version = brand.version;
+        } else {
+            // An app that shows pages names itself only in the string, and its engine in the hints.
+            return;
+        }
+        if !is_same {
+            program.name = Some(brand.name.into());
             program.category = brands::category(brand.name);
         }
     }

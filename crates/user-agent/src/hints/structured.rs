@@ -73,7 +73,7 @@ impl<'a> Rest<'a> {
     }
 
     fn skip_blanks(&mut self) {
-        self.0 = self.0.trim_start_matches([' ', '\t']);
+        self.0 = self.0.trim_start_matches(' ');
     }
 
     fn bare_item(&mut self) -> Option<&'a str> {
