@@ -74,11 +74,10 @@ $$;
 COMMENT ON FUNCTION qsessions.revoke_user_sessions(anycompatiblenonarray, text) IS
     'Ends all sessions of a user (log out everywhere), or all but that of except_key (log out everywhere else). Returns how many';
 
--- For a call without max_rows, one statement locks the rows in the order of their ids, as
--- record_visits does. A cascade from the users table meets the sessions of a user in the order in
--- which they are in the table, so the two could wait for each other, and PostgreSQL would end one.
--- In a batch that cannot happen: it passes over rows that are locked, and waits only for a single
--- row, when no other is left and the batch has locked nothing.
+-- A call without max_rows locks the rows in the order in which they are in the table, which is also
+-- the order of a cascade and of revoke_user_sessions, so that two of them do not wait for each
+-- other. A batch passes over rows that another transaction has locked. It waits only for a single
+-- row, when no other is left.
 --
 -- The statement is put together from the filters that are given, so that each combination uses the
 -- index that suits it.
@@ -101,7 +100,7 @@ DECLARE
         CASE WHEN last_seen_before IS NOT NULL THEN 's.last_seen_at < $4' END,
         CASE WHEN user_agent IS NOT NULL THEN 's.user_agent LIKE $5' END);
     lock_rows CONSTANT text :=
-        'SELECT array_agg(l.id) FROM (SELECT s.id FROM qsessions.session AS s WHERE %s ORDER BY s.id LIMIT $6 %s) AS l';
+        'SELECT array_agg(l.id) FROM (SELECT s.id FROM qsessions.session AS s WHERE %s %s) AS l';
     ids uuid[];
     deleted bigint;
     ended bigint;
@@ -120,12 +119,13 @@ BEGIN
             'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0), true);
     END IF;
     LOOP
-        EXECUTE format(lock_rows, filters, CASE WHEN max_rows IS NULL THEN 'FOR UPDATE' ELSE 'FOR UPDATE SKIP LOCKED' END)
+        EXECUTE format(lock_rows, filters, CASE WHEN max_rows IS NULL THEN 'ORDER BY s.ctid FOR UPDATE'
+                                                ELSE 'LIMIT $6 FOR UPDATE SKIP LOCKED' END)
             INTO ids
             USING user_text, qsessions._network(ip), created_before, last_seen_before, user_agent, max_rows;
         IF ids IS NULL AND max_rows IS NOT NULL THEN
-            EXECUTE format(lock_rows, filters, 'FOR UPDATE') INTO ids
-                USING user_text, qsessions._network(ip), created_before, last_seen_before, user_agent, 1;
+            EXECUTE format(lock_rows, filters, 'LIMIT 1 FOR UPDATE') INTO ids
+                USING user_text, qsessions._network(ip), created_before, last_seen_before, user_agent;
         END IF;
         WITH gone AS (
             DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids) RETURNING s.expires_at > now() AS was_alive

@@ -4,9 +4,10 @@
 -- the session knows: what an older visit has shown may be out of date. The rest is what
 -- resume_session does with each visit.
 --
--- "due" locks the rows in the order of their ids, so that two calls do not wait for each other. The
--- conditions there are checked again on the present version of a row that another transaction has
--- changed meanwhile.
+-- "due" passes over a row that another transaction has locked, so that this function never waits:
+-- if it did, a single long transaction would hold up the requests of all sessions that a call has
+-- locked by then. Nearly always, that other transaction records an activity itself. The conditions
+-- in "due" are checked again on the present version of a row that has changed meanwhile.
 CREATE OR REPLACE FUNCTION qsessions.record_visits(
     ids uuid[], digests bytea[], ips inet[], user_agents text[], seen_at timestamptz[],
     client_hints jsonb[] DEFAULT NULL)
@@ -54,8 +55,7 @@ BEGIN
                OR l.ip_at >= s.last_seen_at AND s.ip IS DISTINCT FROM l.ip
                OR l.agent_at >= s.last_seen_at AND s.user_agent IS DISTINCT FROM l.user_agent
                OR h.hints_at >= s.last_seen_at AND (s.client_hints @> h.client_hints) IS NOT TRUE)
-        ORDER BY s.id
-        FOR NO KEY UPDATE OF s
+        FOR NO KEY UPDATE OF s SKIP LOCKED
     ), written AS (
         UPDATE qsessions.session AS s SET
             ip = CASE WHEN d.ip_at >= s.last_seen_at THEN d.ip ELSE s.ip END,
@@ -77,7 +77,7 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions.record_visits(uuid[], bytea[], inet[], text[], timestamptz[], jsonb[]) IS
-    'Records visits that an application has gathered, in one UPDATE, as resume_session records each. The arrays have an element for each visit: the id of the session, the SHA-256 of its key, and what was seen when. A visit of a session that has ended, or by a key that was rotated, is left out. Returns how many sessions were written';
+    'Records visits that an application has gathered, in one UPDATE, as resume_session records each. The arrays have an element for each visit: the id of the session, the SHA-256 of its key, and what was seen when. A visit of a session that has ended or that another transaction is changing, or by a key that was rotated, is left out. Returns how many sessions were written';
 
 CREATE OR REPLACE FUNCTION qsessions._check_visit_arrays(VARIADIC lengths integer[]) RETURNS void
 LANGUAGE plpgsql IMMUTABLE
