@@ -82,6 +82,7 @@ mod builder;
 #[cfg(feature = "cache")]
 mod cache;
 mod call;
+mod client_hints;
 mod create;
 mod database;
 mod error;
@@ -117,6 +118,7 @@ pub use builder::CachedStoreBuilder;
 pub use builder::StoreBuilder;
 #[cfg(feature = "cache")]
 pub use cache::{CacheConfig, CachedPool, CachedStore, Health};
+pub use client_hints::ClientHints;
 pub use create::{Create, NewSession};
 pub use database::Executor;
 pub use error::{Error, ErrorKind};
@@ -125,7 +127,7 @@ pub use geoip::{AutonomousSystem, GeoipDatabase, Location, LocationInfo};
 pub use key::Key;
 pub use list::{ListSessions, SessionInfo, Stats, UserSessions};
 pub use load::Resume;
-pub use login::Login;
+pub use login::{Login, NewLogin, RotateKey};
 pub use purge::{Purge, PurgeExpired, SchedulePurge};
 pub use revoke::RevokeUserSessions;
 pub use save::{Patch, Save};
