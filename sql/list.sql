@@ -110,29 +110,3 @@ $$;
 
 COMMENT ON FUNCTION qsessions.get_session(uuid) IS
     'Returns a session by its public id, also one that has expired but was not purged yet, or no row';
-
-CREATE OR REPLACE FUNCTION qsessions.stats() RETURNS qsessions.session_stats
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    result qsessions.session_stats;
-BEGIN
-    SELECT count(*),
-           count(*) FILTER (WHERE s.expires_at > now()),
-           count(*) FILTER (WHERE s.expires_at <= now()),
-           count(*) - count(s.user_id),
-           count(s.user_id),
-           count(DISTINCT s.user_id),
-           min(s.expires_at) FILTER (WHERE s.expires_at <= now()),
-           pg_table_size('qsessions.session'),
-           pg_indexes_size('qsessions.session')
-    INTO result
-    FROM qsessions.session AS s;
-    RETURN result;
-END
-$$;
-
-COMMENT ON FUNCTION qsessions.stats() IS
-    'Counts the sessions of each kind, and returns the size of the table and its indexes; reads the whole table';

@@ -25,6 +25,8 @@ DECLARE
     seen_agent text := qsessions._kept_user_agent(user_agent);
     seen_hints jsonb := qsessions._kept_client_hints(client_hints);
     created qsessions.new_session;
+    is_counted boolean;
+    ended bigint;
 BEGIN
     IF user_text IS NULL THEN
         PERFORM qsessions._raise_null('user_id');
@@ -88,7 +90,10 @@ BEGIN
             WHERE o.user_id = user_text::qsessions.user_key AND o.id <> created.id AND o.expires_at > now()
             ORDER BY o.last_seen_at DESC, o.id DESC
             OFFSET max_sessions - 1);
+        GET DIAGNOSTICS ended = ROW_COUNT;
+        is_counted := qsessions._count('revoked', ended);
     END IF;
+    is_counted := qsessions._count('logins');
     RETURN ROW(created.key, created.id, created.expires_at, NULL::boolean, NULL::boolean);
 END
 $$;
@@ -187,6 +192,9 @@ BEGIN
       AND (s.digest = qsessions._key_digest(key)
            OR s.former_digest = qsessions._key_digest(key) AND s.former_digest_until > now())
     RETURNING s.expires_at > now() INTO was_alive;
+    IF was_alive THEN
+        PERFORM qsessions._count('logouts');
+    END IF;
     RETURN coalesce(was_alive, false);
 END
 $$;

@@ -12,6 +12,9 @@ DECLARE
     was_alive boolean;
 BEGIN
     DELETE FROM qsessions.session AS s WHERE s.id = id RETURNING s.expires_at > now() INTO was_alive;
+    IF was_alive THEN
+        PERFORM qsessions._count('revoked');
+    END IF;
     RETURN coalesce(was_alive, false);
 END
 $$;
@@ -34,6 +37,9 @@ BEGIN
     DELETE FROM qsessions.session AS s
     WHERE s.id = id AND s.user_id = user_text::qsessions.user_key
     RETURNING s.expires_at > now() INTO was_alive;
+    IF was_alive THEN
+        PERFORM qsessions._count('revoked');
+    END IF;
     RETURN coalesce(was_alive, false);
 END
 $$;
@@ -67,6 +73,7 @@ BEGIN
         RETURNING s.expires_at > now() AS was_alive
     )
     SELECT count(*) FILTER (WHERE g.was_alive) INTO ended FROM gone AS g;
+    PERFORM qsessions._count('revoked', ended);
     RETURN ended;
 END
 $$;

@@ -100,9 +100,14 @@ extension_sql_file!(
 );
 extension_sql_file!("../../sql/list.sql", name = "list", requires = ["revoke"]);
 extension_sql_file!(
+    "../../sql/monitoring.sql",
+    name = "monitoring",
+    requires = ["list", metrics, count]
+);
+extension_sql_file!(
     "../../sql/purge.sql",
     name = "purge",
-    requires = ["list", schedule_purge, unschedule_purge]
+    requires = ["monitoring", schedule_purge, unschedule_purge]
 );
 extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 
