@@ -70,7 +70,7 @@ BEGIN
         filters := filters || ' AND qsessions.country_code(s.ip) = upper($7)';
     END IF;
     IF device IS NOT NULL THEN
-        filters := filters || ' AND strpos(lower(qsessions.device(s.user_agent)), lower($8)) > 0';
+        filters := filters || ' AND strpos(lower(qsessions.device(s.user_agent, s.client_hints)), lower($8)) > 0';
     END IF;
     IF after IS NOT NULL THEN
         filters := filters || ' AND (s.created_at, s.id) < ($5, $3)';
