@@ -22,6 +22,7 @@ mod languages;
 mod list;
 mod login;
 mod messages;
+mod monitoring;
 mod purge;
 mod purge_schedule;
 mod schema;
