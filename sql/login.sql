@@ -160,11 +160,14 @@ COMMENT ON FUNCTION qsessions.rotate_key(text, interval) IS
     'Gives a live session a new key and returns it; id, data, user and expiry stay. The old key stops working at commit, or with grace (at most a minute) that much later: logout, revocation and login end it at once';
 
 CREATE OR REPLACE FUNCTION qsessions._check_grace(grace interval) RETURNS void
-LANGUAGE plpgsql IMMUTABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF grace <= interval '0' OR grace > interval '1 minute' THEN
+    -- An interval with months and days can be shorter or longer by the calendar than in a
+    -- comparison, so the sum is compared too.
+    IF grace <= interval '0' OR grace > interval '1 minute'
+       OR now() + grace <= now() OR now() + grace > now() + interval '1 minute' THEN
         RAISE EXCEPTION 'argument "grace" must be longer than zero and not longer than a minute, but is %', grace
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Pass the time that requests under way may take, for example ''10 seconds'', or leave it out.';

@@ -79,8 +79,14 @@ extension_sql_file!(
     name = "create",
     requires = ["expiry"]
 );
-extension_sql_file!("../../sql/load.sql", name = "load", requires = ["create"]);
-extension_sql_file!("../../sql/cache.sql", name = "cache", requires = ["load"]);
+extension_sql_file!(
+    "../../sql/import.sql",
+    name = "import",
+    requires = ["create"]
+);
+extension_sql_file!("../../sql/load.sql", name = "load", requires = ["import"]);
+extension_sql_file!("../../sql/visits.sql", name = "visits", requires = ["load"]);
+extension_sql_file!("../../sql/cache.sql", name = "cache", requires = ["visits"]);
 extension_sql_file!("../../sql/save.sql", name = "save", requires = ["cache"]);
 extension_sql_file!(
     "../../sql/login.sql",

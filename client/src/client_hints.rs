@@ -1,0 +1,181 @@
+//! The client hints that a browser sends beside its `User-Agent`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+#[cfg(feature = "cache")]
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+
+/// The `Sec-CH-UA-*` headers of a request.
+///
+/// Browsers no longer put the model of a phone, the version of Windows or their own minor version
+/// into the `User-Agent`. They send them as client hints: some with each request, the others after
+/// the response header `Accept-CH` has asked for them.
+///
+/// It collects any iterator of names and values, such as `headers.iter()` of an `http::HeaderMap`,
+/// and keeps only the headers that a session keeps. So all headers can be passed as they are.
+///
+/// ```
+/// use qsessions::ClientHints;
+///
+/// let headers = [
+///     ("Cookie", "id=secret"),
+///     ("Sec-CH-UA-Model", r#""Pixel 8""#),
+///     ("Sec-CH-UA-Platform", r#""Android""#),
+/// ];
+/// let hints: ClientHints = headers.iter().copied().collect();
+/// assert_eq!(hints.len(), 2);
+/// assert_eq!(hints.get("sec-ch-ua-model"), Some(r#""Pixel 8""#));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ClientHints(BTreeMap<String, String>);
+
+const PREFIX: &str = "sec-ch-ua";
+/// Of what follows the prefix and its hyphen.
+const LONGEST_NAME: usize = 40;
+/// Of a value as JSON text, which is how the database counts.
+const LONGEST_VALUE: usize = 512;
+
+impl ClientHints {
+    /// The value of a hint. Names are in lower case here.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The number of hints.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none, as from a browser that sends none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The hints as an argument of an SQL function. Without hints it is null, which changes
+    /// nothing.
+    pub(crate) fn argument(hints: Option<&Self>) -> Option<Json<&Self>> {
+        hints.filter(|hints| !hints.is_empty()).map(Json)
+    }
+
+    /// The hints of a session as the server sends them. Other programs can write anything there,
+    /// and what is no hint is none.
+    #[cfg(feature = "cache")]
+    pub(crate) fn from_column(row: &Row, column: usize) -> Self {
+        let hints = row.try_get::<_, Option<Json<BTreeMap<String, String>>>>(column);
+        Self(
+            hints
+                .ok()
+                .flatten()
+                .map(|Json(hints)| hints)
+                .unwrap_or_default(),
+        )
+    }
+
+    /// Whether these include all of the others, as jsonb's `@>` says.
+    #[cfg(any(feature = "cache", test))]
+    pub(crate) fn contains(&self, others: &Self) -> bool {
+        let mut others = others.0.iter();
+        others.all(|(name, value)| self.0.get(name) == Some(value))
+    }
+}
+
+/// Of several headers with one name, the last one counts.
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for ClientHints {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
+        let hints = headers.into_iter().filter_map(|(name, value)| {
+            let value = std::str::from_utf8(value.as_ref()).ok()?;
+            (is_name(name.as_ref()) && is_value(value))
+                .then(|| (name.as_ref().to_ascii_lowercase(), value.to_owned()))
+        });
+        Self(hints.collect())
+    }
+}
+
+/// `Sec-CH-UA`, or that with a hyphen and a name.
+fn is_name(name: &str) -> bool {
+    let Some((prefix, rest)) = name.split_at_checked(PREFIX.len()) else {
+        return false;
+    };
+    let is_name_of_hint = |name: &str| {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_token)
+    };
+    prefix.eq_ignore_ascii_case(PREFIX)
+        && (rest.is_empty() || rest.strip_prefix('-').is_some_and(is_name_of_hint))
+}
+
+/// No header of HTTP has a control character.
+fn is_value(value: &str) -> bool {
+    let quotes = 2;
+    let escapes = value.chars().filter(|c| matches!(c, '"' | '\\')).count();
+    !value.chars().any(char::is_control)
+        && value.chars().count() + escapes + quotes <= LONGEST_VALUE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(headers: &[(&str, &str)]) -> ClientHints {
+        headers.iter().copied().collect()
+    }
+
+    #[test]
+    fn only_client_hints_are_kept_and_their_names_are_in_lower_case() {
+        let hints = of(&[
+            ("Sec-CH-UA", r#""Chromium";v="130""#),
+            ("SEC-CH-UA-MOBILE", "?1"),
+            ("Sec-CH-UA-Model", r#""Pixel 7""#),
+            ("Sec-CH-UA-Model", r#""Pixel 8""#),
+            ("Sec-CH-UA-", "x"),
+            ("Sec-CH-UAX", "x"),
+            ("Sec-CH-UA-a b", "x"),
+            ("Sec-CH-Width", "x"),
+            ("Cookie", "x"),
+            ("", "x"),
+            ("säc-ch-ua", "x"),
+        ]);
+        let names: Vec<_> = hints.0.keys().map(String::as_str).collect();
+        assert_eq!(names, ["sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-model"]);
+        assert_eq!(hints.get("sec-ch-ua-model"), Some(r#""Pixel 8""#));
+        let json = serde_json::to_string(&of(&[("Sec-CH-UA-Mobile", "?0")])).unwrap();
+        assert_eq!(json, r#"{"sec-ch-ua-mobile":"?0"}"#);
+    }
+
+    #[test]
+    fn what_is_too_long_or_no_text_is_left_out() {
+        let name = |length| format!("Sec-CH-UA-{}", "x".repeat(length));
+        let value = |quotes, others| "\"".repeat(quotes) + &"ä".repeat(others);
+        for (name, value, is_kept) in [
+            (name(40), "x".to_owned(), true),
+            (name(41), "x".to_owned(), false),
+            (name(1), value(0, 510), true),
+            (name(1), value(0, 511), false),
+            (name(1), value(2, 506), true),
+            (name(1), value(2, 507), false),
+            (name(1), "\0".to_owned(), false),
+            (name(1), String::new(), true),
+        ] {
+            let hints: ClientHints = [(&name, &value)].into_iter().collect();
+            assert_eq!(hints.is_empty(), !is_kept, "{name}: {value}");
+        }
+        let latin = [("Sec-CH-UA-Model", &b"\xe4"[..])];
+        assert!(latin.into_iter().collect::<ClientHints>().is_empty());
+    }
+
+    #[test]
+    fn hints_contain_each_part_of_themselves() {
+        let phone = of(&[("Sec-CH-UA-Model", "a"), ("Sec-CH-UA-Mobile", "?1")]);
+        let model = of(&[("Sec-CH-UA-Model", "a")]);
+        let other = of(&[("Sec-CH-UA-Model", "b")]);
+        assert!(phone.contains(&phone) && phone.contains(&model));
+        assert!(phone.contains(&ClientHints::default()));
+        assert!(!phone.contains(&other) && !model.contains(&phone));
+    }
+}
