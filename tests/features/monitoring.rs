@@ -1,5 +1,6 @@
 //! Monitoring: numbers of sessions, counters, who may read them, and what shows them.
 
+mod dashboard;
 mod exporter;
 mod metrics;
 mod stats;
