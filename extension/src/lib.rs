@@ -9,6 +9,7 @@
 //! | [`user_agents`] | the parts of a User-Agent |
 //! | [`addresses`] | one form for each address |
 //! | [`locks`] | locks of users |
+//! | [`events`] | whether events are recorded, and why a session is deleted |
 //! | [`geoip`] | the location of an address |
 //! | [`workers`] | the background workers, and their signals |
 //! | [`pg_cron`] | the jobs of pg_cron that purge this database |
@@ -18,6 +19,7 @@
 //! PostgreSQL itself defines.
 
 mod addresses;
+mod events;
 mod geoip;
 mod gucs;
 mod invalidation;
@@ -40,6 +42,7 @@ pub extern "C-unwind" fn _PG_init() {
     gucs::define();
     invalidation::init();
     geoip::init();
+    events::init();
 }
 
 /// `cargo pgrx test` looks for this module by name.
