@@ -1,5 +1,6 @@
 //! The SQL functions for User-Agents.
 
+use crate::values::RawJsonb;
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
@@ -53,6 +54,30 @@ fn parse_user_agent(
 )]
 fn device(user_agent: &str) -> String {
     qsessions_user_agent::device_line(user_agent)
+}
+
+/// What two logins from one device have in common: browser, system and model, without versions. Null
+/// without a User-Agent.
+///
+/// Of a program that the rules do not know, it is the User-Agent without digits, so that a hostile
+/// client cannot hide behind an unknown one.
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_device_key",
+    immutable,
+    parallel_safe,
+    cost = 50
+)]
+fn device_key(user_agent: Option<&str>, _client_hints: Option<RawJsonb>) -> Option<String> {
+    let user_agent = user_agent.filter(|user_agent| !user_agent.trim().is_empty())?;
+    let parsed = qsessions_user_agent::parse(user_agent);
+    let parts = [&parsed.browser, &parsed.os, &parsed.device];
+    if parts.iter().all(|part| part.is_none()) {
+        let unversioned = user_agent.chars().filter(|one| !one.is_ascii_digit());
+        return Some(unversioned.collect());
+    }
+    Some(parts.map(|part| part.as_deref().unwrap_or("?")).join(" | "))
 }
 
 /// The version of the rules, and their numbers. Not immutable, because an upgrade changes them.

@@ -12,6 +12,7 @@ mod declared;
 mod django;
 mod docs;
 mod dump;
+mod events;
 mod expiry;
 mod geoip;
 mod grace;
