@@ -11,6 +11,7 @@
 //! | [`locks`] | locks of users |
 //! | [`metrics`] | counters of what has happened |
 //! | [`savepoints`] | what to go back to when a savepoint is rolled back |
+//! | [`events`] | whether events are recorded, and why a session is deleted |
 //! | [`geoip`] | the location of an address |
 //! | [`workers`] | the background workers, and their signals |
 //! | [`pg_cron`] | the jobs of pg_cron that purge this database |
@@ -20,6 +21,7 @@
 //! PostgreSQL itself defines.
 
 mod addresses;
+mod events;
 mod geoip;
 mod gucs;
 mod invalidation;
@@ -45,6 +47,7 @@ pub extern "C-unwind" fn _PG_init() {
     invalidation::init();
     metrics::init();
     geoip::init();
+    events::init();
 }
 
 /// `cargo pgrx test` looks for this module by name.

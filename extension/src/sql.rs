@@ -117,6 +117,18 @@ extension_sql_file!(
     name = "purge",
     requires = ["monitoring", schedule_purge, unschedule_purge]
 );
+extension_sql_file!(
+    "../../sql/events.sql",
+    name = "events",
+    requires = [
+        "purge",
+        has_events,
+        begin_reason,
+        end_reason,
+        reason,
+        device_key
+    ]
+);
 extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 
 /// pgrx creates functions only in a schema that it knows. `schema.sql`, which comes first, has

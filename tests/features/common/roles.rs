@@ -32,6 +32,7 @@ pub(crate) const BEYOND_THE_TABLE: &[&str] = &[
     "invalidation_status",
     "location",
     "location_info",
+    "metrics",
     "schedule_purge",
     "unschedule_purge",
 ];
