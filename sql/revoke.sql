@@ -142,6 +142,7 @@ BEGIN
         -- none is left.
         EXIT WHEN max_rows IS NULL OR ended > 0 OR deleted = 0;
     END LOOP;
+    PERFORM qsessions._count('revoked', ended);
     RETURN ended;
 END
 $$;
