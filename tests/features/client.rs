@@ -3,6 +3,7 @@
 mod calls;
 mod data;
 mod errors;
+mod purge_every;
 mod setup;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
@@ -10,15 +11,19 @@ use qsessions::Store;
 use qsessions_testkit::Database;
 use std::net::IpAddr;
 use std::time::Duration;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Config, NoTls};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn pool(database: &Database) -> Pool {
+    pool_to(&database.config())
+}
+
+fn pool_to(config: &Config) -> Pool {
     let recycling = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,
     };
-    let manager = Manager::from_config(database.config(), NoTls, recycling);
+    let manager = Manager::from_config(config.clone(), NoTls, recycling);
     Pool::builder(manager).max_size(4).build().unwrap()
 }
 
