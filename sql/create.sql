@@ -20,6 +20,7 @@ DECLARE
     expires_at pg_catalog.timestamptz;
     deadline pg_catalog.timestamptz;
     created qsessions.new_session;
+    is_counted boolean;
 BEGIN
     IF key IS NOT NULL THEN
         -- A session that has expired but was not purged yet must not keep a new one from getting
@@ -61,6 +62,7 @@ BEGIN
     IF pg_catalog.right(user_text, 1) OPERATOR(pg_catalog.=) ' ' THEN
         PERFORM qsessions._check_user_kept(created.id, user_text);
     END IF;
+    is_counted := qsessions._count('sessions_created');
     RETURN created;
 END
 $$;

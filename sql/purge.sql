@@ -43,6 +43,7 @@ BEGIN
           FOR UPDATE SKIP LOCKED) AS d;
     SELECT d.deleted, d.reason INTO purged, reason FROM qsessions._delete_deletable(ids) AS d;
     kept := coalesce(cardinality(ids), 0) - purged;
+    PERFORM qsessions._count('purged', purged);
     IF deferred IS NOT NULL THEN
         EXECUTE format('SET CONSTRAINTS %s DEFERRED', deferred);
     END IF;

@@ -9,6 +9,8 @@
 //! | [`user_agents`] | the parts of a User-Agent |
 //! | [`addresses`] | one form for each address |
 //! | [`locks`] | locks of users |
+//! | [`metrics`] | counters of what has happened |
+//! | [`savepoints`] | what to go back to when a savepoint is rolled back |
 //! | [`geoip`] | the location of an address |
 //! | [`workers`] | the background workers, and their signals |
 //! | [`pg_cron`] | the jobs of pg_cron that purge this database |
@@ -23,7 +25,9 @@ mod gucs;
 mod invalidation;
 mod keys;
 mod locks;
+mod metrics;
 mod pg_cron;
+mod savepoints;
 mod sql;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
@@ -39,6 +43,7 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     gucs::define();
     invalidation::init();
+    metrics::init();
     geoip::init();
 }
 

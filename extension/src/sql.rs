@@ -79,8 +79,14 @@ extension_sql_file!(
     name = "create",
     requires = ["expiry"]
 );
-extension_sql_file!("../../sql/load.sql", name = "load", requires = ["create"]);
-extension_sql_file!("../../sql/cache.sql", name = "cache", requires = ["load"]);
+extension_sql_file!(
+    "../../sql/import.sql",
+    name = "import",
+    requires = ["create"]
+);
+extension_sql_file!("../../sql/load.sql", name = "load", requires = ["import"]);
+extension_sql_file!("../../sql/visits.sql", name = "visits", requires = ["load"]);
+extension_sql_file!("../../sql/cache.sql", name = "cache", requires = ["visits"]);
 extension_sql_file!("../../sql/save.sql", name = "save", requires = ["cache"]);
 extension_sql_file!(
     "../../sql/login.sql",
@@ -94,9 +100,14 @@ extension_sql_file!(
 );
 extension_sql_file!("../../sql/list.sql", name = "list", requires = ["revoke"]);
 extension_sql_file!(
+    "../../sql/monitoring.sql",
+    name = "monitoring",
+    requires = ["list", metrics, count]
+);
+extension_sql_file!(
     "../../sql/purge.sql",
     name = "purge",
-    requires = ["list", schedule_purge, unschedule_purge]
+    requires = ["monitoring", schedule_purge, unschedule_purge]
 );
 extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 

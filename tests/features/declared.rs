@@ -14,9 +14,18 @@ pub(crate) const CONTRACT: &[&str] = &[
      user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
      idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
      key text DEFAULT NULL::text, client_hints jsonb DEFAULT NULL::jsonb) -> qsessions.new_session",
+    "import_session(key text, user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, \
+     ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
+     created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     authenticated_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     last_seen_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     client_hints jsonb DEFAULT NULL::jsonb) -> boolean",
     "load_session(key text) -> SETOF qsessions.session_data",
     "resume_session(key text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
      client_hints jsonb DEFAULT NULL::jsonb) -> SETOF qsessions.session_data",
+    "record_visits(ids uuid[], digests bytea[], ips inet[], user_agents text[], seen_at timestamp with time zone[], \
+     client_hints jsonb[] DEFAULT NULL::jsonb[]) -> bigint",
     "session_exists(key text) -> boolean",
     "save_session(key text, data jsonb, expected_version bigint DEFAULT NULL::bigint, \
      ttl interval DEFAULT NULL::interval, user_id anycompatiblenonarray DEFAULT NULL::text) -> bigint",
@@ -32,10 +41,16 @@ pub(crate) const CONTRACT: &[&str] = &[
     "revoke_session(id uuid) -> boolean",
     "revoke_session(id uuid, user_id anycompatiblenonarray) -> boolean",
     "revoke_user_sessions(user_id anycompatiblenonarray, except_key text DEFAULT NULL::text) -> bigint",
+    "revoke_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, ip inet DEFAULT NULL::inet, \
+     created_before timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     last_seen_before timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     user_agent text DEFAULT NULL::text, max_rows integer DEFAULT NULL::integer) -> bigint",
     // Listing sessions
     "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
     "list_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
-     ip inet DEFAULT NULL::inet, after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100) \
+     ip inet DEFAULT NULL::inet, after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100, \
+     device text DEFAULT NULL::text, country text DEFAULT NULL::text, \
+     last_seen_after timestamp with time zone DEFAULT NULL::timestamp with time zone) \
      -> SETOF qsessions.session_info",
     "get_session(id uuid) -> SETOF qsessions.session_data",
     "stats() -> qsessions.session_stats",
@@ -86,6 +101,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_check_interval",
     "_check_max_sessions",
     "_check_user_kept",
+    "_check_visit_arrays",
     "_collation_clause",
     "_conversion_type",
     "_data_fits",
