@@ -82,7 +82,9 @@ impl Slots {
     fn acquire(&self, database: u32) -> Option<usize> {
         let relaxed = Ordering::Relaxed;
         self.0.iter().position(|slot| {
-            let taken = slot.database.compare_exchange(0, database, relaxed, relaxed);
+            let taken = slot
+                .database
+                .compare_exchange(0, database, relaxed, relaxed);
             taken.is_ok() || taken == Err(database)
         })
     }
@@ -140,7 +142,9 @@ fn counts() -> Option<&'static [AtomicU64; COUNTERS]> {
     }
     let position = SLOT.get().or_else(|| {
         // SAFETY: a variable that is set once, when the process connects.
-        let position = SLOTS.get().acquire(unsafe { pg_sys::MyDatabaseId }.to_u32());
+        let position = SLOTS
+            .get()
+            .acquire(unsafe { pg_sys::MyDatabaseId }.to_u32());
         SLOT.set(position);
         position
     })?;

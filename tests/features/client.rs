@@ -1,10 +1,12 @@
 //! The client crate with a real server: every call, every error, and transactions of the caller.
 
+mod administration;
 mod calls;
 mod data;
 mod errors;
 mod purge_every;
 mod setup;
+mod visitors;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use qsessions::Store;
