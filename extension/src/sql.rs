@@ -38,7 +38,15 @@ extension_sql_file!(
 extension_sql_file!(
     "../../sql/user_agents.sql",
     name = "user_agents",
-    requires = ["addresses", parse_user_agent, device, user_agent_rules]
+    requires = [
+        "addresses",
+        parse_user_agent,
+        parse_user_agent_with_hints,
+        device,
+        device_with_hints,
+        kept_client_hints,
+        user_agent_rules
+    ]
 );
 extension_sql_file!(
     "../../sql/geoip.sql",

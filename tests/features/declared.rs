@@ -61,7 +61,9 @@ pub(crate) const CONTRACT: &[&str] = &[
     "unschedule_purge() -> boolean",
     // User agents
     "parse_user_agent(user_agent text) -> qsessions.user_agent_info",
+    "parse_user_agent(user_agent text, client_hints jsonb) -> qsessions.user_agent_info",
     "device(user_agent text) -> text",
+    "device(user_agent text, client_hints jsonb) -> text",
     "user_agent_rules() -> TABLE(version text, browsers integer, bots integer, tools integer, systems integer, \
      devices integer, models integer)",
     // Addresses and GeoIP

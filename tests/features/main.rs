@@ -5,6 +5,7 @@ mod addresses;
 mod bad_input;
 mod cache;
 mod client;
+mod client_hints;
 mod columns;
 mod common;
 mod concurrency;
