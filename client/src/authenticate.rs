@@ -48,6 +48,16 @@ impl<E: InTransaction> Store<E> {
     ///     Ok(rows.iter().map(|row| row.get(0)).collect())
     /// }
     /// ```
+    ///
+    /// Without a transaction, the session would be the current one for a single statement. This
+    /// does not compile:
+    ///
+    /// ```compile_fail
+    /// # async fn example(store: qsessions::Store, key: qsessions::Key) -> Result<(), qsessions::Error> {
+    /// store.authenticate(&key).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn authenticate<'a>(&'a self, key: &'a Key) -> Authenticate<'a, E> {
         Authenticate {
             store: self,

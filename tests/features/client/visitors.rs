@@ -60,6 +60,33 @@ async fn the_database_keeps_the_client_hints_of_all_calls() {
 }
 
 #[tokio::test]
+async fn client_hints_name_the_device() {
+    const ANDROID: &str = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
+                           Chrome/130.0.0.0 Mobile Safari/537.36";
+    let (_database, store) = store().await;
+    let hints: ClientHints = [
+        ("Sec-CH-UA-Platform", "\"Android\""),
+        ("Sec-CH-UA-Platform-Version", "\"14.0.0\""),
+        ("Sec-CH-UA-Model", "\"Pixel 8\""),
+    ]
+    .into_iter()
+    .collect();
+    let bare = store.parse_user_agent(ANDROID).await.unwrap();
+    let told = store.parse_user_agent(ANDROID).client_hints(&hints);
+    let told = told.await.unwrap();
+    assert_ne!(bare.device.as_deref(), Some("Pixel 8"));
+    assert_eq!(told.device.as_deref(), Some("Pixel 8"));
+    assert_eq!(told.os_version.as_deref(), Some("14"));
+    let line = store.device(ANDROID).client_hints(&hints).await.unwrap();
+    assert!(line.contains("Pixel 8"), "{line}");
+    assert_ne!(store.device(ANDROID).await.unwrap(), line);
+    let login = store.login(1).user_agent(ANDROID).client_hints(&hints);
+    login.await.unwrap();
+    let listed = store.user_sessions(1).await.unwrap();
+    assert_eq!(listed[0].device.as_ref(), Some(&line));
+}
+
+#[tokio::test]
 async fn a_login_says_nothing_of_devices_without_a_table_of_events() {
     let (_database, store) = store().await;
     let login = store.login(1).user_agent("curl/8.5.0").await.unwrap();
