@@ -6,6 +6,7 @@ mod data;
 mod errors;
 mod purge_every;
 mod setup;
+mod transactions;
 mod visitors;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};

@@ -2,7 +2,7 @@
 
 use super::{HOUR, address, pool, store};
 use qsessions::ipnet::IpNet;
-use qsessions::{Error, Key};
+use qsessions::{Error, EventKind, Key, RevokedBy};
 use serde_json::json;
 use std::time::{Duration, SystemTime};
 
@@ -132,4 +132,67 @@ async fn the_numbers_of_a_small_table_are_exact_in_both_ways() {
     let exact = store.stats().await.unwrap();
     assert_eq!((exact.total, exact.anonymous, exact.users), (2, 1, 1));
     assert_eq!(store.stats().exact(false).await.unwrap(), exact);
+}
+
+#[tokio::test]
+async fn a_user_sees_what_has_happened_to_their_sessions() {
+    let (_database, store) = store().await;
+    let without = store.user_events(1).await;
+    assert!(matches!(without, Err(Error::Database(_))), "{without:?}");
+    store
+        .create_event_table()
+        .retention(1000 * HOUR)
+        .await
+        .unwrap();
+    let log_in = || {
+        store
+            .login(1)
+            .user_agent("curl/8.5.0")
+            .ip(address("192.0.2.1"))
+    };
+    let first = log_in().await.unwrap();
+    assert_eq!(first.is_new_device, Some(true));
+    let second = log_in().max_sessions(1).await.unwrap();
+    assert_eq!(second.is_new_device, Some(false));
+    let key = store.rotate_key(&second.key).await.unwrap();
+    store.logout(&key).await.unwrap();
+
+    let events = store.user_events(1).await.unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.event).collect();
+    for kind in [
+        EventKind::Login,
+        EventKind::Rotated,
+        EventKind::Revoked,
+        EventKind::Logout,
+    ] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+    assert_eq!(kinds[0], EventKind::Logout);
+    let revoked = events
+        .iter()
+        .find(|event| event.event == EventKind::Revoked)
+        .unwrap();
+    assert_eq!(revoked.revoked_by, Some(RevokedBy::Limit));
+    assert_eq!(revoked.session_id, first.id);
+    let logins = || {
+        events
+            .iter()
+            .filter(|event| event.event == EventKind::Login)
+    };
+    let new: Vec<_> = logins().map(|event| event.is_new_device).collect();
+    assert_eq!(new, [Some(false), Some(true)]);
+    assert!(logins().all(|login| {
+        login
+            .device
+            .as_deref()
+            .is_some_and(|line| line.contains("curl"))
+    }));
+    assert_eq!(json!(revoked)["revoked_by"], "limit");
+    assert_eq!(store.user_events(1).max_rows(1).await.unwrap(), events[..1]);
+    assert_eq!(store.user_events(2).await.unwrap(), []);
+    let none = store.user_events(1).max_rows(0).await;
+    assert!(
+        matches!(none, Err(Error::InvalidArgument { .. })),
+        "{none:?}"
+    );
 }
