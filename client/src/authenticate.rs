@@ -10,7 +10,7 @@ use crate::database::InTransaction;
 use crate::error::Error;
 use crate::hooks::Visitor;
 use crate::key::Key;
-use crate::load::visit;
+use crate::load::{visit, visitor_setters};
 use crate::session::{Session, session_columns};
 use crate::store::Store;
 
@@ -96,26 +96,7 @@ impl<E: InTransaction> Store<E> {
     }
 }
 
-impl<'a, E> Authenticate<'a, E> {
-    /// The address that the visitor comes from. Without it, the last known address stays.
-    pub fn ip(mut self, ip: impl Into<Option<IpAddr>>) -> Self {
-        self.visitor.ip = ip.into();
-        self
-    }
-
-    /// The `User-Agent` header. Without it, the last known one stays.
-    pub fn user_agent(mut self, user_agent: impl Into<Option<&'a str>>) -> Self {
-        self.visitor.user_agent = user_agent.into();
-        self
-    }
-
-    /// The client hints that the browser has sent beside the `User-Agent`. They are added to those
-    /// of earlier requests.
-    pub fn client_hints(mut self, hints: impl Into<Option<&'a ClientHints>>) -> Self {
-        self.visitor.client_hints = hints.into();
-        self
-    }
-}
+visitor_setters!(Authenticate);
 
 impl<E: InTransaction> Authenticate<'_, E> {
     async fn send(self) -> Result<Option<Session>, Error> {
