@@ -129,6 +129,11 @@ extension_sql_file!(
         device_key
     ]
 );
+extension_sql_file!(
+    "../../sql/authenticate.sql",
+    name = "authenticate",
+    requires = ["purge", authenticate, current_user_id, current_session_id]
+);
 extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 
 /// pgrx creates functions only in a schema that it knows. `schema.sql`, which comes first, has

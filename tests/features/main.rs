@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod authenticate;
 mod bad_input;
 mod cache;
 mod client;
