@@ -7,8 +7,6 @@ use pgrx::prelude::*;
 use pgrx::{AllocatedByRust, PgTupleDesc, pg_sys};
 use qsessions_user_agent::{ClientHints, UserAgent};
 
-use crate::values::RawJsonb;
-
 /// A larger value is not read: hints are far smaller, also among all the headers of a request.
 const MAX_HINTS_SIZE: usize = 64 * 1024;
 
