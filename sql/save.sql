@@ -14,6 +14,7 @@ AS $$
 DECLARE
     user_text pg_catalog.text := user_id;
     new_version bigint;
+    is_counted boolean;
 BEGIN
     IF ttl IS NOT NULL THEN
         PERFORM qsessions._check_interval('ttl', ttl);
@@ -35,6 +36,7 @@ BEGIN
     IF new_version IS NULL THEN
         PERFORM qsessions._raise_not_saved(key, data, expected_version);
     END IF;
+    is_counted := qsessions._count('saves');
     RETURN new_version;
 END
 $$;
@@ -67,6 +69,9 @@ BEGIN
         IF right(user_text, 1) = ' ' THEN
             PERFORM qsessions._check_user_kept(session.id, user_text);
         END IF;
+        IF qsessions._has_events() THEN
+            PERFORM qsessions._record_login(session.id);
+        END IF;
     ELSIF NOT session.is_theirs THEN
         RAISE EXCEPTION 'argument "user_id" is not the user of the session'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Call login to begin a session of another user.';
@@ -86,6 +91,7 @@ AS $$
 DECLARE
     new_version bigint;
     new_data jsonb;
+    is_counted boolean;
 BEGIN
     IF jsonb_typeof(changes) <> 'object' THEN
         RAISE EXCEPTION 'argument "changes" must be a JSON object, but has JSON type %', jsonb_typeof(changes)
@@ -105,6 +111,7 @@ BEGIN
         IF NOT qsessions._data_fits(new_data) THEN
             PERFORM qsessions._raise_data_too_large(new_data);
         END IF;
+        is_counted := qsessions._count('saves');
         RETURN new_version;
     END IF;
     IF qsessions.session_exists(key) THEN
