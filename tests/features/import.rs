@@ -123,13 +123,15 @@ async fn what_the_other_store_does_not_know_has_a_default() {
     assert!(found);
 }
 
-/// Times as the other store has them, in days before now: created_at, authenticated_at,
-/// last_seen_at. And how the session has them.
+/// created_at, authenticated_at and last_seen_at, in days before now.
+type Times = [Option<f64>; 3];
+
+/// Each case has whether there is a user, the times of the other store, and those of the session.
 #[tokio::test]
 async fn times_are_put_in_order() {
     let database = Database::new().await;
     let client = database.connect().await;
-    let cases: &[(bool, [Option<f64>; 3], [Option<f64>; 3])] = &[
+    let cases: &[(bool, Times, Times)] = &[
         (
             true,
             [Some(3.), Some(2.), Some(1.)],
@@ -203,7 +205,7 @@ async fn times_are_put_in_order() {
             &[],
         )
         .await;
-        let found_times: [Option<f64>; 3] = [found.get(0), found.get(1), found.get(2)];
+        let found_times: Times = [found.get(0), found.get(1), found.get(2)];
         assert_eq!(&found_times, expected, "{given:?}");
         assert!(found.get::<_, bool>(3));
         client.batch_execute("ROLLBACK").await.unwrap();
