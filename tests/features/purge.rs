@@ -332,3 +332,41 @@ async fn a_constraint_of_another_table_with_the_same_name_does_not_stop_a_purge(
     call_purge(&client, "").await;
     assert_eq!(sessions(&client).await, 0);
 }
+
+#[tokio::test]
+async fn after_a_purge_the_oldest_row_is_found_at_once() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    // VACUUM would remove the index entries.
+    client
+        .batch_execute(
+            "ALTER TABLE qsessions.session SET (autovacuum_enabled = false);
+             SET synchronous_commit = on; SET enable_seqscan = off",
+        )
+        .await
+        .unwrap();
+    // In another order than that of the table, or few pages would have them all.
+    client
+        .batch_execute(
+            "INSERT INTO qsessions.session (id, digest, expires_at)
+             SELECT gen_random_uuid(), '', now() - random() * interval '100 days' FROM generate_series(1, 5000)",
+        )
+        .await
+        .unwrap();
+    begin(&client, "").await;
+    client
+        .batch_execute("CALL qsessions.purge(batch_size => 1000)")
+        .await
+        .unwrap();
+    let plan: serde_json::Value = row(
+        &client,
+        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
+         SELECT FROM qsessions.session WHERE expires_hour <= now() ORDER BY expires_hour LIMIT 1",
+        &[],
+    )
+    .await
+    .get(0);
+    let pages = plan[0]["Plan"]["Shared Hit Blocks"].as_i64().unwrap()
+        + plan[0]["Plan"]["Shared Read Blocks"].as_i64().unwrap();
+    assert!(pages < 500, "{plan}");
+}
