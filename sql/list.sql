@@ -5,9 +5,9 @@ CREATE OR REPLACE FUNCTION qsessions.user_sessions(user_id anycompatiblenonarray
 RETURNS SETOF qsessions.session_info
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 AS $$
-    SELECT s.id, s.user_id::pg_catalog.text, s.ip, qsessions.location(s.ip), qsessions.device(s.user_agent),
-           s.user_agent, s.created_at, s.authenticated_at, s.updated_at, s.last_seen_at, s.expires_at,
-           true, coalesce(
+    SELECT s.id, s.user_id::pg_catalog.text, s.ip, qsessions.location(s.ip),
+           qsessions.device(s.user_agent, s.client_hints), s.user_agent, s.created_at, s.authenticated_at,
+           s.updated_at, s.last_seen_at, s.expires_at, true, coalesce(
                s.digest OPERATOR(pg_catalog.=) qsessions._key_digest(user_sessions.current_key)
                OR s.former_digest OPERATOR(pg_catalog.=) qsessions._key_digest(user_sessions.current_key)
                   AND s.former_digest_until OPERATOR(pg_catalog.>) pg_catalog.now(), false)
@@ -70,7 +70,7 @@ BEGIN
         filters := filters || ' AND qsessions.country_code(s.ip) = upper($7)';
     END IF;
     IF device IS NOT NULL THEN
-        filters := filters || ' AND strpos(lower(qsessions.device(s.user_agent)), lower($8)) > 0';
+        filters := filters || ' AND strpos(lower(qsessions.device(s.user_agent, s.client_hints)), lower($8)) > 0';
     END IF;
     IF after IS NOT NULL THEN
         filters := filters || ' AND (s.created_at, s.id) < ($5, $3)';
@@ -86,8 +86,9 @@ BEGIN
         END IF;
     END IF;
     RETURN QUERY EXECUTE format($query$
-        SELECT p.id, p.user_id::text, p.ip, qsessions.location(p.ip), qsessions.device(p.user_agent), p.user_agent,
-               p.created_at, p.authenticated_at, p.updated_at, p.last_seen_at, p.expires_at, p.expires_at > now(), false
+        SELECT p.id, p.user_id::text, p.ip, qsessions.location(p.ip),
+               qsessions.device(p.user_agent, p.client_hints), p.user_agent, p.created_at, p.authenticated_at, p.updated_at,
+               p.last_seen_at, p.expires_at, p.expires_at > now(), false
         FROM (SELECT s.* FROM qsessions.session AS s WHERE %s
               ORDER BY s.created_at DESC, s.id DESC LIMIT $4) AS p
         ORDER BY p.created_at DESC, p.id DESC

@@ -12,6 +12,7 @@
 //! | [`metrics`] | counters of what has happened |
 //! | [`savepoints`] | what to go back to when a savepoint is rolled back |
 //! | [`events`] | whether events are recorded, and why a session is deleted |
+//! | [`current`] | the current session, for row-level security |
 //! | [`geoip`] | the location of an address |
 //! | [`workers`] | the background workers, and their signals |
 //! | [`pg_cron`] | the jobs of pg_cron that purge this database |
@@ -21,6 +22,7 @@
 //! PostgreSQL itself defines.
 
 mod addresses;
+mod current;
 mod events;
 mod geoip;
 mod gucs;
@@ -46,6 +48,7 @@ pub extern "C-unwind" fn _PG_init() {
     gucs::define();
     invalidation::init();
     metrics::init();
+    current::init();
     geoip::init();
     events::init();
 }

@@ -38,7 +38,15 @@ extension_sql_file!(
 extension_sql_file!(
     "../../sql/user_agents.sql",
     name = "user_agents",
-    requires = ["addresses", parse_user_agent, device, user_agent_rules]
+    requires = [
+        "addresses",
+        parse_user_agent,
+        parse_user_agent_with_hints,
+        device,
+        device_with_hints,
+        kept_client_hints,
+        user_agent_rules
+    ]
 );
 extension_sql_file!(
     "../../sql/geoip.sql",
@@ -120,6 +128,11 @@ extension_sql_file!(
         reason,
         device_key
     ]
+);
+extension_sql_file!(
+    "../../sql/authenticate.sql",
+    name = "authenticate",
+    requires = ["purge", authenticate, current_user_id, current_session_id]
 );
 extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 

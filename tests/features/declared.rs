@@ -45,6 +45,11 @@ pub(crate) const CONTRACT: &[&str] = &[
      created_before timestamp with time zone DEFAULT NULL::timestamp with time zone, \
      last_seen_before timestamp with time zone DEFAULT NULL::timestamp with time zone, \
      user_agent text DEFAULT NULL::text, max_rows integer DEFAULT NULL::integer) -> bigint",
+    // Who is asking
+    "authenticate(key text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
+     client_hints jsonb DEFAULT NULL::jsonb) -> SETOF qsessions.session_data",
+    "current_user_id() -> text",
+    "current_session_id() -> uuid",
     // Listing sessions
     "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
     "list_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
@@ -64,7 +69,9 @@ pub(crate) const CONTRACT: &[&str] = &[
     "unschedule_purge() -> boolean",
     // User agents
     "parse_user_agent(user_agent text) -> qsessions.user_agent_info",
+    "parse_user_agent(user_agent text, client_hints jsonb) -> qsessions.user_agent_info",
     "device(user_agent text) -> text",
+    "device(user_agent text, client_hints jsonb) -> text",
     "user_agent_rules() -> TABLE(version text, browsers integer, bots integer, tools integer, systems integer, \
      devices integer, models integer)",
     // Addresses and GeoIP

@@ -2,9 +2,11 @@
 
 mod access;
 mod addresses;
+mod authenticate;
 mod bad_input;
 mod cache;
 mod client;
+mod client_hints;
 mod columns;
 mod common;
 mod concurrency;

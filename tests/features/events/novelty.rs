@@ -154,11 +154,15 @@ async fn a_device_is_known_by_older_logins_too() {
     is_new_device(&client, 1, Some(CHROME)).await;
     client
         .batch_execute(
-            "UPDATE qsessions.session_event SET at = at - interval '100 days'; CALL qsessions.purge();
+            "UPDATE qsessions.session_event SET at = at - interval '100 days';
              DELETE FROM qsessions.session;
              INSERT INTO qsessions.session_event (event, session_id, user_id, device_key)
              SELECT 'login', gen_random_uuid(), '1', 'another' FROM generate_series(1, 900)",
         )
+        .await
+        .unwrap();
+    client
+        .batch_execute("CALL qsessions.purge()")
         .await
         .unwrap();
     assert_eq!(is_new_device(&client, 1, Some(CHROME)).await, Some(false));
