@@ -133,6 +133,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_kept_user_agent",
     "_key_digest",
     "_key_opens",
+    "_lock_expired",
     "_lock_user_hash",
     "_max_data_bytes",
     "_merged_client_hints",
