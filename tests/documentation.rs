@@ -7,3 +7,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/cache.md")]
 struct CacheGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/expiry-and-purge.md")]
+struct PurgeGuide;
