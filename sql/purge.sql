@@ -67,10 +67,13 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     half integer := coalesce(cardinality(ids), 0) / 2;
+    is_begun boolean;
 BEGIN
     BEGIN
+        is_begun := qsessions._begin_event_reason('expired');
         DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
         GET DIAGNOSTICS deleted = ROW_COUNT;
+        is_begun := qsessions._end_event_reason();
         RETURN;
     EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
         deleted := 0;
@@ -126,6 +129,10 @@ BEGIN
         RAISE EXCEPTION 'argument "max_batches" must be at least 1, but is %', max_batches
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to delete all expired sessions.';
     END IF;
+    IF qsessions._has_events() THEN
+        PERFORM qsessions._maintain_event_table();
+        COMMIT;
+    END IF;
     LOOP
         SELECT b.purged, b.kept, b.last_hour, b.last_id INTO batch
         FROM qsessions._purge_batch(batch_size, after_hour, after_id) AS b;
@@ -145,7 +152,7 @@ END
 $$;
 
 COMMENT ON PROCEDURE qsessions.purge(integer, integer) IS
-    'Deletes all expired sessions, or max_batches batches of them, and commits after each batch. A notice says how many, and warnings say how many could not be deleted. Cannot run in a transaction block';
+    'Deletes all expired sessions, or max_batches batches of them, and commits after each batch. If the caller owns the event table, adds months to it and drops old ones first. A notice says how many, and warnings say how many could not be deleted. Cannot run in a transaction block';
 
 -- Scheduling. pg_cron may live in another database; extension/src/pg_cron.rs says how its jobs are
 -- changed from here.

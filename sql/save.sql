@@ -69,6 +69,9 @@ BEGIN
         IF right(user_text, 1) = ' ' THEN
             PERFORM qsessions._check_user_kept(session.id, user_text);
         END IF;
+        IF qsessions._has_events() THEN
+            PERFORM qsessions._record_login(session.id);
+        END IF;
     ELSIF NOT session.is_theirs THEN
         RAISE EXCEPTION 'argument "user_id" is not the user of the session'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Call login to begin a session of another user.';

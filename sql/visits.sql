@@ -1,7 +1,8 @@
 -- Visits that an application has gathered, recorded at once.
 
--- A visit counts if its digest opens the session, and if it is not older than the last activity that
--- the session knows: what an older visit has shown may be out of date. The rest is what
+-- A visit counts if its digest opens the session, and if the session knows no later activity: what
+-- an older visit has shown may be out of date. Later means later by more than the precision of
+-- last_seen_at, so that a small difference of clocks does not matter. The rest is what
 -- resume_session does with each visit.
 --
 -- "due" passes over a row that another transaction has locked, so that this function never waits:
@@ -30,7 +31,8 @@ BEGIN
              WITH ORDINALITY AS v (id, digest, ip, user_agent, seen_at, client_hints, number)
         JOIN qsessions.session AS s ON s.id = v.id
         WHERE (s.digest = v.digest OR s.former_digest = v.digest AND s.former_digest_until > now())
-          AND v.seen_at >= s.last_seen_at
+          AND s.last_seen_at <= qsessions._visit_due_at(least(v.seen_at, now()), s.idle_timeout)
+          AND v.seen_at IS NOT NULL
     ), latest AS (
         SELECT v.id, v.digest, max(v.seen_at) AS seen_at,
                max(v.seen_at) FILTER (WHERE v.ip IS NOT NULL) AS ip_at,
@@ -52,18 +54,22 @@ BEGIN
         JOIN qsessions.session AS s ON s.id = l.id AND s.digest = l.digest
         WHERE s.expires_at > now()
           AND (l.seen_at >= qsessions._visit_due_at(s.last_seen_at, s.idle_timeout)
-               OR l.ip_at >= s.last_seen_at AND s.ip IS DISTINCT FROM l.ip
-               OR l.agent_at >= s.last_seen_at AND s.user_agent IS DISTINCT FROM l.user_agent
-               OR h.hints_at >= s.last_seen_at AND (s.client_hints @> h.client_hints) IS NOT TRUE)
+               OR s.last_seen_at <= qsessions._visit_due_at(l.ip_at, s.idle_timeout)
+                  AND s.ip IS DISTINCT FROM l.ip
+               OR s.last_seen_at <= qsessions._visit_due_at(l.agent_at, s.idle_timeout)
+                  AND s.user_agent IS DISTINCT FROM l.user_agent
+               OR s.last_seen_at <= qsessions._visit_due_at(h.hints_at, s.idle_timeout)
+                  AND (s.client_hints @> h.client_hints) IS NOT TRUE)
         FOR NO KEY UPDATE OF s SKIP LOCKED
     ), written AS (
         UPDATE qsessions.session AS s SET
-            ip = CASE WHEN d.ip_at >= s.last_seen_at THEN d.ip ELSE s.ip END,
-            user_agent = CASE WHEN d.agent_at >= s.last_seen_at THEN d.user_agent ELSE s.user_agent END,
+            ip = CASE WHEN s.last_seen_at <= qsessions._visit_due_at(d.ip_at, s.idle_timeout) THEN d.ip ELSE s.ip END,
+            user_agent = CASE WHEN s.last_seen_at <= qsessions._visit_due_at(d.agent_at, s.idle_timeout) THEN d.user_agent
+                              ELSE s.user_agent END,
             client_hints = qsessions._merged_client_hints(
                 s.user_agent, s.client_hints,
-                CASE WHEN d.agent_at >= s.last_seen_at THEN d.user_agent END,
-                CASE WHEN d.hints_at >= s.last_seen_at THEN d.client_hints END),
+                CASE WHEN s.last_seen_at <= qsessions._visit_due_at(d.agent_at, s.idle_timeout) THEN d.user_agent END,
+                CASE WHEN s.last_seen_at <= qsessions._visit_due_at(d.hints_at, s.idle_timeout) THEN d.client_hints END),
             last_seen_at = greatest(s.last_seen_at, d.seen_at),
             expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
                               ELSE greatest(s.expires_at, least(d.seen_at + s.idle_timeout, s.deadline)) END

@@ -106,7 +106,7 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for ClientHints {
 
 /// A header of HTTP has no control characters.
 fn is_kept(value: &str) -> bool {
-    (1..=MAX_BYTES).contains(&value.len()) && !value.bytes().any(|byte| byte.is_ascii_control())
+    (1..=MAX_BYTES).contains(&value.len()) && !value.contains(char::is_control)
 }
 
 #[cfg(test)]

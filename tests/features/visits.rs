@@ -303,6 +303,41 @@ async fn times_never_go_back_and_never_ahead() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_a_little_behind_does_not_matter() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let session = begin(&client, "idle_timeout => '1 hour'").await;
+    let times = "(last_seen_at, expires_at)";
+    let before = column(&client, &session, times).await;
+    let behind = [(
+        -0.5,
+        "'192.0.2.1'",
+        "'one'",
+        r#"'{"sec-ch-ua-mobile": "?0"}'"#,
+    )];
+    assert_eq!(record(&client, &session, &behind).await, 1);
+    holds(
+        &client,
+        &session,
+        "ip = '192.0.2.1' AND user_agent = 'one' AND client_hints IS NOT NULL",
+    )
+    .await;
+    assert_eq!(column(&client, &session, times).await, before);
+    // Of a short idle timeout, a quarter.
+    let short = begin(&client, "idle_timeout => '1 minute'").await;
+    assert_eq!(record(&client, &short, &behind).await, 0);
+    client
+        .batch_execute("SET qsessions.touch_interval = 0")
+        .await
+        .unwrap();
+    let exact = begin(&client, "").await;
+    assert_eq!(
+        record(&client, &exact, &[(-0.001, "'192.0.2.1'", "NULL", "NULL")]).await,
+        0
+    );
+}
+
+#[tokio::test]
 async fn sessions_that_are_gone_and_rotated_keys_are_left_out() {
     let database = Database::new().await;
     let client = database.connect().await;
