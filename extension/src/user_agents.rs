@@ -59,8 +59,8 @@ fn device(user_agent: &str) -> String {
 /// What two logins from one device have in common: browser, system and model, without versions. Null
 /// without a User-Agent.
 ///
-/// Of a program that the rules do not know, it is the User-Agent without digits, so that a hostile
-/// client cannot hide behind an unknown one.
+/// Of a program that the rules do not know, it has the User-Agent without digits, so that a
+/// hostile client cannot hide behind an unknown one. Every key has two bars, and no place has.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -75,7 +75,7 @@ fn device_key(user_agent: Option<&str>, _client_hints: Option<RawJsonb>) -> Opti
     let parts = [&parsed.browser, &parsed.os, &parsed.device];
     if parts.iter().all(|part| part.is_none()) {
         let unversioned = user_agent.chars().filter(|one| !one.is_ascii_digit());
-        return Some(unversioned.collect());
+        return Some(format!("? | ? | {}", unversioned.collect::<String>()));
     }
     Some(parts.map(|part| part.as_deref().unwrap_or("?")).join(" | "))
 }
