@@ -36,6 +36,7 @@ class Statement:
     text: str
     # Run once for each batch before its statements, and not counted.
     prepare: str = ""
+    database: str = "bench"
 
     def script(self):
         columns, source = _LOOKUPS[self.needs]
@@ -68,7 +69,7 @@ class Run:
             "-l", "--log-prefix", self.folder / "transactions",
             "-D", f"batches={rows // BATCH}", "-D", f"data={DATA}", "-D", f"ip={IP}", "-D", f"user_agent={USER_AGENT}",
             "-D", f"digest={DIGEST}",
-            f"host={server.folder} user={SUPERUSER} dbname=bench options='{options}'",
+            f"host={server.folder} user={SUPERUSER} dbname={statement.database} options='{options}'",
             output=self.folder / "output")
         self.ends = None
 

@@ -51,11 +51,11 @@ _KINDS = {
 _END = "DROP TABLE bench.made; VACUUM ANALYZE; CHECKPOINT;"
 
 
-def make_living(server, rows):
-    """Database bench: live sessions, half of them sliding, and their keys."""
-    server.sql("CREATE DATABASE bench", "postgres")
+def make_living(server, rows, database="bench"):
+    """A database with live sessions, half of them sliding, and their keys."""
+    server.sql(f"CREATE DATABASE {database}", "postgres")
     server.sql(_fill(rows, "now() + r.span", "CASE WHEN r.slides THEN r.span END")
-               + "".join(_batches(kind, *details) for kind, details in _KINDS.items()) + _END)
+               + "".join(_batches(kind, *details) for kind, details in _KINDS.items()) + _END, database)
 
 
 def make_expired(server, rows):

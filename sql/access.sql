@@ -116,12 +116,15 @@ BEGIN
         'GRANT SELECT, INSERT, DELETE, UPDATE (digest, user_id, data, ip, user_agent, authenticated_at, updated_at,
              last_seen_at, expires_at, idle_timeout, deadline, version, client_hints, former_digest, former_digest_until)
          ON qsessions.session TO %s', role);
+    IF to_regclass('qsessions.session_event') IS NOT NULL THEN
+        PERFORM qsessions._grant_events(role::text);
+    END IF;
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', qsessions._application_functions(), role);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.grant_access(regrole) IS
-    'Grants the role of an application the privileges that it needs to use, show and purge sessions, and no others';
+    'Grants the role of an application the privileges that it needs to use, show and purge sessions, and to record their events, and no others';
 
 CREATE OR REPLACE FUNCTION qsessions.revoke_access(role regrole) RETURNS void
 LANGUAGE plpgsql
@@ -134,9 +137,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the table to another owner first.';
     END IF;
     EXECUTE format('REVOKE ALL ON qsessions.session FROM %s', role);
+    IF to_regclass('qsessions.session_event') IS NOT NULL THEN
+        EXECUTE format('REVOKE ALL ON qsessions.session_event, qsessions.session_event_known FROM %s', role);
+    END IF;
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', qsessions._application_functions(), role);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.revoke_access(regrole) IS
-    'Revokes what grant_access has granted, and any other privilege of the role on the session table';
+    'Revokes what grant_access has granted, and any other privilege of the role on the session table and the event table';

@@ -19,15 +19,18 @@ DECLARE
     new_key pg_catalog.text := coalesce(key, qsessions.generate_key());
     expires_at pg_catalog.timestamptz;
     deadline pg_catalog.timestamptz;
+    is_begun pg_catalog.bool;
     created qsessions.new_session;
     is_counted boolean;
 BEGIN
     IF key IS NOT NULL THEN
         -- A session that has expired but was not purged yet must not keep a new one from getting
         -- its key.
+        is_begun := qsessions._begin_event_reason('expired');
         DELETE FROM qsessions.session AS s
         WHERE s.id OPERATOR(pg_catalog.=) qsessions.session_id(new_key)
           AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
+        is_begun := qsessions._end_event_reason();
     END IF;
     IF ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
         SELECT e.expires_at, e.deadline INTO expires_at, deadline
@@ -61,6 +64,12 @@ BEGIN
     END IF;
     IF pg_catalog.right(user_text, 1) OPERATOR(pg_catalog.=) ' ' THEN
         PERFORM qsessions._check_user_kept(created.id, user_text);
+    END IF;
+    -- A login records itself.
+    IF user_text IS NOT NULL AND qsessions._has_events() AND coalesce(qsessions._event_reason() OPERATOR(pg_catalog.<>) 'login', true) THEN
+        PERFORM qsessions._record_login(
+            created.id, user_text, qsessions._host(ip), qsessions._kept_user_agent(user_agent),
+            qsessions._kept_client_hints(client_hints));
     END IF;
     is_counted := qsessions._count('sessions_created');
     RETURN created;

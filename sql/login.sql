@@ -19,12 +19,19 @@ AS $$
 DECLARE
     user_text text := user_id;
     is_locked boolean;
+    has_events boolean := qsessions._has_events();
+    is_begun boolean;
     previous_id uuid;
     is_kept boolean;
+    was_theirs boolean;
+    former_ip inet;
+    former_agent text;
+    former_hints jsonb;
     new_key text;
     seen_agent text := qsessions._kept_user_agent(user_agent);
     seen_hints jsonb := qsessions._kept_client_hints(client_hints);
     created qsessions.new_session;
+    novelty record;
     is_counted boolean;
     ended bigint;
 BEGIN
@@ -45,7 +52,9 @@ BEGIN
 
     -- PostgreSQL would plan this statement, and the DELETE below, anew for each null.
     IF key IS NOT NULL THEN
-        SELECT s.id, s.user_id IS NULL OR s.user_id = user_text::qsessions.user_key INTO previous_id, is_kept
+        SELECT s.id, s.user_id IS NULL OR s.user_id = user_text::qsessions.user_key,
+               s.user_id IS NOT NULL, s.ip, s.user_agent, s.client_hints
+        INTO previous_id, is_kept, was_theirs, former_ip, former_agent, former_hints
         FROM qsessions.session AS s
         WHERE qsessions._key_opens(
         key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
@@ -78,12 +87,30 @@ BEGIN
         END IF;
     ELSE
         IF previous_id IS NOT NULL THEN
+            is_begun := qsessions._begin_event_reason('logout');
             DELETE FROM qsessions.session AS s WHERE s.id = previous_id;
+            is_begun := qsessions._end_event_reason();
         END IF;
+        -- The login is recorded below, once.
+        is_begun := qsessions._begin_event_reason('login');
         created := qsessions.create_session(user_text, data, ip, user_agent, ttl, idle_timeout, max_age, NULL, client_hints);
+        is_begun := qsessions._end_event_reason();
+    END IF;
+
+    IF has_events THEN
+        IF is_kept THEN
+            novelty := qsessions._record_login(
+                created.id, user_text, coalesce(qsessions._host(ip), former_ip), coalesce(seen_agent, former_agent),
+                qsessions._merged_client_hints(former_agent, former_hints, seen_agent, seen_hints),
+                CASE WHEN was_theirs THEN former_ip END, CASE WHEN was_theirs THEN former_agent END,
+                CASE WHEN was_theirs THEN former_hints END);
+        ELSE
+            novelty := qsessions._record_login(created.id, user_text, qsessions._host(ip), seen_agent, seen_hints);
+        END IF;
     END IF;
 
     IF max_sessions IS NOT NULL THEN
+        is_begun := qsessions._begin_event_reason('limit');
         DELETE FROM qsessions.session AS s
         WHERE s.id IN (
             SELECT o.id FROM qsessions.session AS o
@@ -91,15 +118,19 @@ BEGIN
             ORDER BY o.last_seen_at DESC, o.id DESC
             OFFSET max_sessions - 1);
         GET DIAGNOSTICS ended = ROW_COUNT;
+        is_begun := qsessions._end_event_reason();
         is_counted := qsessions._count('revoked', ended);
     END IF;
     is_counted := qsessions._count('logins');
+    IF has_events THEN
+        RETURN ROW(created.key, created.id, created.expires_at, novelty.is_new_device, novelty.is_new_place);
+    END IF;
     RETURN ROW(created.key, created.id, created.expires_at, NULL::boolean, NULL::boolean);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.login(text, anycompatiblenonarray, inet, text, jsonb, integer, interval, interval, interval, jsonb) IS
-    'Makes a session that of a user, always with a new key. An anonymous session keeps its id, data and expiry; the session of another user ends and a new one begins, as with a key that is null or has no session. With max_sessions, the sessions of the user beyond that number that were unseen longest end. ttl, idle_timeout, max_age and client_hints are those of create_session';
+    'Makes a session that of a user, always with a new key. An anonymous session keeps its id, data and expiry; the session of another user ends and a new one begins, as with a key that is null or has no session. With max_sessions, the sessions of the user beyond that number that were unseen longest end. Where events are recorded, is_new_device and is_new_place say whether the user has used this device, and been at this place, before. ttl, idle_timeout, max_age and client_hints are those of create_session';
 
 COMMENT ON FUNCTION qsessions._lock_user_hash(oid, bigint, boolean) IS
     'Internal: locks a user until the transaction ends, for a role that may write to the session table';
@@ -152,6 +183,9 @@ BEGIN
         END IF;
         PERFORM qsessions._raise_not_found(key, NULL);
     END IF;
+    IF qsessions._has_events() THEN
+        PERFORM qsessions._record_event('rotated', qsessions._find_session_id(key));
+    END IF;
     RETURN new_key;
 END
 $$;
@@ -185,6 +219,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     was_alive boolean;
+    is_begun boolean := qsessions._begin_event_reason('logout');
 BEGIN
     -- Also a row that has expired but was not purged yet; only a live session counts as ended.
     DELETE FROM qsessions.session AS s
@@ -192,6 +227,7 @@ BEGIN
       AND (s.digest = qsessions._key_digest(key)
            OR s.former_digest = qsessions._key_digest(key) AND s.former_digest_until > now())
     RETURNING s.expires_at > now() INTO was_alive;
+    is_begun := qsessions._end_event_reason();
     IF was_alive THEN
         PERFORM qsessions._count('logouts');
     END IF;

@@ -19,6 +19,7 @@ DECLARE
     reason text;
     checked text;
     deferred text;
+    is_begun boolean;
 BEGIN
     PERFORM qsessions._check_batch_size(batch_size);
     -- Foreign keys that refer to the table are checked here, where an error costs a row, and not at
@@ -34,14 +35,21 @@ BEGIN
     IF checked IS NOT NULL THEN
         EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', checked);
     END IF;
-    SELECT array_agg(d.id), max(d.expires_hour), (array_agg(d.id))[count(*)]
-    INTO ids, last_hour, last_id
-    FROM (SELECT s.id, s.expires_hour FROM qsessions.session AS s
-          WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
-          ORDER BY s.expires_hour, s.id
-          LIMIT batch_size
-          FOR UPDATE SKIP LOCKED) AS d;
-    SELECT d.deleted, d.reason INTO purged, reason FROM qsessions._delete_deletable(ids) AS d;
+    -- The rows are deleted in the nested transaction that has locked them. If another one did,
+    -- PostgreSQL would give each row a multixact, and scans of the index could not mark its entry
+    -- as dead: until VACUUM, each search for the oldest row would visit all that were purged.
+    BEGIN
+        SELECT e.ids, e.last_hour, e.last_id INTO ids, last_hour, last_id
+        FROM qsessions._lock_expired(batch_size, after_hour, after_id) AS e;
+        is_begun := qsessions._begin_event_reason('expired');
+        DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
+        GET DIAGNOSTICS purged = ROW_COUNT;
+        is_begun := qsessions._end_event_reason();
+    EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
+        SELECT e.ids, e.last_hour, e.last_id INTO ids, last_hour, last_id
+        FROM qsessions._lock_expired(batch_size, after_hour, after_id) AS e;
+        SELECT d.deleted, d.reason INTO purged, reason FROM qsessions._delete_deletable(ids) AS d;
+    END;
     kept := coalesce(cardinality(ids), 0) - purged;
     PERFORM qsessions._count('purged', purged);
     IF deferred IS NOT NULL THEN
@@ -58,6 +66,27 @@ $$;
 COMMENT ON FUNCTION qsessions._purge_batch(integer, timestamptz, uuid) IS
     'Internal: deletes up to batch_size expired sessions after a position; returns where the batch has ended, and how many sessions could not be deleted, for which it also warns';
 
+CREATE OR REPLACE FUNCTION qsessions._lock_expired(
+    batch_size integer, after_hour timestamptz, after_id uuid,
+    OUT ids uuid[], OUT last_hour timestamptz, OUT last_id uuid)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    SELECT array_agg(d.id), max(d.expires_hour), (array_agg(d.id))[count(*)]
+    INTO ids, last_hour, last_id
+    FROM (SELECT s.id, s.expires_hour FROM qsessions.session AS s
+          WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
+          ORDER BY s.expires_hour, s.id
+          LIMIT batch_size
+          FOR UPDATE SKIP LOCKED) AS d;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._lock_expired(integer, timestamptz, uuid) IS
+    'Internal: locks up to batch_size expired sessions after a position, except those that are locked already';
+
 -- Halves the batch until what is left can be deleted. A few rows that stay cost a few statements
 -- more, rather than one for each row.
 CREATE OR REPLACE FUNCTION qsessions._delete_deletable(ids uuid[], OUT deleted bigint, OUT reason text)
@@ -67,10 +96,13 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     half integer := coalesce(cardinality(ids), 0) / 2;
+    is_begun boolean;
 BEGIN
     BEGIN
+        is_begun := qsessions._begin_event_reason('expired');
         DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
         GET DIAGNOSTICS deleted = ROW_COUNT;
+        is_begun := qsessions._end_event_reason();
         RETURN;
     EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
         deleted := 0;
@@ -126,6 +158,10 @@ BEGIN
         RAISE EXCEPTION 'argument "max_batches" must be at least 1, but is %', max_batches
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to delete all expired sessions.';
     END IF;
+    IF qsessions._has_events() THEN
+        PERFORM qsessions._maintain_event_table();
+        COMMIT;
+    END IF;
     LOOP
         SELECT b.purged, b.kept, b.last_hour, b.last_id INTO batch
         FROM qsessions._purge_batch(batch_size, after_hour, after_id) AS b;
@@ -140,12 +176,15 @@ BEGIN
         after_hour := batch.last_hour;
         after_id := batch.last_id;
     END LOOP;
+    -- Marks the index entries of the rows that are gone, so that the next search for the oldest row
+    -- skips them.
+    PERFORM FROM qsessions._oldest_expired(1);
     RAISE NOTICE 'expired sessions purged: % (batches: %)', purged, batches;
 END
 $$;
 
 COMMENT ON PROCEDURE qsessions.purge(integer, integer) IS
-    'Deletes all expired sessions, or max_batches batches of them, and commits after each batch. A notice says how many, and warnings say how many could not be deleted. Cannot run in a transaction block';
+    'Deletes all expired sessions, or max_batches batches of them, and commits after each batch. If the caller owns the event table, adds months to it and drops old ones first. A notice says how many, and warnings say how many could not be deleted. Cannot run in a transaction block';
 
 -- Scheduling. pg_cron may live in another database; extension/src/pg_cron.rs says how its jobs are
 -- changed from here.

@@ -10,8 +10,10 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     was_alive boolean;
+    is_begun boolean := qsessions._begin_event_reason('administrator');
 BEGIN
     DELETE FROM qsessions.session AS s WHERE s.id = id RETURNING s.expires_at > now() INTO was_alive;
+    is_begun := qsessions._end_event_reason();
     IF was_alive THEN
         PERFORM qsessions._count('revoked');
     END IF;
@@ -30,13 +32,16 @@ AS $$
 DECLARE
     user_text text := user_id;
     was_alive boolean;
+    is_begun boolean;
 BEGIN
     IF user_text IS NULL THEN
         PERFORM qsessions._raise_null('user_id');
     END IF;
+    is_begun := qsessions._begin_event_reason('user');
     DELETE FROM qsessions.session AS s
     WHERE s.id = id AND s.user_id = user_text::qsessions.user_key
     RETURNING s.expires_at > now() INTO was_alive;
+    is_begun := qsessions._end_event_reason();
     IF was_alive THEN
         PERFORM qsessions._count('revoked');
     END IF;
@@ -58,6 +63,7 @@ AS $$
 DECLARE
     user_text text := user_id;
     is_locked boolean;
+    is_begun boolean;
     ended bigint;
 BEGIN
     IF user_text IS NULL THEN
@@ -65,6 +71,7 @@ BEGIN
     END IF;
     is_locked := qsessions._lock_user_hash(
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0), true);
+    is_begun := qsessions._begin_event_reason('user');
     WITH gone AS (
         DELETE FROM qsessions.session AS s
         WHERE s.user_id = user_text::qsessions.user_key
@@ -73,6 +80,7 @@ BEGIN
         RETURNING s.expires_at > now() AS was_alive
     )
     SELECT count(*) FILTER (WHERE g.was_alive) INTO ended FROM gone AS g;
+    is_begun := qsessions._end_event_reason();
     PERFORM qsessions._count('revoked', ended);
     RETURN ended;
 END

@@ -81,6 +81,22 @@ CREATE TYPE qsessions.session_info AS (
 COMMENT ON TYPE qsessions.session_info IS
     'A session with its device and location, without its data, for a page that lists sessions';
 
+CREATE TYPE qsessions.event_info AS (
+    at            timestamptz,
+    event         text,
+    revoked_by    text,
+    session_id    uuid,
+    ip            inet,
+    location      text,
+    device        text,
+    user_agent    text,
+    is_new_device boolean,
+    is_new_place  boolean
+);
+
+COMMENT ON TYPE qsessions.event_info IS
+    'What has happened to a session, with its device and location, for a page that lists it';
+
 CREATE TYPE qsessions.session_stats AS (
     total             bigint,
     active            bigint,

@@ -79,6 +79,7 @@
 
 mod access;
 mod answer;
+mod authenticate;
 mod builder;
 #[cfg(feature = "cache")]
 mod cache;
@@ -87,6 +88,7 @@ mod client_hints;
 mod create;
 mod database;
 mod error;
+mod events;
 mod expiry;
 mod geoip;
 mod hooks;
@@ -97,6 +99,7 @@ mod list;
 mod load;
 mod login;
 mod monitoring;
+mod named;
 mod purge;
 #[cfg(any(feature = "cache", feature = "purge"))]
 mod random;
@@ -119,6 +122,7 @@ pub use ipnet;
 pub use uuid::Uuid;
 
 pub use answer::Answer;
+pub use authenticate::Authenticate;
 #[cfg(feature = "cache")]
 pub use builder::CachedStoreBuilder;
 pub use builder::StoreBuilder;
@@ -126,8 +130,9 @@ pub use builder::StoreBuilder;
 pub use cache::{CacheConfig, CachedPool, CachedStore, Health};
 pub use client_hints::ClientHints;
 pub use create::{Create, NewSession};
-pub use database::Executor;
+pub use database::{Executor, InTransaction};
 pub use error::{Error, ErrorKind};
+pub use events::{CreateEventTable, EventKind, RevokedBy, UserEvent, UserEvents};
 pub use expiry::Expiry;
 pub use geoip::{AutonomousSystem, GeoipDatabase, Location, LocationInfo};
 pub use import::Import;
@@ -144,7 +149,7 @@ pub use save::{Patch, Save};
 pub use session::{Session, SessionData};
 pub use store::Store;
 pub use table::{CreateSessionTable, LinkUsers};
-pub use user_agents::{Category, UserAgent};
+pub use user_agents::{Category, Device, ParseUserAgent, UserAgent};
 pub use user_id::UserId;
 pub use visits::Visit;
 

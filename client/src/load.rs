@@ -106,26 +106,34 @@ impl<E: Executor> Store<E> {
     }
 }
 
-impl<'a, E> Resume<'a, E> {
-    /// The address that the visitor comes from. Without it, the last known address stays.
-    pub fn ip(mut self, ip: impl Into<Option<IpAddr>>) -> Self {
-        self.visitor.ip = ip.into();
-        self
-    }
+/// Where the visit comes from, for calls that record it.
+macro_rules! visitor_setters {
+    ($call:ident) => {
+        impl<'a, E> $call<'a, E> {
+            /// The address that the visitor comes from. Without it, the last known address stays.
+            pub fn ip(mut self, ip: impl Into<Option<IpAddr>>) -> Self {
+                self.visitor.ip = ip.into();
+                self
+            }
 
-    /// The `User-Agent` header. Without it, the last known one stays.
-    pub fn user_agent(mut self, user_agent: impl Into<Option<&'a str>>) -> Self {
-        self.visitor.user_agent = user_agent.into();
-        self
-    }
+            /// The `User-Agent` header. Without it, the last known one stays.
+            pub fn user_agent(mut self, user_agent: impl Into<Option<&'a str>>) -> Self {
+                self.visitor.user_agent = user_agent.into();
+                self
+            }
 
-    /// The client hints that the browser has sent beside the `User-Agent`. They are added to those
-    /// of earlier requests.
-    pub fn client_hints(mut self, hints: impl Into<Option<&'a ClientHints>>) -> Self {
-        self.visitor.client_hints = hints.into();
-        self
-    }
+            /// The client hints that the browser has sent beside the `User-Agent`. They are added
+            /// to those of earlier requests.
+            pub fn client_hints(mut self, hints: impl Into<Option<&'a ClientHints>>) -> Self {
+                self.visitor.client_hints = hints.into();
+                self
+            }
+        }
+    };
 }
+pub(crate) use visitor_setters;
+
+visitor_setters!(Resume);
 
 /// Sends a statement with the arguments of `resume_session`.
 pub(crate) async fn visit<E: Executor, T>(

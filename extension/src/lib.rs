@@ -11,6 +11,8 @@
 //! | [`locks`] | locks of users |
 //! | [`metrics`] | counters of what has happened |
 //! | [`savepoints`] | what to go back to when a savepoint is rolled back |
+//! | [`events`] | whether events are recorded, and why a session is deleted |
+//! | [`current`] | the current session, for row-level security |
 //! | [`geoip`] | the location of an address |
 //! | [`workers`] | the background workers, and their signals |
 //! | [`pg_cron`] | the jobs of pg_cron that purge this database |
@@ -20,6 +22,8 @@
 //! PostgreSQL itself defines.
 
 mod addresses;
+mod current;
+mod events;
 mod geoip;
 mod gucs;
 mod invalidation;
@@ -44,7 +48,9 @@ pub extern "C-unwind" fn _PG_init() {
     gucs::define();
     invalidation::init();
     metrics::init();
+    current::init();
     geoip::init();
+    events::init();
 }
 
 /// `cargo pgrx test` looks for this module by name.

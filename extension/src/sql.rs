@@ -117,6 +117,23 @@ extension_sql_file!(
     name = "purge",
     requires = ["monitoring", schedule_purge, unschedule_purge]
 );
+extension_sql_file!(
+    "../../sql/events.sql",
+    name = "events",
+    requires = [
+        "purge",
+        has_events,
+        begin_reason,
+        end_reason,
+        reason,
+        device_key
+    ]
+);
+extension_sql_file!(
+    "../../sql/authenticate.sql",
+    name = "authenticate",
+    requires = ["purge", authenticate, current_user_id, current_session_id]
+);
 extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 
 /// pgrx creates functions only in a schema that it knows. `schema.sql`, which comes first, has

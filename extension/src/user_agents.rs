@@ -1,12 +1,11 @@
 //! The SQL functions for User-Agents.
 
+use crate::values::RawJsonb;
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 use pgrx::{AllocatedByRust, PgTupleDesc, pg_sys};
 use qsessions_user_agent::{ClientHints, UserAgent};
-
-use crate::values::RawJsonb;
 
 /// A larger value is not read: hints are far smaller, also among all the headers of a request.
 const MAX_HINTS_SIZE: usize = 64 * 1024;
@@ -152,6 +151,32 @@ fn with_hints<R>(client_hints: Option<RawJsonb>, work: impl FnOnce(&ClientHints<
         }),
         _ => work(&ClientHints::default()),
     }
+}
+
+/// What two logins from one device have in common: browser, system and model, without versions. Null
+/// without a User-Agent.
+///
+/// Of a program that the rules do not know, it has the User-Agent without digits, so that a
+/// hostile client cannot hide behind an unknown one. Every key has two bars, and no place has.
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_device_key",
+    immutable,
+    parallel_safe,
+    cost = 50
+)]
+fn device_key(user_agent: Option<&str>, client_hints: Option<RawJsonb>) -> Option<String> {
+    let user_agent = user_agent.filter(|user_agent| !user_agent.trim().is_empty())?;
+    Some(with_hints(client_hints, |hints| {
+        let parsed = qsessions_user_agent::parse_with_hints(user_agent, hints);
+        let parts = [&parsed.browser, &parsed.os, &parsed.device];
+        if parts.iter().all(|part| part.is_none()) {
+            let unversioned = user_agent.chars().filter(|one| !one.is_ascii_digit());
+            return format!("? | ? | {}", unversioned.collect::<String>());
+        }
+        parts.map(|part| part.as_deref().unwrap_or("?")).join(" | ")
+    }))
 }
 
 /// The version of the rules, and their numbers. Not immutable, because an upgrade changes them.

@@ -27,6 +27,10 @@ pub(crate) struct Network {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawJsonb(pub(crate) pg_sys::Datum);
 
+/// A row of `qsessions.session_data`, as a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionRow(pub(crate) pg_sys::Datum);
+
 impl RawJsonb {
     /// The size of the value in bytes, before compression.
     pub(crate) fn size(self) -> usize {
@@ -246,6 +250,25 @@ argument!(RawJsonb, "jsonb");
 
 // SAFETY: the datum is a whole jsonb in memory that outlives the call.
 unsafe impl BoxRet for RawJsonb {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: see above.
+        unsafe { fcinfo.return_raw_datum(self.0) }
+    }
+}
+
+// SAFETY: names the SQL type of the datum.
+unsafe impl SqlTranslatable for SessionRow {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(SessionRow);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+        Ok(SqlMappingRef::literal("qsessions.session_data"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> = Ok(ReturnsRef::One(
+        SqlMappingRef::literal("qsessions.session_data"),
+    ));
+}
+
+// SAFETY: the datum is a whole row in memory that outlives the call.
+unsafe impl BoxRet for SessionRow {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         // SAFETY: see above.
         unsafe { fcinfo.return_raw_datum(self.0) }

@@ -49,6 +49,19 @@ CREATE TYPE qsessions.new_login AS (
     is_new_place  boolean
 );
 
+CREATE TYPE qsessions.event_info AS (
+    at            timestamptz,
+    event         text,
+    revoked_by    text,
+    session_id    uuid,
+    ip            inet,
+    location      text,
+    device        text,
+    user_agent    text,
+    is_new_device boolean,
+    is_new_place  boolean
+);
+
 -- One function takes a user_id of any type, in place of two. The upgrade fails here if a view, a
 -- policy or another object that PostgreSQL keeps in parsed form calls one of these: drop it before
 -- the upgrade, and create it again afterwards.

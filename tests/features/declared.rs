@@ -45,6 +45,11 @@ pub(crate) const CONTRACT: &[&str] = &[
      created_before timestamp with time zone DEFAULT NULL::timestamp with time zone, \
      last_seen_before timestamp with time zone DEFAULT NULL::timestamp with time zone, \
      user_agent text DEFAULT NULL::text, max_rows integer DEFAULT NULL::integer) -> bigint",
+    // Who is asking
+    "authenticate(key text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
+     client_hints jsonb DEFAULT NULL::jsonb) -> SETOF qsessions.session_data",
+    "current_user_id() -> text",
+    "current_session_id() -> uuid",
     // Listing sessions
     "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
     "list_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
@@ -53,7 +58,10 @@ pub(crate) const CONTRACT: &[&str] = &[
      last_seen_after timestamp with time zone DEFAULT NULL::timestamp with time zone) \
      -> SETOF qsessions.session_info",
     "get_session(id uuid) -> SETOF qsessions.session_data",
-    "stats() -> qsessions.session_stats",
+    "stats(exact boolean DEFAULT true) -> qsessions.session_stats",
+    "metrics() -> TABLE(sessions_created_total bigint, logins_total bigint, loads_of_nothing_total bigint, \
+     saves_total bigint, conflicts_total bigint, logouts_total bigint, revoked_total bigint, \
+     expired_total bigint, purged_total bigint, announced_total bigint, overflows_total bigint)",
     // Expiry and purge
     "purge_expired(batch_size integer DEFAULT 10000) -> bigint",
     "purge(IN batch_size integer DEFAULT 10000, IN max_batches integer DEFAULT NULL::integer) -> procedure",
@@ -87,6 +95,8 @@ pub(crate) const CONTRACT: &[&str] = &[
     // Access
     "grant_access(role regrole) -> void",
     "revoke_access(role regrole) -> void",
+    "grant_monitoring(role regrole) -> void",
+    "revoke_monitoring(role regrole) -> void",
 ];
 
 /// Internal functions, which only the functions of the API call.
@@ -106,10 +116,13 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_check_visit_arrays",
     "_collation_clause",
     "_conversion_type",
+    "_count",
+    "_count_load_of_nothing",
     "_data_fits",
     "_data_size",
     "_default_ttl",
     "_delete_deletable",
+    "_estimate",
     "_expiry",
     "_find_session_id",
     "_generate_key_for",
@@ -120,10 +133,14 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_kept_user_agent",
     "_key_digest",
     "_key_opens",
+    "_lock_expired",
     "_lock_user_hash",
     "_max_data_bytes",
     "_merged_client_hints",
+    "_monitored_columns",
+    "_monitoring_functions",
     "_network",
+    "_oldest_expired",
     "_purge_batch",
     "_raise_cron_denied",
     "_raise_data_too_large",

@@ -1,9 +1,8 @@
-//! Listing sessions: a user's own, pages for administrators, counts.
+//! Listing sessions: a user's own, pages for administrators.
 
 use crate::common::mmdb::{Ground, KNOWN, city, reload};
 use crate::common::{begin, failure, row};
 use qsessions_testkit::Database;
-use std::time::SystemTime;
 use uuid::Uuid;
 
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 \
@@ -266,49 +265,6 @@ async fn get_session_finds_live_and_expired_sessions() {
             .unwrap();
         assert!(rows.is_empty());
     }
-}
-
-#[tokio::test]
-async fn stats_add_up() {
-    let database = Database::new().await;
-    let client = database.connect().await;
-    let empty = row(&client, "SELECT * FROM qsessions.stats()", &[]).await;
-    assert_eq!(empty.get::<_, i64>("total"), 0);
-    assert_eq!(
-        empty.get::<_, Option<SystemTime>>("oldest_expired_at"),
-        None
-    );
-    for arguments in ["user_id => 1", "user_id => 1", "user_id => 2", "", ""] {
-        begin(&client, arguments).await;
-    }
-    let dead = begin(&client, "user_id => 3").await;
-    client
-        .execute(
-            "UPDATE qsessions.session SET expires_at = '2020-01-01 00:00Z' WHERE id = $1",
-            &[&dead.id],
-        )
-        .await
-        .unwrap();
-    let stats = row(&client, "SELECT * FROM qsessions.stats()", &[]).await;
-    for (column, expected) in [
-        ("total", 6),
-        ("active", 5),
-        ("expired", 1),
-        ("anonymous", 2),
-        ("authenticated", 4),
-        ("users", 3),
-    ] {
-        assert_eq!(stats.get::<_, i64>(column), expected, "{column}");
-    }
-    let oldest = stats.get::<_, SystemTime>("oldest_expired_at");
-    assert_eq!(
-        oldest
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_secs(),
-        1_577_836_800
-    );
-    assert!(stats.get::<_, i64>("table_bytes") > 0 && stats.get::<_, i64>("index_bytes") > 0);
 }
 
 #[tokio::test]

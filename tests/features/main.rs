@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod authenticate;
 mod bad_input;
 mod cache;
 mod client;
@@ -13,6 +14,7 @@ mod declared;
 mod django;
 mod docs;
 mod dump;
+mod events;
 mod expiry;
 mod geoip;
 mod grace;
@@ -25,6 +27,7 @@ mod languages;
 mod list;
 mod login;
 mod messages;
+mod monitoring;
 mod purge;
 mod purge_schedule;
 mod revoke;

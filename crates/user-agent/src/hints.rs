@@ -52,8 +52,8 @@ impl<'a> ClientHints<'a> {
     ///
     /// The name may be in upper or lower case, or in the form of CGI: `HTTP_SEC_CH_UA_MODEL`.
     pub fn add(&mut self, name: &str, value: &'a str) {
-        let is_value = (1..=MAX_HINT_LENGTH).contains(&value.len())
-            && !value.bytes().any(|byte| byte.is_ascii_control());
+        let is_value =
+            (1..=MAX_HINT_LENGTH).contains(&value.len()) && !value.contains(char::is_control);
         if let Some(index) = header(name).filter(|_| is_value) {
             self.values[index] = Some(value);
         }

@@ -8,9 +8,11 @@ use tokio_postgres::Client;
 /// SQLSTATE insufficient_privilege.
 pub(crate) const DENIED: &str = "42501";
 
-/// Functions that only compute. Every role can call them.
+/// Functions that only compute, or read what `authenticate` has found. Every role can call them.
 pub(crate) const PURE: &[&str] = &[
     "address",
+    "current_session_id",
+    "current_user_id",
     "device",
     "generate_key",
     "invalidation_channel",
@@ -32,6 +34,7 @@ pub(crate) const BEYOND_THE_TABLE: &[&str] = &[
     "invalidation_status",
     "location",
     "location_info",
+    "metrics",
     "schedule_purge",
     "unschedule_purge",
 ];

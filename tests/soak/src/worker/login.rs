@@ -61,7 +61,7 @@ impl Wish {
     pub(super) fn effects(&self, known: &Known, created: &NewLogin) -> Vec<Effect> {
         let (id, token) = (created.id, self.token);
         let mut effects = if id == known.id {
-            let mut effects = rekeyed(known, &created.key);
+            let mut effects = rekeyed(known, &created.key, None);
             effects.push(Effect::Saved {
                 id,
                 version: None,
