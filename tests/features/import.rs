@@ -1,7 +1,7 @@
 //! import_session: sessions of another store continue under their keys.
 
 use crate::common::waiting::{backend, blocked};
-use crate::common::{Arguments, alive, begin, failure, row, sessions};
+use crate::common::{Arguments, alive, begin, failure, row, sessions, texts};
 use qsessions_testkit::{Database, Users};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -324,4 +324,19 @@ async fn one_transaction_can_import_sessions_of_many_users() {
     .await
     .get(0);
     assert_eq!(imported, 20_000);
+}
+
+#[tokio::test]
+async fn an_import_is_an_event_and_no_login() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    client
+        .batch_execute("SELECT qsessions.create_event_table()")
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        import(&client, "'key of express', 1, ip => '192.0.2.1'").await;
+    }
+    let events = "SELECT format('%s %s', event, host(ip)) FROM qsessions.user_events(1)";
+    assert_eq!(texts(&client, events).await, ["imported 192.0.2.1"]);
 }
