@@ -102,7 +102,7 @@ const CALLS: &[&str] = &[
     "WITH RECURSIVE chain AS (SELECT id FROM note WHERE id = USER
          UNION SELECT n.id FROM chain AS c JOIN note AS n ON n.id = c.id + 10 * USER / 7 WHERE n.owner = USER)
      SELECT * FROM chain ORDER BY id",
-    "SELECT id FROM note TABLESAMPLE bernoulli (USER * 100 / 7) ORDER BY id",
+    "SELECT id FROM note TABLESAMPLE bernoulli (coalesce(USER, 7) * 100 / 7) ORDER BY id",
     "SELECT CASE WHEN id > 300 THEN USER WHEN owner = USER THEN -USER END FROM note ORDER BY id",
     "SELECT coalesce(nullif(USER, owner), 0), ROW(USER, id), ARRAY[USER, id] FROM note ORDER BY id",
     "SELECT id FROM note WHERE (owner, tag) = (USER, 'tag 1') AND owner BETWEEN USER AND USER ORDER BY id",
