@@ -32,7 +32,20 @@ pub(super) fn init() {
     }
 }
 
-#[pg_guard]
+unsafe extern "C-unwind" {
+    /// PostgreSQL's planner without the guard of pgrx, which knows only the SQLSTATEs that
+    /// PostgreSQL defines: an error QS003 of a call that the planner evaluates would become XX000.
+    #[link_name = "standard_planner"]
+    fn standard_planner(
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        parameters: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+}
+
+/// This function has no guard either, and no value to drop: errors of the planner jump over it to
+/// PostgreSQL.
 unsafe extern "C-unwind" fn plan(
     query: *mut pg_sys::Query,
     text: *const c_char,
@@ -41,16 +54,22 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: PostgreSQL passes a query that the planner may change.
     unsafe {
+        change(query);
+        match PREVIOUS.get() {
+            Some(previous) => previous(query, text, options, parameters),
+            None => standard_planner(query, text, options, parameters),
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn change(query: *mut pg_sys::Query) {
+    // SAFETY: see plan.
+    unsafe {
         if (*query).hasRowSecurity && contains_call(query) {
             let mut level = Level::of(query);
             mutate_query(query, &raw mut level, pg_sys::QTW_DONT_COPY_QUERY);
             (*query).hasSubLinks |= level.has_sublinks;
-        }
-        match PREVIOUS.get() {
-            Some(previous) => {
-                pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, text, options, parameters))
-            }
-            None => pg_sys::standard_planner(query, text, options, parameters),
         }
     }
 }
