@@ -7,8 +7,9 @@
 -- upgrade, dumps do not depend on which functions a version has, and a function that is forgotten
 -- here is not a way around the table.
 --
--- Of the functions that PUBLIC may run, two do more than read or write the table as the caller.
--- _lock_user_hash asks for a privilege to write to the table itself. _sync_user_key_type, the one
+-- Of the functions that PUBLIC may run, three do more than read or write the table as the caller.
+-- _lock_user_hash asks for a privilege to write to the table itself, and _count for any privilege
+-- on it. _sync_user_key_type, the one
 -- function that is SECURITY DEFINER, has no argument and changes nothing while the table is as
 -- create_session_table and link_users leave it.
 DO $$
@@ -19,12 +20,14 @@ DECLARE
         'qsessions.asn(inet)',
         -- show the state of the server
         'qsessions.geoip_databases()', 'qsessions.geoip_reload()', 'qsessions.invalidation_status()',
+        'qsessions.metrics()',
         -- write to shared memory, and can start a background worker
         'qsessions.invalidate(uuid)', 'qsessions._announce()',
         -- start a background worker, and change jobs in another database
         'qsessions.schedule_purge(text, integer)', 'qsessions.unschedule_purge()',
         'qsessions._schedule_purge(text, integer, text)', 'qsessions._unschedule_purge()'];
     function pg_catalog.record;
+    monitor CONSTANT pg_catalog.regrole := 'pg_monitor';
 BEGIN
     -- Where a function is as it should be, nothing is granted or revoked. In an upgrade, PostgreSQL
     -- would take the grants that users have made by then for a part of the extension, and pg_dump
@@ -33,7 +36,11 @@ BEGIN
         SELECT p.oid::pg_catalog.regprocedure AS signature,
                pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE') AS is_public,
                EXISTS (SELECT FROM pg_catalog.aclexplode(p.proacl) AS a
-                       WHERE a.grantee OPERATOR(pg_catalog.<>) p.proowner) AS has_grants
+                       WHERE a.grantee OPERATOR(pg_catalog.<>) p.proowner) AS has_grants,
+               EXISTS (SELECT FROM pg_catalog.pg_init_privs AS i, pg_catalog.aclexplode(i.initprivs) AS a
+                       WHERE i.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+                         AND i.objoid OPERATOR(pg_catalog.=) p.oid AND a.grantee OPERATOR(pg_catalog.=) monitor)
+                   AS was_granted_to_monitor
         FROM pg_catalog.pg_proc AS p
         JOIN pg_catalog.pg_depend AS d ON d.objid OPERATOR(pg_catalog.=) p.oid
         JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
@@ -44,6 +51,16 @@ BEGIN
         IF function.signature OPERATOR(pg_catalog.=) ANY (guarded) THEN
             IF function.is_public THEN
                 EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', function.signature);
+            END IF;
+            IF function.signature OPERATOR(pg_catalog.=) ANY (qsessions._monitoring_functions())
+               AND NOT function.was_granted_to_monitor
+            THEN
+                IF function.has_grants AND NOT function.is_public THEN
+                    RAISE WARNING 'function % was not granted to pg_monitor, because other roles have it', function.signature
+                        USING HINT = 'After the update, call qsessions.grant_monitoring(''pg_monitor'').';
+                ELSE
+                    EXECUTE pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO %s', function.signature, monitor);
+                END IF;
             END IF;
         ELSIF NOT function.is_public AND NOT function.has_grants THEN
             -- A new function where ALTER DEFAULT PRIVILEGES keeps PUBLIC from new functions.

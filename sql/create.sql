@@ -21,6 +21,7 @@ DECLARE
     deadline pg_catalog.timestamptz;
     is_begun pg_catalog.bool;
     created qsessions.new_session;
+    is_counted boolean;
 BEGIN
     IF key IS NOT NULL THEN
         -- A session that has expired but was not purged yet must not keep a new one from getting
@@ -70,6 +71,7 @@ BEGIN
             created.id, user_text, qsessions._host(ip), qsessions._kept_user_agent(user_agent),
             qsessions._kept_client_hints(client_hints));
     END IF;
+    is_counted := qsessions._count('sessions_created');
     RETURN created;
 END
 $$;

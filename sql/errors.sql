@@ -44,9 +44,11 @@ BEGIN
     WHERE qsessions._key_opens(
         key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at);
     IF current_version <> expected_version THEN
+        PERFORM qsessions._count('conflicts');
         RAISE EXCEPTION 'argument "expected_version" is %, but the session has version %', expected_version, current_version
             USING ERRCODE = 'QS002', HINT = 'Load the session again, repeat the change, and save it with the new version.';
     END IF;
+    PERFORM qsessions._count_load_of_nothing(key);
     RAISE EXCEPTION 'argument "key" does not belong to a live session'
         USING ERRCODE = 'QS001', HINT = 'The session has ended or expired, or its key was rotated. Create a new session.';
 END

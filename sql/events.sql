@@ -508,7 +508,8 @@ BEGIN
             USING ERRCODE = 'undefined_table', HINT = 'Call qsessions.create_event_table() to record events from then on.';
     END IF;
     RETURN QUERY
-        SELECT p.at, p.event, p.revoked_by, p.session_id, p.ip, qsessions.location(p.ip), qsessions.device(p.user_agent),
+        SELECT p.at, p.event, p.revoked_by, p.session_id, p.ip, qsessions.location(p.ip),
+               qsessions.device(p.user_agent, p.client_hints),
                p.user_agent, p.is_new_device, p.is_new_place
         FROM (SELECT e.* FROM qsessions.session_event AS e
               WHERE e.user_id = user_text::qsessions.user_key::text

@@ -5,9 +5,9 @@ CREATE OR REPLACE FUNCTION qsessions.user_sessions(user_id anycompatiblenonarray
 RETURNS SETOF qsessions.session_info
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 AS $$
-    SELECT s.id, s.user_id::pg_catalog.text, s.ip, qsessions.location(s.ip), qsessions.device(s.user_agent),
-           s.user_agent, s.created_at, s.authenticated_at, s.updated_at, s.last_seen_at, s.expires_at,
-           true, coalesce(
+    SELECT s.id, s.user_id::pg_catalog.text, s.ip, qsessions.location(s.ip),
+           qsessions.device(s.user_agent, s.client_hints), s.user_agent, s.created_at, s.authenticated_at,
+           s.updated_at, s.last_seen_at, s.expires_at, true, coalesce(
                s.digest OPERATOR(pg_catalog.=) qsessions._key_digest(user_sessions.current_key)
                OR s.former_digest OPERATOR(pg_catalog.=) qsessions._key_digest(user_sessions.current_key)
                   AND s.former_digest_until OPERATOR(pg_catalog.>) pg_catalog.now(), false)
@@ -32,7 +32,8 @@ COMMENT ON FUNCTION qsessions._id_time(uuid) IS
 -- index that suits it.
 CREATE OR REPLACE FUNCTION qsessions.list_sessions(
     user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text, active boolean DEFAULT NULL, ip inet DEFAULT NULL,
-    after uuid DEFAULT NULL, max_rows integer DEFAULT 100)
+    after uuid DEFAULT NULL, max_rows integer DEFAULT 100, device text DEFAULT NULL, country text DEFAULT NULL,
+    last_seen_after timestamptz DEFAULT NULL)
 RETURNS SETOF qsessions.session_info
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -47,6 +48,10 @@ BEGIN
         RAISE EXCEPTION 'argument "max_rows" must be at least 1, but is %', max_rows
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for 100 rows, or pass null for all rows.';
     END IF;
+    IF country !~ '^[A-Za-z]{2}$' THEN
+        RAISE EXCEPTION 'argument "country" must be a code of two letters, but is "%"', country
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the code of ISO 3166-1 alpha-2, for example ''DE''.';
+    END IF;
     IF user_text IS NOT NULL THEN
         filters := filters || ' AND s.user_id = $1::qsessions.user_key';
     END IF;
@@ -57,6 +62,15 @@ BEGIN
     END IF;
     IF ip IS NOT NULL THEN
         filters := filters || ' AND s.ip <<= $2';
+    END IF;
+    IF last_seen_after IS NOT NULL THEN
+        filters := filters || ' AND s.last_seen_at > $6';
+    END IF;
+    IF country IS NOT NULL THEN
+        filters := filters || ' AND qsessions.country_code(s.ip) = upper($7)';
+    END IF;
+    IF device IS NOT NULL THEN
+        filters := filters || ' AND strpos(lower(qsessions.device(s.user_agent, s.client_hints)), lower($8)) > 0';
     END IF;
     IF after IS NOT NULL THEN
         filters := filters || ' AND (s.created_at, s.id) < ($5, $3)';
@@ -72,18 +86,19 @@ BEGIN
         END IF;
     END IF;
     RETURN QUERY EXECUTE format($query$
-        SELECT p.id, p.user_id::text, p.ip, qsessions.location(p.ip), qsessions.device(p.user_agent), p.user_agent,
-               p.created_at, p.authenticated_at, p.updated_at, p.last_seen_at, p.expires_at, p.expires_at > now(), false
+        SELECT p.id, p.user_id::text, p.ip, qsessions.location(p.ip),
+               qsessions.device(p.user_agent, p.client_hints), p.user_agent, p.created_at, p.authenticated_at, p.updated_at,
+               p.last_seen_at, p.expires_at, p.expires_at > now(), false
         FROM (SELECT s.* FROM qsessions.session AS s WHERE %s
               ORDER BY s.created_at DESC, s.id DESC LIMIT $4) AS p
         ORDER BY p.created_at DESC, p.id DESC
         $query$, filters)
-        USING user_text, qsessions._network(ip), after, max_rows, after_created_at;
+        USING user_text, qsessions._network(ip), after, max_rows, after_created_at, last_seen_after, country, device;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.list_sessions(anycompatiblenonarray, boolean, inet, uuid, integer) IS
-    'For administrators: lists sessions, last created first, max_rows of them. An argument that is null filters nothing; ip may be a network; for the next page, pass the id of the last session as after';
+COMMENT ON FUNCTION qsessions.list_sessions(anycompatiblenonarray, boolean, inet, uuid, integer, text, text, timestamptz) IS
+    'For administrators: lists sessions, last created first, max_rows of them. An argument that is null filters nothing; ip may be a network, device is a part of the device line in any case, country is a code such as DE; for the next page, pass the id of the last session as after';
 
 CREATE OR REPLACE FUNCTION qsessions.get_session(id uuid) RETURNS SETOF qsessions.session_data
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
@@ -96,29 +111,3 @@ $$;
 
 COMMENT ON FUNCTION qsessions.get_session(uuid) IS
     'Returns a session by its public id, also one that has expired but was not purged yet, or no row';
-
-CREATE OR REPLACE FUNCTION qsessions.stats() RETURNS qsessions.session_stats
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    result qsessions.session_stats;
-BEGIN
-    SELECT count(*),
-           count(*) FILTER (WHERE s.expires_at > now()),
-           count(*) FILTER (WHERE s.expires_at <= now()),
-           count(*) - count(s.user_id),
-           count(s.user_id),
-           count(DISTINCT s.user_id),
-           min(s.expires_at) FILTER (WHERE s.expires_at <= now()),
-           pg_table_size('qsessions.session'),
-           pg_indexes_size('qsessions.session')
-    INTO result
-    FROM qsessions.session AS s;
-    RETURN result;
-END
-$$;
-
-COMMENT ON FUNCTION qsessions.stats() IS
-    'Counts the sessions of each kind, and returns the size of the table and its indexes; reads the whole table';

@@ -55,7 +55,11 @@ BEGIN
           AND (seen_ip IS NULL OR s.ip IS NOT DISTINCT FROM seen_ip)
           AND (seen_agent IS NULL OR s.user_agent IS NOT DISTINCT FROM seen_agent)
           AND (seen_hints IS NULL OR s.client_hints @> seen_hints);
-    IF FOUND OR NOT qsessions.session_exists(key) THEN
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    IF NOT qsessions.session_exists(key) THEN
+        PERFORM qsessions._count_load_of_nothing(key);
         RETURN;
     END IF;
 

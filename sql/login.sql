@@ -32,6 +32,8 @@ DECLARE
     seen_hints jsonb := qsessions._kept_client_hints(client_hints);
     created qsessions.new_session;
     novelty record;
+    is_counted boolean;
+    ended bigint;
 BEGIN
     IF user_text IS NULL THEN
         PERFORM qsessions._raise_null('user_id');
@@ -115,8 +117,11 @@ BEGIN
             WHERE o.user_id = user_text::qsessions.user_key AND o.id <> created.id AND o.expires_at > now()
             ORDER BY o.last_seen_at DESC, o.id DESC
             OFFSET max_sessions - 1);
+        GET DIAGNOSTICS ended = ROW_COUNT;
         is_begun := qsessions._end_event_reason();
+        is_counted := qsessions._count('revoked', ended);
     END IF;
+    is_counted := qsessions._count('logins');
     IF has_events THEN
         RETURN ROW(created.key, created.id, created.expires_at, novelty.is_new_device, novelty.is_new_place);
     END IF;
@@ -189,11 +194,14 @@ COMMENT ON FUNCTION qsessions.rotate_key(text, interval) IS
     'Gives a live session a new key and returns it; id, data, user and expiry stay. The old key stops working at commit, or with grace (at most a minute) that much later: logout, revocation and login end it at once';
 
 CREATE OR REPLACE FUNCTION qsessions._check_grace(grace interval) RETURNS void
-LANGUAGE plpgsql IMMUTABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF grace <= interval '0' OR grace > interval '1 minute' THEN
+    -- An interval with months and days can be shorter or longer by the calendar than in a
+    -- comparison, so the sum is compared too.
+    IF grace <= interval '0' OR grace > interval '1 minute'
+       OR now() + grace <= now() OR now() + grace > now() + interval '1 minute' THEN
         RAISE EXCEPTION 'argument "grace" must be longer than zero and not longer than a minute, but is %', grace
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Pass the time that requests under way may take, for example ''10 seconds'', or leave it out.';
@@ -220,6 +228,9 @@ BEGIN
            OR s.former_digest = qsessions._key_digest(key) AND s.former_digest_until > now())
     RETURNING s.expires_at > now() INTO was_alive;
     is_begun := qsessions._end_event_reason();
+    IF was_alive THEN
+        PERFORM qsessions._count('logouts');
+    END IF;
     RETURN coalesce(was_alive, false);
 END
 $$;

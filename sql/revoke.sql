@@ -14,6 +14,9 @@ DECLARE
 BEGIN
     DELETE FROM qsessions.session AS s WHERE s.id = id RETURNING s.expires_at > now() INTO was_alive;
     is_begun := qsessions._end_event_reason();
+    IF was_alive THEN
+        PERFORM qsessions._count('revoked');
+    END IF;
     RETURN coalesce(was_alive, false);
 END
 $$;
@@ -39,6 +42,9 @@ BEGIN
     WHERE s.id = id AND s.user_id = user_text::qsessions.user_key
     RETURNING s.expires_at > now() INTO was_alive;
     is_begun := qsessions._end_event_reason();
+    IF was_alive THEN
+        PERFORM qsessions._count('revoked');
+    END IF;
     RETURN coalesce(was_alive, false);
 END
 $$;
@@ -75,9 +81,79 @@ BEGIN
     )
     SELECT count(*) FILTER (WHERE g.was_alive) INTO ended FROM gone AS g;
     is_begun := qsessions._end_event_reason();
+    PERFORM qsessions._count('revoked', ended);
     RETURN ended;
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.revoke_user_sessions(anycompatiblenonarray, text) IS
     'Ends all sessions of a user (log out everywhere), or all but that of except_key (log out everywhere else). Returns how many';
+
+-- A call without max_rows locks the rows in the order in which they are in the table, which is also
+-- the order of a cascade and of revoke_user_sessions, so that two of them do not wait for each
+-- other. A batch passes over rows that another transaction has locked. It waits only for a single
+-- row, when no other is left.
+--
+-- The statement is put together from the filters that are given, so that each combination uses the
+-- index that suits it.
+CREATE OR REPLACE FUNCTION qsessions.revoke_sessions(
+    user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text, ip inet DEFAULT NULL,
+    created_before timestamptz DEFAULT NULL, last_seen_before timestamptz DEFAULT NULL,
+    user_agent text DEFAULT NULL, max_rows integer DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    user_text text := user_id;
+    is_locked boolean;
+    filters text := concat_ws(' AND ',
+        CASE WHEN user_text IS NOT NULL THEN 's.user_id = $1::qsessions.user_key' END,
+        CASE WHEN ip IS NOT NULL THEN 's.ip <<= $2' END,
+        CASE WHEN created_before IS NOT NULL THEN 's.created_at < $3' END,
+        CASE WHEN last_seen_before IS NOT NULL THEN 's.last_seen_at < $4' END,
+        CASE WHEN user_agent IS NOT NULL THEN 's.user_agent LIKE $5' END);
+    lock_rows CONSTANT text :=
+        'SELECT array_agg(l.id) FROM (SELECT s.id FROM qsessions.session AS s WHERE %s %s) AS l';
+    ids uuid[];
+    deleted bigint;
+    ended bigint;
+BEGIN
+    IF filters = '' THEN
+        RAISE EXCEPTION 'one of the arguments "user_id", "ip", "created_before", "last_seen_before" and "user_agent" must be given'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'To end all sessions there are, pass created_before => ''infinity''.';
+    END IF;
+    IF max_rows < 1 THEN
+        RAISE EXCEPTION 'argument "max_rows" must be at least 1, but is %', max_rows
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to end all sessions at once.';
+    END IF;
+    IF user_text IS NOT NULL THEN
+        is_locked := qsessions._lock_user_hash(
+            'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0), true);
+    END IF;
+    LOOP
+        EXECUTE format(lock_rows, filters, CASE WHEN max_rows IS NULL THEN 'ORDER BY s.ctid FOR UPDATE'
+                                                ELSE 'LIMIT $6 FOR UPDATE SKIP LOCKED' END)
+            INTO ids
+            USING user_text, qsessions._network(ip), created_before, last_seen_before, user_agent, max_rows;
+        IF ids IS NULL AND max_rows IS NOT NULL THEN
+            EXECUTE format(lock_rows, filters, 'LIMIT 1 FOR UPDATE') INTO ids
+                USING user_text, qsessions._network(ip), created_before, last_seen_before, user_agent;
+        END IF;
+        WITH gone AS (
+            DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids) RETURNING s.expires_at > now() AS was_alive
+        )
+        SELECT count(*), count(*) FILTER (WHERE g.was_alive) INTO deleted, ended FROM gone AS g;
+        -- A batch of rows that have expired already is followed by another, so that 0 says that
+        -- none is left.
+        EXIT WHEN max_rows IS NULL OR ended > 0 OR deleted = 0;
+    END LOOP;
+    PERFORM qsessions._count('revoked', ended);
+    RETURN ended;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.revoke_sessions(anycompatiblenonarray, inet, timestamptz, timestamptz, text, integer) IS
+    'For administrators: ends all sessions that fit every argument that is given, and returns how many. ip may be a network, user_agent is a LIKE pattern. With max_rows, ends at most so many and passes over sessions that another transaction has locked: call it, and commit, until it returns 0';

@@ -14,6 +14,7 @@ AS $$
 DECLARE
     user_text pg_catalog.text := user_id;
     new_version bigint;
+    is_counted boolean;
 BEGIN
     IF ttl IS NOT NULL THEN
         PERFORM qsessions._check_interval('ttl', ttl);
@@ -35,6 +36,7 @@ BEGIN
     IF new_version IS NULL THEN
         PERFORM qsessions._raise_not_saved(key, data, expected_version);
     END IF;
+    is_counted := qsessions._count('saves');
     RETURN new_version;
 END
 $$;
@@ -91,6 +93,7 @@ AS $$
 DECLARE
     new_version bigint;
     new_data jsonb;
+    is_counted boolean;
 BEGIN
     IF jsonb_typeof(changes) <> 'object' THEN
         RAISE EXCEPTION 'argument "changes" must be a JSON object, but has JSON type %', jsonb_typeof(changes)
@@ -110,6 +113,7 @@ BEGIN
         IF NOT qsessions._data_fits(new_data) THEN
             PERFORM qsessions._raise_data_too_large(new_data);
         END IF;
+        is_counted := qsessions._count('saves');
         RETURN new_version;
     END IF;
     IF qsessions.session_exists(key) THEN

@@ -341,6 +341,7 @@ BEGIN
     LOOP
         EXECUTE format('GRANT UPDATE (client_hints, former_digest, former_digest_until) ON qsessions.session TO %s', grantee);
     END LOOP;
+    EXECUTE format('GRANT SELECT (%s) ON qsessions.session TO pg_monitor', qsessions._monitored_columns());
 END
 $$;
 

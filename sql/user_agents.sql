@@ -5,6 +5,10 @@ COMMENT ON FUNCTION qsessions.parse_user_agent(text) IS
     'Returns browser, operating system and device of a User-Agent string; a part that it does not say is null';
 COMMENT ON FUNCTION qsessions.device(text) IS
     'Describes a User-Agent string in one line, such as iPhone / iOS 17.1 / Safari 17.1';
+COMMENT ON FUNCTION qsessions.parse_user_agent(text, jsonb) IS
+    'Returns the same for a User-Agent string and its client hints: the headers Sec-CH-UA-* by name. They tell what the string no longer tells, such as the model of a phone or Windows 11';
+COMMENT ON FUNCTION qsessions.device(text, jsonb) IS
+    'Describes a User-Agent string and its client hints in one line';
 COMMENT ON FUNCTION qsessions.user_agent_rules() IS
     'Returns the version of the rules for User-Agents, and the number of rules of each kind';
 
@@ -14,23 +18,6 @@ RETURN left(user_agent, qsessions._user_agent_max_length());
 
 COMMENT ON FUNCTION qsessions._kept_user_agent(text) IS
     'Internal: the part of a User-Agent string that sessions keep';
-
--- Anything may stand in a header, so what is no hint is left out.
-CREATE OR REPLACE FUNCTION qsessions._kept_client_hints(client_hints jsonb) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-BEGIN
-    IF jsonb_typeof(client_hints) <> 'object' THEN
-        RETURN NULL;
-    END IF;
-    RETURN (SELECT jsonb_object_agg(lower(h.key), h.value)
-            FROM jsonb_each(client_hints) AS h
-            WHERE lower(h.key) ~ '^sec-ch-ua(-[a-z0-9-]{1,40})?$'
-              AND jsonb_typeof(h.value) = 'string' AND char_length(h.value::text) <= 512);
-END
-$$;
 
 COMMENT ON FUNCTION qsessions._kept_client_hints(jsonb) IS
     'Internal: the client hints that sessions keep; null if there are none';

@@ -7,3 +7,11 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/cache.md")]
 struct CacheGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/expiry-and-purge.md")]
+struct PurgeGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/row-level-security.md")]
+struct PolicyGuide;

@@ -20,6 +20,8 @@ mod row;
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "purge")]
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::runtime::Handle;
@@ -30,6 +32,8 @@ use crate::database::{Database, Executor, Parameter, Sealed, Statements};
 use crate::error::Error;
 use crate::hooks::SessionCache;
 use crate::purge::Purge;
+#[cfg(feature = "purge")]
+use crate::purge::PurgeTask;
 use crate::store::Store;
 
 pub use config::CacheConfig;
@@ -196,5 +200,18 @@ impl CachedStore {
     /// [`Store::purge`](Store::purge).
     pub fn purge(&self) -> Purge<'_, CachedPool> {
         self.purge_call()
+    }
+
+    /// Starts a task that deletes expired sessions at this interval. See
+    /// [`Store::purge_every`](Store::purge_every).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] if the interval is shorter than a second, or if the caller is not
+    /// in a tokio runtime.
+    #[cfg(feature = "purge")]
+    pub fn purge_every(&self, interval: Duration) -> Result<PurgeTask, Error> {
+        let database = &self.cache().database;
+        Store::on_executor(database.executor.clone(), database.statements).purge_every(interval)
     }
 }

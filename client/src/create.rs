@@ -9,6 +9,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::call::sent_when_awaited;
+use crate::client_hints::ClientHints;
 use crate::database::Executor;
 use crate::error::Error;
 use crate::expiry::Expiry;
@@ -17,8 +18,7 @@ use crate::store::Store;
 use crate::user_id::UserId;
 use crate::wire::{Data, instant};
 
-/// A session that [`Store::create`] or [`Store::login`] has begun: a row of the SQL type
-/// `new_session`.
+/// A session that [`Store::create`] has begun: a row of the SQL type `new_session`.
 ///
 /// It does not serialize, because it holds the key.
 ///
@@ -60,6 +60,7 @@ pub struct Create<'a, E> {
     data: Data,
     ip: Option<IpAddr>,
     user_agent: Option<&'a str>,
+    client_hints: Option<&'a ClientHints>,
     expiry: Expiry,
     key: Option<&'a Key>,
 }
@@ -96,6 +97,7 @@ impl<E: Executor> Store<E> {
             data: Data::default(),
             ip: None,
             user_agent: None,
+            client_hints: None,
             expiry: Expiry::default(),
             key: None,
         }
@@ -148,6 +150,12 @@ impl<'a, E> Create<'a, E> {
         self
     }
 
+    /// The client hints that the browser has sent beside the `User-Agent`.
+    pub fn client_hints(mut self, hints: impl Into<Option<&'a ClientHints>>) -> Self {
+        self.client_hints = hints.into();
+        self
+    }
+
     /// Fixed expiry: this long from now. It cannot be combined with
     /// [`idle_timeout`](Self::idle_timeout).
     pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -195,7 +203,8 @@ impl<E: Executor> Create<'_, E> {
                 "SELECT (made).key, (made).id, (made).expires_at FROM (SELECT \
                  qsessions.create_session(user_id => $1::text, data => $2::jsonb, ip => $3::inet, \
                  user_agent => $4::text, ttl => $5::interval, idle_timeout => $6::interval, \
-                 max_age => $7::interval, key => $8::text) AS made) AS call",
+                 max_age => $7::interval, key => $8::text, client_hints => $9::jsonb) AS made) \
+                 AS call",
                 &[
                     (&user_id, Type::TEXT),
                     (&data, Type::JSONB),
@@ -205,6 +214,7 @@ impl<E: Executor> Create<'_, E> {
                     (&idle_timeout, Type::INTERVAL),
                     (&max_age, Type::INTERVAL),
                     (&key, Type::TEXT),
+                    (&ClientHints::argument(self.client_hints), Type::JSONB),
                 ],
                 NewSession::from_row,
             )

@@ -123,6 +123,14 @@ keeps_statements!(
 );
 keeps_nothing!(tokio_postgres::Client, tokio_postgres::Transaction<'_>);
 
+/// A transaction that was passed to [`Store::on`](crate::Store::on), on which
+/// [`authenticate`](crate::Store::authenticate) can be called. This trait is sealed.
+pub trait InTransaction: Executor {}
+
+impl InTransaction for deadpool_postgres::Transaction<'_> {}
+impl InTransaction for tokio_postgres::Transaction<'_> {}
+impl<E: InTransaction> InTransaction for &E {}
+
 mod sealed {
     pub trait Sealed {}
 

@@ -67,7 +67,8 @@ pub enum Error {
         hint: Option<String>,
     },
 
-    /// A [`StoreBuilder`](crate::StoreBuilder) cannot build a store of its settings.
+    /// A [`StoreBuilder`](crate::StoreBuilder) cannot build a store of its settings, or a task that
+    /// purges cannot be started with them.
     #[error("{message}")]
     Configuration {
         /// What is wrong with them.
@@ -148,7 +149,7 @@ impl Error {
         self.kind() == ErrorKind::Caller
     }
 
-    #[cfg(feature = "cache")]
+    #[cfg(any(feature = "cache", feature = "purge"))]
     pub(crate) fn configuration(message: &str) -> Self {
         Self::Configuration {
             message: message.to_owned(),

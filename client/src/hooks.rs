@@ -9,8 +9,17 @@ use std::pin::Pin;
 use uuid::Uuid;
 
 use crate::answer::Answer;
+use crate::client_hints::ClientHints;
 use crate::key::Key;
 use crate::session::Session;
+
+/// Where a visit comes from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Visitor<'a> {
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) user_agent: Option<&'a str>,
+    pub(crate) client_hints: Option<&'a ClientHints>,
+}
 
 /// A cache between a store and its database.
 pub(crate) trait SessionCache: Send + Sync {
@@ -18,12 +27,7 @@ pub(crate) trait SessionCache: Send + Sync {
     fn load<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Session>>;
 
     /// The same, and the visit is recorded if it has to be.
-    fn resume<'a>(
-        &'a self,
-        key: &'a Key,
-        ip: Option<IpAddr>,
-        user_agent: Option<&'a str>,
-    ) -> Answer<'a, Option<Session>>;
+    fn resume<'a>(&'a self, key: &'a Key, visitor: Visitor<'a>) -> Answer<'a, Option<Session>>;
 
     /// Drops the copy of a session, and keeps out what is being read of it.
     fn drop_session(&self, id: Uuid);

@@ -67,7 +67,6 @@ impl Key {
     }
 
     /// The public id and the SHA-256 of the key, if a session can have it.
-    #[cfg(feature = "cache")]
     pub(crate) fn identify(&self) -> Option<(Uuid, [u8; 32])> {
         qsessions_key::identify(&self.0).ok()
     }

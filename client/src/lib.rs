@@ -69,7 +69,8 @@
 //!
 //! - `cache`: [`CachedStore`].
 //! - `metrics`: counters of the cache, for the recorder of the crate `metrics`.
-//! - `tracing`: events when the cache begins and stops to answer.
+//! - `purge`: [`Store::purge_every`], a task that purges.
+//! - `tracing`: events when the cache begins and stops to answer, and when a purge has failed.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -78,22 +79,30 @@
 
 mod access;
 mod answer;
+mod authenticate;
 mod builder;
 #[cfg(feature = "cache")]
 mod cache;
 mod call;
+mod client_hints;
 mod create;
 mod database;
 mod error;
+mod events;
 mod expiry;
 mod geoip;
 mod hooks;
+mod import;
 mod json;
 mod key;
 mod list;
 mod load;
 mod login;
+mod monitoring;
+mod named;
 mod purge;
+#[cfg(any(feature = "cache", feature = "purge"))]
+mod random;
 mod revoke;
 mod rfc3339;
 mod save;
@@ -102,6 +111,7 @@ mod store;
 mod table;
 mod user_agents;
 mod user_id;
+mod visits;
 mod wire;
 
 /// The crate of the pool that [`Store::new`] takes, in the version that this crate uses.
@@ -112,28 +122,36 @@ pub use ipnet;
 pub use uuid::Uuid;
 
 pub use answer::Answer;
+pub use authenticate::Authenticate;
 #[cfg(feature = "cache")]
 pub use builder::CachedStoreBuilder;
 pub use builder::StoreBuilder;
 #[cfg(feature = "cache")]
 pub use cache::{CacheConfig, CachedPool, CachedStore, Health};
+pub use client_hints::ClientHints;
 pub use create::{Create, NewSession};
-pub use database::Executor;
+pub use database::{Executor, InTransaction};
 pub use error::{Error, ErrorKind};
+pub use events::{CreateEventTable, EventKind, RevokedBy, UserEvent, UserEvents};
 pub use expiry::Expiry;
 pub use geoip::{AutonomousSystem, GeoipDatabase, Location, LocationInfo};
+pub use import::Import;
 pub use key::Key;
-pub use list::{ListSessions, SessionInfo, Stats, UserSessions};
+pub use list::{ListSessions, SessionInfo, UserSessions};
 pub use load::Resume;
-pub use login::Login;
+pub use login::{Login, NewLogin, RotateKey};
+pub use monitoring::{GetStats, Stats};
+#[cfg(feature = "purge")]
+pub use purge::PurgeTask;
 pub use purge::{Purge, PurgeExpired, SchedulePurge};
-pub use revoke::RevokeUserSessions;
+pub use revoke::{RevokeSessions, RevokeUserSessions};
 pub use save::{Patch, Save};
 pub use session::{Session, SessionData};
 pub use store::Store;
 pub use table::{CreateSessionTable, LinkUsers};
-pub use user_agents::{Category, UserAgent};
+pub use user_agents::{Category, Device, ParseUserAgent, UserAgent};
 pub use user_id::UserId;
+pub use visits::Visit;
 
 /// The code in the README compiles.
 #[cfg(all(doctest, feature = "cache"))]

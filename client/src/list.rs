@@ -17,7 +17,7 @@ use crate::rfc3339;
 use crate::session::{Session, session_columns};
 use crate::store::Store;
 use crate::user_id::UserId;
-use crate::wire::{count, instant, integer, past_instant};
+use crate::wire::{instant, integer, past_instant};
 
 /// A session as a user sees it on the page of their devices, or an administrator in a list: a row
 /// of the SQL type `session_info`.
@@ -85,47 +85,6 @@ impl SessionInfo {
     }
 }
 
-/// The table of sessions in numbers: the result of [`Store::stats`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Sessions in the table, expired ones included.
-    pub total: u64,
-    /// Live sessions.
-    pub active: u64,
-    /// Expired sessions that were not purged yet.
-    pub expired: u64,
-    /// Sessions without a user.
-    pub anonymous: u64,
-    /// Sessions with a user.
-    pub authenticated: u64,
-    /// Users who have a session.
-    pub users: u64,
-    /// When the session expired that has been waiting for the purge for the longest time.
-    #[serde(with = "rfc3339::option")]
-    pub oldest_expired_at: Option<SystemTime>,
-    /// The size of the table in bytes.
-    pub table_bytes: u64,
-    /// The size of its indexes in bytes.
-    pub index_bytes: u64,
-}
-
-impl Stats {
-    fn from_row(row: &Row) -> Result<Self, Error> {
-        Ok(Self {
-            total: count(row, 0)?,
-            active: count(row, 1)?,
-            expired: count(row, 2)?,
-            anonymous: count(row, 3)?,
-            authenticated: count(row, 4)?,
-            users: count(row, 5)?,
-            oldest_expired_at: instant(row, 6)?,
-            table_bytes: count(row, 7)?,
-            index_bytes: count(row, 8)?,
-        })
-    }
-}
-
 /// The arguments of [`Store::user_sessions`]. Awaiting it sends the call.
 #[must_use = "a call is sent when it is awaited"]
 pub struct UserSessions<'a, E> {
@@ -143,6 +102,9 @@ pub struct ListSessions<'a, E> {
     network: Option<IpNet>,
     after: Option<Uuid>,
     max_rows: Option<u32>,
+    device: Option<&'a str>,
+    country: Option<&'a str>,
+    last_seen_after: Option<SystemTime>,
 }
 
 impl<E: Executor> Store<E> {
@@ -174,7 +136,8 @@ impl<E: Executor> Store<E> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `max_rows` is zero or the column cannot hold the user id.
+    /// [`Error::InvalidArgument`] if `max_rows` is zero, the country is no code, or the column cannot
+    /// hold the user id.
     ///
     /// ```
     /// # async fn example(store: qsessions::Store) -> Result<(), Box<dyn std::error::Error>> {
@@ -196,6 +159,9 @@ impl<E: Executor> Store<E> {
             network: None,
             after: None,
             max_rows: None,
+            device: None,
+            country: None,
+            last_seen_after: None,
         }
     }
 
@@ -222,29 +188,6 @@ impl<E: Executor> Store<E> {
             )
             .await
     }
-
-    /// The table in numbers. This reads the whole table.
-    ///
-    /// ```
-    /// # async fn example(store: qsessions::Store) -> Result<(), qsessions::Error> {
-    /// let stats = store.stats().await?;
-    /// println!("{} users are logged in", stats.users);
-    /// if stats.expired > stats.active {
-    ///     println!("is the purge scheduled?");
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn stats(&self) -> Result<Stats, Error> {
-        self.database
-            .row(
-                "SELECT total, active, expired, anonymous, authenticated, users, \
-                 oldest_expired_at, table_bytes, index_bytes FROM qsessions.stats()",
-                &[],
-                Stats::from_row,
-            )
-            .await
-    }
 }
 
 impl<'a, E> UserSessions<'a, E> {
@@ -255,7 +198,7 @@ impl<'a, E> UserSessions<'a, E> {
     }
 }
 
-impl<E> ListSessions<'_, E> {
+impl<'a, E> ListSessions<'a, E> {
     /// Only the sessions of a user.
     pub fn user(mut self, user_id: impl Into<UserId>) -> Self {
         self.user_id = Some(user_id.into());
@@ -283,6 +226,25 @@ impl<E> ListSessions<'_, E> {
     /// The number of rows of a page: by default 100.
     pub fn max_rows(mut self, max_rows: u32) -> Self {
         self.max_rows = Some(max_rows);
+        self
+    }
+
+    /// Only sessions whose [`device`](SessionInfo::device) has this part, in upper or lower case,
+    /// such as `firefox`.
+    pub fn device(mut self, part: impl Into<Option<&'a str>>) -> Self {
+        self.device = part.into();
+        self
+    }
+
+    /// Only sessions that were last seen from this country: its code of ISO 3166-1, such as `DE`.
+    pub fn country(mut self, code: impl Into<Option<&'a str>>) -> Self {
+        self.country = code.into();
+        self
+    }
+
+    /// Only sessions that were last seen after this instant.
+    pub fn last_seen_after(mut self, instant: impl Into<Option<SystemTime>>) -> Self {
+        self.last_seen_after = instant.into();
         self
     }
 }
@@ -314,13 +276,15 @@ impl<E: Executor> ListSessions<'_, E> {
             "SELECT ",
             session_info_columns!(),
             " FROM qsessions.list_sessions(user_id => $1::text, active => $2::boolean, \
-             ip => $3::text::inet, after => $4::uuid)"
+             ip => $3::text::inet, after => $4::uuid, device => $5::text, country => $6::text, \
+             last_seen_after => $7::timestamptz)"
         );
         const PAGE: &str = concat!(
             "SELECT ",
             session_info_columns!(),
             " FROM qsessions.list_sessions(user_id => $1::text, active => $2::boolean, \
-             ip => $3::text::inet, after => $4::uuid, max_rows => $5::integer)"
+             ip => $3::text::inet, after => $4::uuid, device => $5::text, country => $6::text, \
+             last_seen_after => $7::timestamptz, max_rows => $8::integer)"
         );
         let user_id = self.user_id.as_ref().map(UserId::as_str);
         let network = self.network.map(|network| network.to_string());
@@ -330,6 +294,9 @@ impl<E: Executor> ListSessions<'_, E> {
             (&self.active, Type::BOOL),
             (&network, Type::TEXT),
             (&self.after, Type::UUID),
+            (&self.device, Type::TEXT),
+            (&self.country, Type::TEXT),
+            (&self.last_seen_after, Type::TIMESTAMPTZ),
         ];
         let sql = match &max_rows {
             None => DEFAULT_PAGE,

@@ -2,12 +2,15 @@
 
 use std::net::IpAddr;
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::answer::Answer;
 use crate::call::debug_without_fields;
-use crate::database::Executor;
+use crate::client_hints::ClientHints;
+use crate::database::{Database, Executor, Parameter};
 use crate::error::Error;
+use crate::hooks::Visitor;
 use crate::key::Key;
 use crate::session::{Session, session_columns};
 use crate::store::Store;
@@ -17,8 +20,7 @@ use crate::store::Store;
 pub struct Resume<'a, E> {
     store: &'a Store<E>,
     key: &'a Key,
-    ip: Option<IpAddr>,
-    user_agent: Option<&'a str>,
+    visitor: Visitor<'a>,
 }
 
 impl<E: Executor> Store<E> {
@@ -53,8 +55,8 @@ impl<E: Executor> Store<E> {
 
     /// The live session of a key, or `None`. It records the visit, which moves a sliding expiry.
     ///
-    /// The database writes only if the address or the `User-Agent` has changed, or if the time in
-    /// the setting `qsessions.touch_interval` has passed since the last write.
+    /// The database writes only if the address, the `User-Agent` or the client hints have changed,
+    /// or if the time in the setting `qsessions.touch_interval` has passed since the last write.
     ///
     /// ```
     /// use std::net::IpAddr;
@@ -73,8 +75,7 @@ impl<E: Executor> Store<E> {
         Resume {
             store: self,
             key,
-            ip: None,
-            user_agent: None,
+            visitor: Visitor::default(),
         }
     }
 
@@ -105,40 +106,65 @@ impl<E: Executor> Store<E> {
     }
 }
 
-impl<'a, E> Resume<'a, E> {
-    /// The address that the visitor comes from. Without it, the last known address stays.
-    pub fn ip(mut self, ip: impl Into<Option<IpAddr>>) -> Self {
-        self.ip = ip.into();
-        self
-    }
+/// Where the visit comes from, for calls that record it.
+macro_rules! visitor_setters {
+    ($call:ident) => {
+        impl<'a, E> $call<'a, E> {
+            /// The address that the visitor comes from. Without it, the last known address stays.
+            pub fn ip(mut self, ip: impl Into<Option<IpAddr>>) -> Self {
+                self.visitor.ip = ip.into();
+                self
+            }
 
-    /// The `User-Agent` header. Without it, the last known one stays.
-    pub fn user_agent(mut self, user_agent: impl Into<Option<&'a str>>) -> Self {
-        self.user_agent = user_agent.into();
-        self
-    }
+            /// The `User-Agent` header. Without it, the last known one stays.
+            pub fn user_agent(mut self, user_agent: impl Into<Option<&'a str>>) -> Self {
+                self.visitor.user_agent = user_agent.into();
+                self
+            }
+
+            /// The client hints that the browser has sent beside the `User-Agent`. They are added
+            /// to those of earlier requests.
+            pub fn client_hints(mut self, hints: impl Into<Option<&'a ClientHints>>) -> Self {
+                self.visitor.client_hints = hints.into();
+                self
+            }
+        }
+    };
+}
+pub(crate) use visitor_setters;
+
+visitor_setters!(Resume);
+
+/// Sends a statement with the arguments of `resume_session`.
+pub(crate) async fn visit<E: Executor, T>(
+    database: &Database<E>,
+    sql: &str,
+    key: &Key,
+    visitor: Visitor<'_>,
+    read: impl Fn(&Row) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    let hints = ClientHints::argument(visitor.client_hints);
+    let parameters: &[Parameter<'_>] = &[
+        (&key.argument(), Type::TEXT),
+        (&visitor.ip, Type::INET),
+        (&visitor.user_agent, Type::TEXT),
+        (&hints, Type::JSONB),
+    ];
+    database.optional_row(sql, parameters, read).await
 }
 
-impl<E: Executor> Resume<'_, E> {
-    async fn send(self) -> Result<Option<Session>, Error> {
-        self.store
-            .database
-            .optional_row(
-                concat!(
-                    "SELECT ",
-                    session_columns!(),
-                    " FROM qsessions.resume_session(key => $1::text, ip => $2::inet, \
-                     user_agent => $3::text)"
-                ),
-                &[
-                    (&self.key.argument(), Type::TEXT),
-                    (&self.ip, Type::INET),
-                    (&self.user_agent, Type::TEXT),
-                ],
-                Session::from_row,
-            )
-            .await
-    }
+pub(crate) async fn resume<E: Executor>(
+    database: &Database<E>,
+    key: &Key,
+    visitor: Visitor<'_>,
+) -> Result<Option<Session>, Error> {
+    const RESUME: &str = concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM qsessions.resume_session(key => $1::text, ip => $2::inet, user_agent => $3::text, \
+         client_hints => $4::jsonb)"
+    );
+    visit(database, RESUME, key, visitor, Session::from_row).await
 }
 
 debug_without_fields!(Resume<'_, E>);
@@ -149,8 +175,8 @@ impl<'a, E: Executor> IntoFuture for Resume<'a, E> {
 
     fn into_future(self) -> Self::IntoFuture {
         match self.store.session_cache() {
-            Some(cache) => cache.resume(self.key, self.ip, self.user_agent),
-            None => Answer::asked(self.send()),
+            Some(cache) => cache.resume(self.key, self.visitor),
+            None => Answer::asked(resume(&self.store.database, self.key, self.visitor)),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Expired sessions stay in the table until a purge deletes them.
 
+#[cfg(feature = "purge")]
+mod every;
+
 use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
 
@@ -8,6 +11,9 @@ use crate::database::{Executor, Parameter};
 use crate::error::Error;
 use crate::store::Store;
 use crate::wire::integer;
+
+#[cfg(feature = "purge")]
+pub use every::PurgeTask;
 
 /// The arguments of [`Store::purge_expired`]. Awaiting it sends the call.
 #[must_use = "a call is sent when it is awaited"]

@@ -10,6 +10,7 @@ use crate::database::Executor;
 use crate::error::Error;
 use crate::key::Key;
 use crate::store::Store;
+use crate::user_id::UserId;
 use crate::wire::{Data, interval};
 
 /// The arguments of [`Store::save`]. Awaiting it sends the call.
@@ -20,6 +21,7 @@ pub struct Save<'a, E> {
     data: Data,
     expected_version: Option<i64>,
     ttl: Option<Duration>,
+    user_id: Option<UserId>,
 }
 
 /// The arguments of [`Store::patch`]. Awaiting it sends the call.
@@ -41,8 +43,9 @@ impl<E: Executor> Store<E> {
     /// # Errors
     ///
     /// [`Error::SessionNotFound`]: a save never brings back a session that has ended.
-    /// [`Error::VersionConflict`] with an expected version; [`Error::DataTooLarge`];
-    /// [`Error::Data`] if the data cannot be written as JSON, or is nested too deeply.
+    /// [`Error::VersionConflict`] with an expected version; [`Error::InvalidArgument`] if the
+    /// session belongs to another [`user`](Save::user); [`Error::DataTooLarge`]; [`Error::Data`] if
+    /// the data cannot be written as JSON, or is nested too deeply.
     ///
     /// ```
     /// use qsessions::{Error, Key, Store};
@@ -66,6 +69,7 @@ impl<E: Executor> Store<E> {
             data: Data::new(data),
             expected_version: None,
             ttl: None,
+            user_id: None,
         }
     }
 
@@ -108,6 +112,15 @@ impl<E> Save<'_, E> {
         self.ttl = Some(ttl);
         self
     }
+
+    /// Makes an anonymous session that of this user, under the key that it has.
+    ///
+    /// It is for a framework that rotates keys by itself. Anyone who knew the key before the login
+    /// knows it after. [`login`](Store::login) changes the key.
+    pub fn user(mut self, user_id: impl Into<UserId>) -> Self {
+        self.user_id = Some(user_id.into());
+        self
+    }
 }
 
 impl<'a, E> Patch<'a, E> {
@@ -122,17 +135,20 @@ impl<E: Executor> Save<'_, E> {
     async fn send(self) -> Result<i64, Error> {
         let data = self.data.into_json()?;
         let ttl = interval("ttl", self.ttl)?;
+        let user_id = self.user_id.as_ref().map(UserId::as_str);
         let _change = self.store.changes(self.key.id());
         self.store
             .database
             .value(
                 "SELECT qsessions.save_session(key => $1::text, data => $2::jsonb, \
-                 expected_version => $3::bigint, ttl => $4::interval)",
+                 expected_version => $3::bigint, ttl => $4::interval, \
+                 user_id => $5::text)",
                 &[
                     (&self.key.argument(), Type::TEXT),
                     (&data, Type::JSONB),
                     (&self.expected_version, Type::INT8),
                     (&ttl, Type::INTERVAL),
+                    (&user_id, Type::TEXT),
                 ],
             )
             .await

@@ -1,11 +1,14 @@
 //! What `User-Agent` headers say.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use crate::call::sent_when_awaited;
+use crate::client_hints::ClientHints;
 use crate::database::Executor;
 use crate::error::Error;
+use crate::named::named;
 use crate::store::Store;
 
 /// What a `User-Agent` header says: a row of the SQL type `user_agent_info`.
@@ -32,6 +35,7 @@ pub struct UserAgent {
 
 impl UserAgent {
     fn from_row(row: &Row) -> Result<Self, Error> {
+        let category: Option<&str> = row.try_get(6)?;
         Ok(Self {
             browser: row.try_get(0)?,
             browser_version: row.try_get(1)?,
@@ -39,7 +43,10 @@ impl UserAgent {
             os_version: row.try_get(3)?,
             device: row.try_get(4)?,
             vendor: row.try_get(5)?,
-            category: Category::from_name(row.try_get(6)?),
+            // A kind that only a later version of the extension knows is `Other` here.
+            category: category
+                .and_then(Category::from_name)
+                .unwrap_or(Category::Other),
             is_bot: row.try_get(7)?,
         })
     }
@@ -78,50 +85,31 @@ pub enum Category {
     Other,
 }
 
-impl Category {
-    const ALL: [Self; 8] = [
-        Self::Desktop,
-        Self::Mobile,
-        Self::Tablet,
-        Self::Bot,
-        Self::Tool,
-        Self::Tv,
-        Self::Console,
-        Self::Other,
-    ];
+named!(Category {
+    Desktop = "desktop",
+    Mobile = "mobile",
+    Tablet = "tablet",
+    Bot = "bot",
+    Tool = "tool",
+    Tv = "tv",
+    Console = "console",
+    Other = "other",
+});
 
-    /// The name that the database gives it, such as `desktop`.
-    ///
-    /// ```
-    /// assert_eq!(qsessions::Category::Tv.as_str(), "tv");
-    /// ```
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Desktop => "desktop",
-            Self::Mobile => "mobile",
-            Self::Tablet => "tablet",
-            Self::Bot => "bot",
-            Self::Tool => "tool",
-            Self::Tv => "tv",
-            Self::Console => "console",
-            Self::Other => "other",
-        }
-    }
-
-    /// A kind that only a later version of the extension knows is `Other` here.
-    fn from_name(name: Option<&str>) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|category| Some(category.as_str()) == name)
-            .unwrap_or(Self::Other)
-    }
+/// The arguments of [`Store::parse_user_agent`]. Awaiting it sends the call.
+#[must_use = "a call is sent when it is awaited"]
+pub struct ParseUserAgent<'a, E> {
+    store: &'a Store<E>,
+    user_agent: &'a str,
+    client_hints: Option<&'a ClientHints>,
 }
 
-impl Serialize for Category {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
+/// The arguments of [`Store::device`]. Awaiting it sends the call.
+#[must_use = "a call is sent when it is awaited"]
+pub struct Device<'a, E> {
+    store: &'a Store<E>,
+    user_agent: &'a str,
+    client_hints: Option<&'a ClientHints>,
 }
 
 impl<E: Executor> Store<E> {
@@ -135,15 +123,12 @@ impl<E: Executor> Store<E> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn parse_user_agent(&self, user_agent: &str) -> Result<UserAgent, Error> {
-        self.database
-            .row(
-                "SELECT browser, browser_version, os, os_version, device, vendor, category, is_bot \
-                 FROM qsessions.parse_user_agent(user_agent => $1::text)",
-                &[(&user_agent, Type::TEXT)],
-                UserAgent::from_row,
-            )
-            .await
+    pub fn parse_user_agent<'a>(&'a self, user_agent: &'a str) -> ParseUserAgent<'a, E> {
+        ParseUserAgent {
+            store: self,
+            user_agent,
+            client_hints: None,
+        }
     }
 
     /// The device in one line for a person, such as `iPhone / iOS 17.1 / Safari 17.1`. Unknown
@@ -155,26 +140,79 @@ impl<E: Executor> Store<E> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn device(&self, user_agent: &str) -> Result<String, Error> {
-        self.database
-            .value(
-                "SELECT qsessions.device(user_agent => $1::text)",
-                &[(&user_agent, Type::TEXT)],
+    pub fn device<'a>(&'a self, user_agent: &'a str) -> Device<'a, E> {
+        Device {
+            store: self,
+            user_agent,
+            client_hints: None,
+        }
+    }
+}
+
+impl<'a, E> ParseUserAgent<'a, E> {
+    /// The client hints that the browser has sent beside the header. They say what it no longer
+    /// does, such as the model of a phone.
+    pub fn client_hints(mut self, hints: impl Into<Option<&'a ClientHints>>) -> Self {
+        self.client_hints = hints.into();
+        self
+    }
+}
+
+impl<'a, E> Device<'a, E> {
+    /// The client hints that the browser has sent beside the header. They say what it no longer
+    /// does, such as the model of a phone.
+    pub fn client_hints(mut self, hints: impl Into<Option<&'a ClientHints>>) -> Self {
+        self.client_hints = hints.into();
+        self
+    }
+}
+
+impl<E: Executor> ParseUserAgent<'_, E> {
+    async fn send(self) -> Result<UserAgent, Error> {
+        self.store
+            .database
+            .row(
+                "SELECT browser, browser_version, os, os_version, device, vendor, category, is_bot \
+                 FROM qsessions.parse_user_agent(user_agent => $1::text, \
+                 client_hints => $2::jsonb)",
+                &[
+                    (&self.user_agent, Type::TEXT),
+                    (&ClientHints::argument(self.client_hints), Type::JSONB),
+                ],
+                UserAgent::from_row,
             )
             .await
     }
 }
+
+impl<E: Executor> Device<'_, E> {
+    async fn send(self) -> Result<String, Error> {
+        self.store
+            .database
+            .value(
+                "SELECT qsessions.device(user_agent => $1::text, client_hints => $2::jsonb)",
+                &[
+                    (&self.user_agent, Type::TEXT),
+                    (&ClientHints::argument(self.client_hints), Type::JSONB),
+                ],
+            )
+            .await
+    }
+}
+
+sent_when_awaited!(ParseUserAgent -> UserAgent);
+sent_when_awaited!(Device -> String);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_category_is_found_by_its_name_and_others_are_other() {
+    fn every_category_is_found_by_its_name() {
         for category in Category::ALL {
-            assert_eq!(Category::from_name(Some(category.as_str())), category);
+            assert_eq!(Category::from_name(category.as_str()), Some(*category));
         }
-        assert_eq!(Category::from_name(Some("hologram")), Category::Other);
-        assert_eq!(Category::from_name(None), Category::Other);
+        assert_eq!(Category::from_name("hologram"), None);
+        assert_eq!(serde_json::json!(Category::Tv), "tv");
     }
 }

@@ -2,7 +2,9 @@
 
 use qsessions::deadpool_postgres::tokio_postgres::{Config, NoTls};
 use qsessions::deadpool_postgres::{Manager, Pool, Transaction};
-use qsessions::{Answer, Error, Executor, Expiry, Key, NewSession, Session, Store};
+use qsessions::{
+    Answer, ClientHints, Error, Executor, Expiry, Key, NewLogin, NewSession, Session, Store, Visit,
+};
 
 fn is_send<T: Send>(_: T) {}
 fn can_be_shared<T: Send + Sync + Clone + 'static>() {}
@@ -17,6 +19,7 @@ fn calls_can_be_sent(store: &Store, transaction: &Transaction<'_>, key: &Key) {
     is_send(store.on(transaction).load(key));
     is_send(async move { store.on(transaction).create().await });
     is_send(async move { store.on(transaction).login(42).key(key).await });
+    is_send(async move { store.on(transaction).authenticate(key).await });
 }
 
 #[expect(dead_code)]
@@ -37,6 +40,11 @@ fn handles_and_results_can_be_shared() {
     can_be_shared::<qsessions::CachedStore>();
     can_be_shared::<Session>();
     can_be_shared::<NewSession>();
+    can_be_shared::<NewLogin>();
+    can_be_shared::<ClientHints>();
+    can_be_shared::<Visit>();
+    #[cfg(feature = "purge")]
+    is_send::<Option<qsessions::PurgeTask>>(None);
     can_be_shared::<Error>();
     can_be_shared::<Expiry>();
 }
@@ -51,6 +59,9 @@ fn debug_of_a_call_shows_neither_key_nor_data() {
         format!("{:?}", store.login(1).key(&key).data(secret)),
         format!("{:?}", store.resume(&key)),
         format!("{:?}", store.save(&key, secret)),
+        format!("{:?}", store.rotate_key(&key)),
+        format!("{:?}", store.import(&key).data(secret)),
+        format!("{:?}", Visit::new(&key).unwrap().user_agent(secret)),
         format!("{:?}", store.revoke_user_sessions(1).except(&key)),
     ] {
         assert!(!shown.contains("secret"), "{shown}");

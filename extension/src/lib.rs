@@ -9,7 +9,10 @@
 //! | [`user_agents`] | the parts of a User-Agent |
 //! | [`addresses`] | one form for each address |
 //! | [`locks`] | locks of users |
+//! | [`metrics`] | counters of what has happened |
+//! | [`savepoints`] | what to go back to when a savepoint is rolled back |
 //! | [`events`] | whether events are recorded, and why a session is deleted |
+//! | [`current`] | the current session, for row-level security |
 //! | [`geoip`] | the location of an address |
 //! | [`workers`] | the background workers, and their signals |
 //! | [`pg_cron`] | the jobs of pg_cron that purge this database |
@@ -19,13 +22,16 @@
 //! PostgreSQL itself defines.
 
 mod addresses;
+mod current;
 mod events;
 mod geoip;
 mod gucs;
 mod invalidation;
 mod keys;
 mod locks;
+mod metrics;
 mod pg_cron;
+mod savepoints;
 mod sql;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
@@ -41,6 +47,8 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     gucs::define();
     invalidation::init();
+    metrics::init();
+    current::init();
     geoip::init();
     events::init();
 }

@@ -38,7 +38,15 @@ extension_sql_file!(
 extension_sql_file!(
     "../../sql/user_agents.sql",
     name = "user_agents",
-    requires = ["addresses", parse_user_agent, device, user_agent_rules]
+    requires = [
+        "addresses",
+        parse_user_agent,
+        parse_user_agent_with_hints,
+        device,
+        device_with_hints,
+        kept_client_hints,
+        user_agent_rules
+    ]
 );
 extension_sql_file!(
     "../../sql/geoip.sql",
@@ -79,8 +87,14 @@ extension_sql_file!(
     name = "create",
     requires = ["expiry"]
 );
-extension_sql_file!("../../sql/load.sql", name = "load", requires = ["create"]);
-extension_sql_file!("../../sql/cache.sql", name = "cache", requires = ["load"]);
+extension_sql_file!(
+    "../../sql/import.sql",
+    name = "import",
+    requires = ["create"]
+);
+extension_sql_file!("../../sql/load.sql", name = "load", requires = ["import"]);
+extension_sql_file!("../../sql/visits.sql", name = "visits", requires = ["load"]);
+extension_sql_file!("../../sql/cache.sql", name = "cache", requires = ["visits"]);
 extension_sql_file!("../../sql/save.sql", name = "save", requires = ["cache"]);
 extension_sql_file!(
     "../../sql/login.sql",
@@ -94,9 +108,14 @@ extension_sql_file!(
 );
 extension_sql_file!("../../sql/list.sql", name = "list", requires = ["revoke"]);
 extension_sql_file!(
+    "../../sql/monitoring.sql",
+    name = "monitoring",
+    requires = ["list", metrics, count]
+);
+extension_sql_file!(
     "../../sql/purge.sql",
     name = "purge",
-    requires = ["list", schedule_purge, unschedule_purge]
+    requires = ["monitoring", schedule_purge, unschedule_purge]
 );
 extension_sql_file!(
     "../../sql/events.sql",
@@ -109,6 +128,11 @@ extension_sql_file!(
         reason,
         device_key
     ]
+);
+extension_sql_file!(
+    "../../sql/authenticate.sql",
+    name = "authenticate",
+    requires = ["purge", authenticate, current_user_id, current_session_id]
 );
 extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 

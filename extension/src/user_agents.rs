@@ -4,7 +4,11 @@ use crate::values::RawJsonb;
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
-use pgrx::{PgTupleDesc, pg_sys};
+use pgrx::{AllocatedByRust, PgTupleDesc, pg_sys};
+use qsessions_user_agent::{ClientHints, UserAgent};
+
+/// A larger value is not read: hints are far smaller, also among all the headers of a request.
+const MAX_HINTS_SIZE: usize = 64 * 1024;
 
 /// The parts of a User-Agent.
 #[pg_extern(
@@ -18,7 +22,36 @@ fn parse_user_agent(
     user_agent: &str,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> pgrx::composite_type!('static, "qsessions.user_agent_info") {
-    let parsed = qsessions_user_agent::parse(user_agent);
+    row(&qsessions_user_agent::parse(user_agent), fcinfo)
+}
+
+/// The parts of a User-Agent and of its client hints.
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "parse_user_agent",
+    immutable,
+    parallel_safe,
+    cost = 50
+)]
+fn parse_user_agent_with_hints(
+    user_agent: Option<&str>,
+    client_hints: Option<RawJsonb>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Option<pgrx::composite_type!('static, "qsessions.user_agent_info")> {
+    let user_agent = user_agent?;
+    Some(with_hints(client_hints, |hints| {
+        row(
+            &qsessions_user_agent::parse_with_hints(user_agent, hints),
+            fcinfo,
+        )
+    }))
+}
+
+fn row(
+    parsed: &UserAgent<'_>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> PgHeapTuple<'static, AllocatedByRust> {
     // The result type by its OID: a look-up by name would depend on the search_path of the caller,
     // and would cost more than the parse.
     //
@@ -56,6 +89,70 @@ fn device(user_agent: &str) -> String {
     qsessions_user_agent::device_line(user_agent)
 }
 
+/// The line for a User-Agent and its client hints.
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "device",
+    immutable,
+    parallel_safe,
+    cost = 50
+)]
+fn device_with_hints(user_agent: Option<&str>, client_hints: Option<RawJsonb>) -> Option<String> {
+    let user_agent = user_agent?;
+    Some(with_hints(client_hints, |hints| {
+        qsessions_user_agent::device_line_with_hints(user_agent, hints)
+    }))
+}
+
+/// The client hints that sessions keep, or null if there are none.
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_kept_client_hints",
+    immutable,
+    parallel_safe
+)]
+fn kept_client_hints(client_hints: RawJsonb) -> Option<RawJsonb> {
+    with_hints(Some(client_hints), |hints| {
+        let mut json = String::with_capacity(1024);
+        for (name, value) in hints.iter() {
+            json.push(if json.is_empty() { '{' } else { ',' });
+            push_json(&mut json, name);
+            json.push(':');
+            push_json(&mut json, value);
+        }
+        if json.is_empty() {
+            return None;
+        }
+        json.push('}');
+        Some(RawJsonb::from_json_text(&json))
+    })
+}
+
+/// A text without control characters as JSON.
+fn push_json(json: &mut String, text: &str) {
+    json.push('"');
+    for letter in text.chars() {
+        if matches!(letter, '"' | '\\') {
+            json.push('\\');
+        }
+        json.push(letter);
+    }
+    json.push('"');
+}
+
+fn with_hints<R>(client_hints: Option<RawJsonb>, work: impl FnOnce(&ClientHints<'_>) -> R) -> R {
+    match client_hints {
+        Some(jsonb) if jsonb.size() <= MAX_HINTS_SIZE => jsonb.with_texts(|texts| {
+            let mut hints = ClientHints::default();
+            texts.for_each(|(name, value)| hints.add(name, value));
+            work(&hints)
+        }),
+        _ => work(&ClientHints::default()),
+    }
+}
+
 /// What two logins from one device have in common: browser, system and model, without versions. Null
 /// without a User-Agent.
 ///
@@ -69,15 +166,17 @@ fn device(user_agent: &str) -> String {
     parallel_safe,
     cost = 50
 )]
-fn device_key(user_agent: Option<&str>, _client_hints: Option<RawJsonb>) -> Option<String> {
+fn device_key(user_agent: Option<&str>, client_hints: Option<RawJsonb>) -> Option<String> {
     let user_agent = user_agent.filter(|user_agent| !user_agent.trim().is_empty())?;
-    let parsed = qsessions_user_agent::parse(user_agent);
-    let parts = [&parsed.browser, &parsed.os, &parsed.device];
-    if parts.iter().all(|part| part.is_none()) {
-        let unversioned = user_agent.chars().filter(|one| !one.is_ascii_digit());
-        return Some(format!("? | ? | {}", unversioned.collect::<String>()));
-    }
-    Some(parts.map(|part| part.as_deref().unwrap_or("?")).join(" | "))
+    Some(with_hints(client_hints, |hints| {
+        let parsed = qsessions_user_agent::parse_with_hints(user_agent, hints);
+        let parts = [&parsed.browser, &parsed.os, &parsed.device];
+        if parts.iter().all(|part| part.is_none()) {
+            let unversioned = user_agent.chars().filter(|one| !one.is_ascii_digit());
+            return format!("? | ? | {}", unversioned.collect::<String>());
+        }
+        parts.map(|part| part.as_deref().unwrap_or("?")).join(" | ")
+    }))
 }
 
 /// The version of the rules, and their numbers. Not immutable, because an upgrade changes them.

@@ -8,6 +8,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 use pgrx::{pg_sys, varlena};
+use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An `inet` value without its mask.
@@ -25,6 +26,10 @@ pub(crate) struct Network {
 /// A `jsonb` value that is not parsed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawJsonb(pub(crate) pg_sys::Datum);
+
+/// A row of `qsessions.session_data`, as a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionRow(pub(crate) pg_sys::Datum);
 
 impl RawJsonb {
     /// The size of the value in bytes, before compression.
@@ -44,6 +49,72 @@ impl RawJsonb {
             )
         };
         Self(datum.expect("jsonb_in never returns null"))
+    }
+
+    /// Gives `work` the members of the object that are texts. What is not an object has none.
+    pub(crate) fn with_texts<R>(self, work: impl FnOnce(Texts<'_>) -> R) -> R {
+        // SAFETY: the datum is a jsonb. Its detoasted form, and the iterator, live in the memory
+        // context of the call, which outlives `work`, and `work` cannot keep what borrows from them.
+        let iterator = unsafe {
+            let jsonb: *mut pg_sys::Jsonb = pg_sys::pg_detoast_datum(self.0.cast_mut_ptr()).cast();
+            pg_sys::JsonbIteratorInit(&raw mut (*jsonb).root)
+        };
+        work(Texts {
+            iterator,
+            jsonb: PhantomData,
+        })
+    }
+}
+
+/// The members of an object that are texts, with their names.
+pub(crate) struct Texts<'a> {
+    iterator: *mut pg_sys::JsonbIterator,
+    jsonb: PhantomData<&'a str>,
+}
+
+impl<'a> Texts<'a> {
+    /// The next key, or the next value. Values that have members are not entered.
+    fn next_token(&mut self) -> (pg_sys::JsonbIteratorToken::Type, pg_sys::JsonbValue) {
+        let mut value = pg_sys::JsonbValue::default();
+        // SAFETY: the iterator is one of JsonbIteratorInit, or null after the last token, which
+        // JsonbIteratorNext takes for the end.
+        let token =
+            unsafe { pg_sys::JsonbIteratorNext(&raw mut self.iterator, &raw mut value, true) };
+        (token, value)
+    }
+}
+
+/// None if the value is not a text, or not one in UTF-8.
+fn text<'a>(value: &pg_sys::JsonbValue) -> Option<&'a str> {
+    if value.type_ != pg_sys::jbvType::jbvString {
+        return None;
+    }
+    // SAFETY: the type tells which field of the union is set. Its text is part of the jsonb.
+    let bytes = unsafe {
+        let string = value.val.string;
+        std::slice::from_raw_parts(string.val.cast(), usize::try_from(string.len).ok()?)
+    };
+    std::str::from_utf8(bytes).ok()
+}
+
+impl<'a> Iterator for Texts<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        use pg_sys::JsonbIteratorToken::{WJB_BEGIN_OBJECT, WJB_KEY};
+        loop {
+            match self.next_token() {
+                (WJB_BEGIN_OBJECT, _) => {}
+                (WJB_KEY, key) => {
+                    let (_, value) = self.next_token();
+                    if let (Some(key), Some(value)) = (text(&key), text(&value)) {
+                        return Some((key, value));
+                    }
+                }
+                // The end, or not an object.
+                _ => return None,
+            }
+        }
     }
 }
 
@@ -179,6 +250,25 @@ argument!(RawJsonb, "jsonb");
 
 // SAFETY: the datum is a whole jsonb in memory that outlives the call.
 unsafe impl BoxRet for RawJsonb {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: see above.
+        unsafe { fcinfo.return_raw_datum(self.0) }
+    }
+}
+
+// SAFETY: names the SQL type of the datum.
+unsafe impl SqlTranslatable for SessionRow {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(SessionRow);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+        Ok(SqlMappingRef::literal("qsessions.session_data"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> = Ok(ReturnsRef::One(
+        SqlMappingRef::literal("qsessions.session_data"),
+    ));
+}
+
+// SAFETY: the datum is a whole row in memory that outlives the call.
+unsafe impl BoxRet for SessionRow {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         // SAFETY: see above.
         unsafe { fcinfo.return_raw_datum(self.0) }

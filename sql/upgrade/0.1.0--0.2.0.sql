@@ -36,6 +36,7 @@ DROP FUNCTION qsessions.raise_not_found(text, bigint);
 DROP FUNCTION qsessions.resume_session(text, inet, text);
 DROP FUNCTION qsessions.rotate_key(text);
 DROP FUNCTION qsessions.save_session(text, jsonb, bigint, interval);
+DROP FUNCTION qsessions.stats();
 
 -- Row types. The definitions that follow have them as they are here, and leave them out.
 ALTER TYPE qsessions.cacheable_session ADD ATTRIBUTE client_hints jsonb, ADD ATTRIBUTE is_former_key boolean;

@@ -1,20 +1,14 @@
 
 -- The last part of each upgrade. scripts/upgrade-scripts adds it.
 DO $$
-DECLARE
-    table_owner pg_catalog.regrole;
 BEGIN
-    SELECT c.relowner INTO table_owner
-    FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('qsessions.session');
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    IF pg_catalog.pg_has_role(table_owner, 'USAGE') THEN
+    IF pg_catalog.to_regclass('qsessions.session') IS NOT NULL THEN
         PERFORM qsessions.update_session_table();
-    ELSE
-        RAISE WARNING 'table "qsessions.session" was not updated'
-            USING HINT = pg_catalog.format('Have role %s call qsessions.update_session_table() before sessions are used.',
-                                           table_owner);
+        -- PostgreSQL takes privileges that are granted during an upgrade for a part of the
+        -- extension, and pg_dump would leave them out. The table is no member of the extension.
+        DELETE FROM pg_catalog.pg_init_privs AS p
+        WHERE p.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+          AND p.objoid OPERATOR(pg_catalog.=) 'qsessions.session'::pg_catalog.regclass;
     END IF;
 END
 $$;

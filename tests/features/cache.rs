@@ -6,6 +6,7 @@
 mod consistency;
 mod failover;
 mod fills;
+mod grace;
 mod hits;
 mod pooler_and_tls;
 mod visits;

@@ -3,6 +3,7 @@
 pub(crate) mod listener;
 pub(crate) mod mmdb;
 pub(crate) mod roles;
+pub(crate) mod waiting;
 
 use serde_json::Value;
 use std::future::poll_fn;

@@ -1,33 +1,12 @@
 //! Concurrent calls: no change is lost, no ended session comes back, limits hold.
 
-use crate::common::{Begun, Failure, alive, begin, begun, failure, row, sessions};
+use crate::common::waiting::{backend, blocked, second_waits_for_first};
+use crate::common::{Failure, alive, begin, begun, failure, row, sessions};
 use futures_util::future::join_all;
 use qsessions_testkit::{Database, Users};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio_postgres::Client;
-
-/// Returns when the backend waits for a lock.
-async fn blocked(observer: &Client, pid: i32) {
-    loop {
-        let waiting: bool = row(
-            observer,
-            "SELECT cardinality(pg_blocking_pids($1)) > 0",
-            &[&pid],
-        )
-        .await
-        .get(0);
-        if waiting {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn backend(client: &Client) -> i32 {
-    row(client, "SELECT pg_backend_pid()", &[]).await.get(0)
-}
 
 #[tokio::test]
 async fn concurrent_patches_of_different_members_are_all_applied() {
@@ -58,29 +37,6 @@ async fn concurrent_patches_of_different_members_are_all_applied() {
     .await;
     assert_eq!(found.get::<_, Value>(0).as_object().unwrap().len(), 100);
     assert_eq!(found.get::<_, i64>(1), 101);
-}
-
-/// Runs `first` in a transaction, starts `second`, commits when `second` waits, and returns the
-/// result of `second`.
-async fn second_waits_for_first(
-    database: &Database,
-    session: &Begun,
-    first: &str,
-    second: &str,
-) -> Result<(), Failure> {
-    let (one, two, observer) = (
-        database.connect().await,
-        database.connect().await,
-        database.connect().await,
-    );
-    one.batch_execute("BEGIN").await.unwrap();
-    row(&one, first, &[&session.key]).await;
-    let pid = backend(&two).await;
-    let (outcome, ()) = tokio::join!(async { two.query(second, &[&session.key]).await }, async {
-        blocked(&observer, pid).await;
-        one.batch_execute("COMMIT").await.unwrap();
-    });
-    outcome.map(drop).map_err(|error| Failure::of(&error))
 }
 
 #[tokio::test]

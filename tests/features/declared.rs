@@ -14,9 +14,18 @@ pub(crate) const CONTRACT: &[&str] = &[
      user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
      idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
      key text DEFAULT NULL::text, client_hints jsonb DEFAULT NULL::jsonb) -> qsessions.new_session",
+    "import_session(key text, user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, \
+     ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
+     created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     authenticated_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     last_seen_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     client_hints jsonb DEFAULT NULL::jsonb) -> boolean",
     "load_session(key text) -> SETOF qsessions.session_data",
     "resume_session(key text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
      client_hints jsonb DEFAULT NULL::jsonb) -> SETOF qsessions.session_data",
+    "record_visits(ids uuid[], digests bytea[], ips inet[], user_agents text[], seen_at timestamp with time zone[], \
+     client_hints jsonb[] DEFAULT NULL::jsonb[]) -> bigint",
     "session_exists(key text) -> boolean",
     "save_session(key text, data jsonb, expected_version bigint DEFAULT NULL::bigint, \
      ttl interval DEFAULT NULL::interval, user_id anycompatiblenonarray DEFAULT NULL::text) -> bigint",
@@ -32,13 +41,27 @@ pub(crate) const CONTRACT: &[&str] = &[
     "revoke_session(id uuid) -> boolean",
     "revoke_session(id uuid, user_id anycompatiblenonarray) -> boolean",
     "revoke_user_sessions(user_id anycompatiblenonarray, except_key text DEFAULT NULL::text) -> bigint",
+    "revoke_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, ip inet DEFAULT NULL::inet, \
+     created_before timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     last_seen_before timestamp with time zone DEFAULT NULL::timestamp with time zone, \
+     user_agent text DEFAULT NULL::text, max_rows integer DEFAULT NULL::integer) -> bigint",
+    // Who is asking
+    "authenticate(key text, ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
+     client_hints jsonb DEFAULT NULL::jsonb) -> SETOF qsessions.session_data",
+    "current_user_id() -> text",
+    "current_session_id() -> uuid",
     // Listing sessions
     "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
     "list_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
-     ip inet DEFAULT NULL::inet, after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100) \
+     ip inet DEFAULT NULL::inet, after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100, \
+     device text DEFAULT NULL::text, country text DEFAULT NULL::text, \
+     last_seen_after timestamp with time zone DEFAULT NULL::timestamp with time zone) \
      -> SETOF qsessions.session_info",
     "get_session(id uuid) -> SETOF qsessions.session_data",
-    "stats() -> qsessions.session_stats",
+    "stats(exact boolean DEFAULT true) -> qsessions.session_stats",
+    "metrics() -> TABLE(sessions_created_total bigint, logins_total bigint, loads_of_nothing_total bigint, \
+     saves_total bigint, conflicts_total bigint, logouts_total bigint, revoked_total bigint, \
+     expired_total bigint, purged_total bigint, announced_total bigint, overflows_total bigint)",
     // Expiry and purge
     "purge_expired(batch_size integer DEFAULT 10000) -> bigint",
     "purge(IN batch_size integer DEFAULT 10000, IN max_batches integer DEFAULT NULL::integer) -> procedure",
@@ -46,7 +69,9 @@ pub(crate) const CONTRACT: &[&str] = &[
     "unschedule_purge() -> boolean",
     // User agents
     "parse_user_agent(user_agent text) -> qsessions.user_agent_info",
+    "parse_user_agent(user_agent text, client_hints jsonb) -> qsessions.user_agent_info",
     "device(user_agent text) -> text",
+    "device(user_agent text, client_hints jsonb) -> text",
     "user_agent_rules() -> TABLE(version text, browsers integer, bots integer, tools integer, systems integer, \
      devices integer, models integer)",
     // Addresses and GeoIP
@@ -70,6 +95,8 @@ pub(crate) const CONTRACT: &[&str] = &[
     // Access
     "grant_access(role regrole) -> void",
     "revoke_access(role regrole) -> void",
+    "grant_monitoring(role regrole) -> void",
+    "revoke_monitoring(role regrole) -> void",
 ];
 
 /// Internal functions, which only the functions of the API call.
@@ -86,12 +113,16 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_check_interval",
     "_check_max_sessions",
     "_check_user_kept",
+    "_check_visit_arrays",
     "_collation_clause",
     "_conversion_type",
+    "_count",
+    "_count_load_of_nothing",
     "_data_fits",
     "_data_size",
     "_default_ttl",
     "_delete_deletable",
+    "_estimate",
     "_expiry",
     "_find_session_id",
     "_generate_key_for",
@@ -102,10 +133,14 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_kept_user_agent",
     "_key_digest",
     "_key_opens",
+    "_lock_expired",
     "_lock_user_hash",
     "_max_data_bytes",
     "_merged_client_hints",
+    "_monitored_columns",
+    "_monitoring_functions",
     "_network",
+    "_oldest_expired",
     "_purge_batch",
     "_raise_cron_denied",
     "_raise_data_too_large",

@@ -42,7 +42,7 @@ async fn original() -> Original {
              CREATE POLICY of_tenant ON qsessions.session TO {role}
                  USING (tenant = current_setting('app.tenant', true));
              GRANT SELECT (id, tenant) ON qsessions.session TO pg_monitor;
-             GRANT EXECUTE ON FUNCTION qsessions.stats() TO pg_monitor;
+             GRANT EXECUTE ON FUNCTION qsessions.stats TO pg_monitor;
              UPDATE qsessions.session SET tenant = 'other' WHERE user_id IS NULL"
         ))
         .await

@@ -1,8 +1,8 @@
-//! Listing sessions: a user's own, pages for administrators, counts.
+//! Listing sessions: a user's own, pages for administrators.
 
+use crate::common::mmdb::{Ground, KNOWN, city, reload};
 use crate::common::{begin, failure, row};
 use qsessions_testkit::Database;
-use std::time::SystemTime;
 use uuid::Uuid;
 
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 \
@@ -149,6 +149,100 @@ async fn list_sessions_filters_by_state_and_network() {
 }
 
 #[tokio::test]
+async fn list_sessions_filters_by_device_and_last_visit() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    for (user_agent, hours) in [(IPHONE, 0), (IPHONE, 5), ("curl/8.5.0", 1), ("", 2)] {
+        let session = begin(&client, &format!("user_agent => '{user_agent}'")).await;
+        client
+            .execute(
+                "UPDATE qsessions.session SET last_seen_at = now() - make_interval(hours => $2) WHERE id = $1",
+                &[&session.id, &hours],
+            )
+            .await
+            .unwrap();
+    }
+    begin(&client, "").await;
+    for (arguments, expected) in [
+        ("device => 'iPhone'", 2),
+        ("device => 'IPHONE / ios'", 2),
+        (
+            "device => 'safari', last_seen_after => now() - interval '3 hours'",
+            1,
+        ),
+        ("device => 'curl'", 1),
+        ("device => '%'", 0),
+        ("device => ''", 4),
+        ("device => NULL", 5),
+        ("last_seen_after => now() - interval '90 minutes'", 3),
+        ("last_seen_after => 'infinity'", 0),
+        (
+            "last_seen_after => '-infinity', active => true, ip => NULL",
+            5,
+        ),
+    ] {
+        let statement = format!("SELECT count(*) FROM qsessions.list_sessions({arguments})");
+        let count: i64 = row(&client, &statement, &[]).await.get(0);
+        assert_eq!(count, expected, "{arguments}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_filtered_sessions_have_each_of_them_once() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    client
+        .batch_execute(&format!(
+            "SELECT qsessions.create_session(user_agent => CASE WHEN n % 3 = 0 THEN '{IPHONE}' ELSE 'curl/8.5.0' END)
+             FROM generate_series(1, 60) AS n"
+        ))
+        .await
+        .unwrap();
+    let page = "SELECT id FROM qsessions.list_sessions(after => $1, max_rows => 7, device => 'iphone',
+                                                       last_seen_after => now() - interval '1 hour')";
+    let (mut after, mut seen) = (None::<Uuid>, Vec::new());
+    loop {
+        let rows = client.query(page, &[&after]).await.unwrap();
+        let Some(last) = rows.last() else { break };
+        after = Some(last.get(0));
+        seen.extend(rows.iter().map(|row| row.get::<_, Uuid>(0)));
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 20);
+}
+
+#[tokio::test]
+async fn list_sessions_filters_by_country() {
+    let ground = Ground::new().await;
+    ground.write("city.mmdb", &city("Linköping"));
+    let client = ground.client().await;
+    reload(&client).await;
+    client
+        .batch_execute("SELECT qsessions.create_session_table()")
+        .await
+        .unwrap();
+    for ip in [KNOWN, "89.160.20.200", "192.0.2.1"] {
+        begin(&client, &format!("ip => '{ip}'")).await;
+    }
+    begin(&client, "").await;
+    for (country, expected) in [("SE", 2), ("se", 2), ("DE", 0)] {
+        let list = "SELECT location FROM qsessions.list_sessions(country => $1)";
+        let rows = client.query(list, &[&country]).await.unwrap();
+        assert_eq!(rows.len(), expected, "{country}");
+        for row in rows {
+            assert_eq!(row.get::<_, String>(0), "Linköping, Sweden");
+        }
+    }
+    for country in ["", "S", "SWE", "Sweden", "1S", "S "] {
+        let list = "SELECT FROM qsessions.list_sessions(country => $1)";
+        let refused = failure(&client, list, &[&country]).await;
+        assert_eq!(refused.code, "22023");
+        assert!(refused.message.starts_with("argument \"country\"") && !refused.hint.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn get_session_finds_live_and_expired_sessions() {
     let database = Database::new().await;
     let client = database.connect().await;
@@ -171,49 +265,6 @@ async fn get_session_finds_live_and_expired_sessions() {
             .unwrap();
         assert!(rows.is_empty());
     }
-}
-
-#[tokio::test]
-async fn stats_add_up() {
-    let database = Database::new().await;
-    let client = database.connect().await;
-    let empty = row(&client, "SELECT * FROM qsessions.stats()", &[]).await;
-    assert_eq!(empty.get::<_, i64>("total"), 0);
-    assert_eq!(
-        empty.get::<_, Option<SystemTime>>("oldest_expired_at"),
-        None
-    );
-    for arguments in ["user_id => 1", "user_id => 1", "user_id => 2", "", ""] {
-        begin(&client, arguments).await;
-    }
-    let dead = begin(&client, "user_id => 3").await;
-    client
-        .execute(
-            "UPDATE qsessions.session SET expires_at = '2020-01-01 00:00Z' WHERE id = $1",
-            &[&dead.id],
-        )
-        .await
-        .unwrap();
-    let stats = row(&client, "SELECT * FROM qsessions.stats()", &[]).await;
-    for (column, expected) in [
-        ("total", 6),
-        ("active", 5),
-        ("expired", 1),
-        ("anonymous", 2),
-        ("authenticated", 4),
-        ("users", 3),
-    ] {
-        assert_eq!(stats.get::<_, i64>(column), expected, "{column}");
-    }
-    let oldest = stats.get::<_, SystemTime>("oldest_expired_at");
-    assert_eq!(
-        oldest
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_secs(),
-        1_577_836_800
-    );
-    assert!(stats.get::<_, i64>("table_bytes") > 0 && stats.get::<_, i64>("index_bytes") > 0);
 }
 
 #[tokio::test]

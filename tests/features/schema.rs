@@ -145,7 +145,10 @@ async fn plpgsql_functions_set_their_search_path_or_qualify_every_name() {
          ORDER BY 1",
     )
     .await;
-    assert_eq!(unpinned, ["create_session", "purge", "save_session"]);
+    assert_eq!(
+        unpinned,
+        ["create_session", "import_session", "purge", "save_session"]
+    );
 }
 
 #[tokio::test]

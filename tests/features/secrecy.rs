@@ -2,12 +2,12 @@
 
 use crate::common::{begin, row};
 use deadpool_postgres::{Manager, Pool};
-use qsessions::{Executor, Expiry, Key, Store};
+use qsessions::{ClientHints, Executor, Expiry, Key, Store, Visit};
 use qsessions_testkit::{Database, Server, ServerBuilder};
 use serde_json::json;
 use std::cell::RefCell;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio_postgres::{Client, Config, NoTls};
 
 /// Calls every function that takes a key, with parameters, in ways that succeed and ways that fail.
@@ -156,6 +156,23 @@ async fn call_everything<E: Executor>(store: &Store<E>) -> Vec<Key> {
     let key = &keys[0];
     store.load(key).await.unwrap();
     store.resume(key).ip(IP).user_agent(AGENT).await.unwrap();
+    let hints: ClientHints = [("Sec-CH-UA-Model", DATA)].into_iter().collect();
+    store.resume(key).client_hints(&hints).await.unwrap();
+    let visit = Visit::new(key).unwrap().ip(IP).user_agent(AGENT);
+    store
+        .record_visits(&[visit.client_hints(hints)])
+        .await
+        .unwrap();
+    let imported = Key::from("secret-of-another-store");
+    store
+        .import(&imported)
+        .user(USER)
+        .data(DATA)
+        .ip(IP)
+        .await
+        .unwrap();
+    keys.push(imported);
+    let key = &keys[0];
     store.exists(key).await.unwrap();
     store.save(key, json!({DATA: DATA})).await.unwrap();
     store
@@ -176,7 +193,9 @@ async fn call_everything<E: Executor>(store: &Store<E>) -> Vec<Key> {
         .set_expiry(key, Expiry::ttl(Duration::ZERO))
         .await
         .unwrap_err();
-    let rotated = store.rotate_key(key).await.unwrap();
+    let grace = Duration::from_secs(60);
+    let rotated = store.rotate_key(key).grace(grace).await.unwrap();
+    store.rotate_key(key).grace(grace).await.unwrap_err();
     let login = store.login(USER).key(&rotated).ip(IP).user_agent(AGENT);
     let logged_in = login.data(DATA).max_sessions(2).await.unwrap();
     keys.push(rotated);
@@ -185,6 +204,14 @@ async fn call_everything<E: Executor>(store: &Store<E>) -> Vec<Key> {
     store.list_sessions().user(USER).network(IP).await.unwrap();
     store.get_session(logged_in.id).await.unwrap();
     store.revoke_for_user(logged_in.id, 1).await.unwrap();
+    store
+        .revoke_sessions()
+        .user(USER)
+        .network(IP)
+        .user_agent(AGENT)
+        .created_before(SystemTime::UNIX_EPOCH)
+        .await
+        .unwrap();
     store.revoke_user_sessions(USER).except(&key).await.unwrap();
     store.location(IP).await.unwrap();
     store.location_info(IP).await.unwrap();

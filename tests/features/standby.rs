@@ -16,6 +16,8 @@ const READS: &[&str] = &[
     // A visit that would be recorded on the primary.
     "SELECT FROM qsessions.resume_session('KEY', ip => '192.0.2.2') WHERE ip = '192.0.2.1'",
     "SELECT FROM qsessions.resume_session('KEY', user_agent => 'another') WHERE user_agent = 'curl/8.5.0'",
+    "SELECT FROM qsessions.authenticate('KEY')",
+    "SELECT FROM qsessions.authenticate('KEY', ip => '192.0.2.2') WHERE ip = '192.0.2.1'",
     "SELECT FROM qsessions.get_session(qsessions.session_id('KEY'))",
     "SELECT FROM qsessions.user_sessions(1, current_key => 'KEY') WHERE is_current",
     "SELECT FROM qsessions.user_sessions('1')",
@@ -26,6 +28,7 @@ const READS: &[&str] = &[
     "SELECT WHERE NOT qsessions.session_exists('no such key')",
     "SELECT WHERE (SELECT count(*) FROM qsessions.load_session('no such key')) = 0",
     "SELECT WHERE (SELECT count(*) FROM qsessions.resume_session('no such key')) = 0",
+    "SELECT WHERE (SELECT count(*) FROM qsessions.authenticate('no such key')) = 0",
     "SELECT WHERE qsessions.generate_key() <> qsessions.generate_key()",
     "SELECT WHERE qsessions.device('curl/8.5.0') IS NOT NULL",
     "SELECT WHERE qsessions.location('192.0.2.1') IS NULL",

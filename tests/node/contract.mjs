@@ -6,6 +6,7 @@
 // users table whose keys have the given type and include the two given users.
 
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import process from 'node:process'
 
@@ -157,6 +158,115 @@ const checks = {
     assert.deepEqual([total, active, users], ['1', '1', '1'])
     assert.equal(await db.value('SELECT qsessions.logout($1)', rotated), true)
     assert.equal(await db.value('SELECT qsessions.logout($1)', rotated), false)
+  },
+
+  async 'a rotated key works for its grace'(db, user) {
+    const { key } = await db.row('SELECT * FROM qsessions.create_session($1)', user)
+    const rotate = 'SELECT qsessions.rotate_key($1, grace => $2)'
+    const present = await db.value(rotate, key, '30 seconds')
+    assert.deepEqual(await db.load(key), await db.load(present))
+    await db.value(rotate, present, '10 seconds')
+    assert.deepEqual(await db.rows('SELECT * FROM qsessions.load_session($1)', key), [])
+    for (const grace of ['0 seconds', '2 minutes']) {
+      assert.equal((await db.error(rotate, present, grace)).code, '22023')
+    }
+    const error = await db.error(rotate, present, null)
+    assert.equal(error.code, 'QS001')
+    assert.ok(error.detail)
+  },
+
+  async 'a save can log in'(db, user, other) {
+    const { key } = await db.row('SELECT * FROM qsessions.create_session()')
+    const save = 'SELECT qsessions.save_session($1, $2, user_id => $3)'
+    assert.equal(await db.value(save, key, { a: 1 }, user), '2')
+    assert.equal(await db.value(save, key, { a: 1 }, String(user)), '3')
+    assert.equal(await db.value(save, key, { a: 1 }, null), '4')
+    assert.equal((await db.error(save, key, {}, other)).code, '22023')
+    const session = await db.load(key)
+    assert.equal(session.user_id, String(user))
+    assert.ok(session.authenticated_at instanceof Date)
+  },
+
+  async 'sessions of another store are imported'(db, user) {
+    const call = `SELECT qsessions.import_session(
+      $1, $2, $3, $4, $5, created_at => $6, last_seen_at => $7, expires_at => $8, client_hints => $9)`
+    const [begun, seen] = [new Date('2026-01-01T00:00:00Z'), new Date('2026-01-03T00:00:00Z')]
+    const expires = new Date(Date.now() + 86_400_000)
+    const values = ['key of another store', user, { a: 1 }, '192.0.2.7', userAgent, begun, seen, expires,
+      { 'Sec-CH-UA-Mobile': '?0' }]
+    assert.equal(await db.value(call, ...values), true)
+    assert.equal(await db.value(call, ...values), false)
+    const session = await db.load(values[0])
+    assert.deepEqual([session.created_at, session.last_seen_at, session.expires_at], [begun, seen, expires])
+    assert.equal(session.user_id, String(user))
+    assert.equal(await db.value('SELECT qsessions.import_session($1)', 'the key alone'), true)
+  },
+
+  async 'visits are recorded in bulk'(db, user) {
+    const begun = []
+    for (let number = 0; number < 3; number += 1) {
+      begun.push(await db.row('SELECT * FROM qsessions.create_session($1)', user))
+    }
+    const record = 'SELECT qsessions.record_visits($1, $2, $3, $4, $5, $6)'
+    const now = new Date(Date.now() + 1000)
+    const ips = ['192.0.2.7', null, '2001:db8::1']
+    const agents = [null, userAgent, 'curl/8.5.0 {"quoted", \\}']
+    const values = [
+      begun.map(({ id }) => id),
+      begun.map(({ key }) => createHash('sha256').update(key).digest()),
+      ips, agents, [now, now, now],
+      // pg writes an object in an array as JSON text.
+      [{ 'Sec-CH-UA-Model': '"a, b"' }, null, null],
+    ]
+    assert.equal(await db.value(record, ...values), '3')
+    assert.equal(await db.value(record, ...values), '0')
+    const found = await Promise.all(begun.map(({ key }) => db.load(key)))
+    assert.deepEqual(found.map(({ ip }) => ip), ips)
+    assert.deepEqual(found.map((session) => session.user_agent), agents)
+    const hints = 'SELECT client_hints FROM qsessions.session WHERE id = $1'
+    assert.deepEqual(await db.value(hints, begun[0].id), { 'sec-ch-ua-model': '"a, b"' })
+    assert.equal((await db.error(record, ...values.slice(0, 5), [])).code, '22023')
+    assert.equal((await db.error(record, null, ...values.slice(1))).code, '22004')
+  },
+
+  async 'sessions are revoked by filters'(db, user, other) {
+    const create = 'SELECT * FROM qsessions.create_session($1, ip => $2, user_agent => $3)'
+    for (const [owner, ip] of [[user, '192.0.2.1'], [user, '192.0.2.2'], [other, '192.0.2.3'], [other, '198.51.100.1']]) {
+      await db.row(create, owner, ip, userAgent)
+    }
+    const revoke = 'SELECT qsessions.revoke_sessions($1, $2, $3, $4, $5, $6)'
+    const later = new Date(Date.now() + 3_600_000)
+    assert.equal(await db.value(revoke, user, '192.0.2.0/24', null, null, null, 1), '1')
+    assert.equal(await db.value(revoke, null, '192.0.2.0/24', later, later, '%Firefox%', null), '2')
+    assert.equal(await db.value('SELECT qsessions.revoke_sessions(user_id => $1)', other), '1')
+    assert.equal((await db.error(revoke, ...Array(6).fill(null))).code, '22023')
+  },
+
+  async 'lists are filtered'(db, user) {
+    for (const agent of [userAgent, 'curl/8.5.0', null]) {
+      await db.row('SELECT * FROM qsessions.create_session($1, user_agent => $2)', user, agent)
+    }
+    const listed = `SELECT * FROM qsessions.list_sessions(
+      user_id => $1, device => $2, country => $3, last_seen_after => $4)`
+    const hour = (hours) => new Date(Date.now() + hours * 3_600_000)
+    assert.equal((await db.rows(listed, user, null, null, null)).length, 3)
+    assert.equal((await db.rows(listed, user, 'FIREFOX', null, hour(-1))).length, 1)
+    assert.equal((await db.rows(listed, user, null, null, hour(1))).length, 0)
+    assert.equal((await db.error(listed, user, null, 'Germany', null)).code, '22023')
+  },
+
+  async 'client hints are kept'(db, user) {
+    const { key, id } = await db.row(
+      'SELECT * FROM qsessions.create_session(user_agent => $1, client_hints => $2)',
+      userAgent, { 'Sec-CH-UA-Platform': '"Windows"', cookie: 'none of ours' })
+    const resume = 'SELECT * FROM qsessions.resume_session($1, client_hints => $2)'
+    for (const hints of [{ 'sec-ch-ua-model': '""' }, '["hostile"]', null]) {
+      assert.equal((await db.row(resume, key, hints)).id, id)
+    }
+    const login = 'SELECT * FROM qsessions.login($1, $2, client_hints => $3)'
+    await db.row(login, key, user, null)
+    const kept = await db.value('SELECT client_hints FROM qsessions.session WHERE id = $1', id)
+    assert.deepEqual(kept, { 'sec-ch-ua-model': '""', 'sec-ch-ua-platform': '"Windows"' })
   },
 
   async 'errors come with their SQLSTATE'(db, user) {

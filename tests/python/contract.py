@@ -7,6 +7,7 @@ keys have the given type and include the two given users.
 """
 
 import datetime
+import hashlib
 import ipaddress
 import json
 import sys
@@ -176,6 +177,132 @@ def users_log_in_and_out(db, user, other):
     assert db.value("SELECT qsessions.logout(%s)", rotated) is False
 
 
+def a_rotated_key_works_for_its_grace(db, user, other):
+    del other
+    former = db.row("SELECT * FROM qsessions.create_session(%s)", user).key
+    rotate = "SELECT qsessions.rotate_key(%s, grace => %s)"
+    present = db.value(rotate, former, datetime.timedelta(seconds=30))
+    assert db.load(former) == db.load(present)
+    assert db.value(rotate, present, "10 seconds") != present
+    assert db.rows("SELECT * FROM qsessions.load_session(%s)", former) == []
+    for grace in (datetime.timedelta(0), datetime.timedelta(minutes=2)):
+        assert db.error(rotate, present, grace).sqlstate == "22023"
+    error = db.error(rotate, present, None)
+    assert error.sqlstate == "QS001" and error.diag.message_detail, error
+
+
+def a_save_can_log_in(db, user, other):
+    key = db.row("SELECT * FROM qsessions.create_session()").key
+    save = "SELECT qsessions.save_session(%s, %s, user_id => %s)"
+    assert db.value(save, key, Jsonb({"a": 1}), user) == 2
+    assert db.value(save, key, Jsonb({"a": 1}), str(user)) == 3
+    assert db.value(save, key, Jsonb({"a": 1}), None) == 4
+    assert db.error(save, key, Jsonb({}), other).sqlstate == "22023"
+    session = db.load(key)
+    assert session.user_id == str(user) and session.data == {"a": 1}
+    assert session.authenticated_at is not None
+
+
+def sessions_of_another_store_are_imported(db, user, other):
+    del other
+    begun = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+    seen = begun + datetime.timedelta(days=2)
+    call = """SELECT qsessions.import_session(
+                  %(key)s, %(user)s, %(data)s, %(ip)s, %(agent)s, created_at => %(begun)s, last_seen_at => %(seen)s,
+                  expires_at => %(expires)s, client_hints => %(hints)s)"""
+    values = {
+        "key": "key of another store",
+        "user": user,
+        "data": Jsonb({"a": 1}),
+        "ip": ipaddress.ip_address("192.0.2.7"),
+        "agent": USER_AGENT,
+        "begun": begun,
+        "seen": seen,
+        "expires": datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1),
+        "hints": Jsonb({"Sec-CH-UA-Mobile": "?0"}),
+    }
+    assert db.value(call, **values) is True
+    assert db.value(call, **values) is False
+    session = db.load("key of another store")
+    assert (session.created_at, session.last_seen_at) == (begun, seen)
+    assert (session.expires_at, session.user_id) == (values["expires"], str(user))
+    expired = values | {"key": "another key of another store", "expires": seen}
+    assert db.value(call, **expired) is False
+    assert db.value("SELECT qsessions.import_session(%s)", "the key alone") is True
+
+
+def visits_are_recorded_in_bulk(db, user, other):
+    del other
+    begun = [db.row("SELECT * FROM qsessions.create_session(%s)", user) for _ in range(3)]
+    now = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1)
+    record = "SELECT qsessions.record_visits(%s, %s, %s, %s, %s, %s)"
+    ids = [session.id for session in begun]
+    digests = [hashlib.sha256(session.key.encode()).digest() for session in begun]
+    ips = [ipaddress.ip_address("192.0.2.7"), None, ipaddress.ip_address("192.0.2.8")]
+    agents = [None, USER_AGENT, "curl/8.5.0"]
+    hints = [Jsonb({"Sec-CH-UA-Mobile": "?0"}), None, None]
+    arguments = (ids, digests, ips, agents, [now] * 3, hints)
+    assert db.value(record, *arguments) == 3
+    assert db.value(record, *arguments) == 0
+    found = [db.load(session.key) for session in begun]
+    assert [session.ip for session in found] == ips
+    assert [session.user_agent for session in found] == agents
+    # Texts, which need a cast in an array, and no hints.
+    text = "SELECT qsessions.record_visits(%s::uuid[], %s, %s::inet[], %s::text[], %s)"
+    addresses = ["::ffff:192.0.2.9", "2001:db8::1", None]
+    assert db.value(text, [str(id) for id in ids], digests, addresses, [None] * 3, [now] * 3) == 2
+    assert db.load(begun[1].key).ip == ipaddress.ip_address("2001:db8::1")
+    assert db.error(record, *arguments[:5], []).sqlstate == "22023"
+    assert db.error(record, None, *arguments[1:]).sqlstate == "22004"
+
+
+def sessions_are_revoked_by_filters(db, user, other):
+    create = "SELECT * FROM qsessions.create_session(%s, ip => %s, user_agent => %s)"
+    for owner, ip in ((user, "192.0.2.1"), (user, "192.0.2.2"), (other, "192.0.2.3"), (other, "198.51.100.1")):
+        db.row(create, owner, ip, USER_AGENT)
+    revoke = "SELECT qsessions.revoke_sessions(%s, %s, %s, %s, %s, %s)"
+    network = ipaddress.ip_network("192.0.2.0/24")
+    assert db.value(revoke, user, network, None, None, None, 1) == 1
+    later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
+    assert db.value(revoke, None, network, later, later, "%Firefox%", None) == 2
+    assert db.value("SELECT qsessions.revoke_sessions(%s)", user) == 0
+    assert db.value("SELECT qsessions.revoke_sessions(user_id => %s)", other) == 1
+    assert db.error(revoke, *[None] * 6).sqlstate == "22023"
+
+
+def lists_are_filtered(db, user, other):
+    del other
+    for agent in (USER_AGENT, "curl/8.5.0", None):
+        db.row("SELECT * FROM qsessions.create_session(%s, user_agent => %s)", user, agent)
+    listed = """SELECT * FROM qsessions.list_sessions(
+                    user_id => %s, device => %s, country => %s, last_seen_after => %s)"""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    hour = datetime.timedelta(hours=1)
+    assert len(db.rows(listed, user, None, None, None)) == 3
+    assert len(db.rows(listed, user, "FIREFOX", None, now - hour)) == 1
+    assert db.rows(listed, user, None, None, now + hour) == []
+    assert db.rows(listed, user, None, "DE", None) == []
+    assert db.error(listed, user, None, "Germany", None).sqlstate == "22023"
+
+
+def client_hints_are_kept(db, user, other):
+    hints = Jsonb({"Sec-CH-UA-Platform": '"Windows"', "sec-ch-ua-platform-version": '"15.0.0"'})
+    begun = db.row(
+        "SELECT * FROM qsessions.create_session(user_agent => %s, client_hints => %s)", USER_AGENT, hints)
+    more = Jsonb({"Sec-CH-UA-Model": '""', "Cookie": "none of ours"})
+    resume = "SELECT * FROM qsessions.resume_session(%s, client_hints => %s)"
+    assert db.row(resume, begun.key, more).id == begun.id
+    assert db.row(resume, begun.key, Jsonb(["hostile"])).id == begun.id
+    kept = "SELECT client_hints FROM qsessions.session WHERE id = %s"
+    assert set(db.value(kept, begun.id)) == {
+        "sec-ch-ua-platform", "sec-ch-ua-platform-version", "sec-ch-ua-model"}
+    login = "SELECT * FROM qsessions.login(%s, %s, client_hints => %s)"
+    member = db.row(login, begun.key, user, None)
+    assert len(db.value(kept, member.id)) == 3
+    stranger = db.row(login, None, other, more)
+    assert set(db.value(kept, stranger.id)) == {"sec-ch-ua-model"}
+
+
 def errors_come_with_their_sqlstate(db, user, other):
     del other
     key = db.row("SELECT * FROM qsessions.create_session(%s)", user).key
@@ -256,6 +383,13 @@ CHECKS = (
     addresses_may_be_text_or_objects,
     changes_are_versioned,
     users_log_in_and_out,
+    a_rotated_key_works_for_its_grace,
+    a_save_can_log_in,
+    sessions_of_another_store_are_imported,
+    visits_are_recorded_in_bulk,
+    sessions_are_revoked_by_filters,
+    lists_are_filtered,
+    client_hints_are_kept,
     errors_come_with_their_sqlstate,
     text_that_jsonb_refuses_can_be_cleaned,
     jsonb_changes_the_order_of_members,

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -25,9 +25,10 @@ use crate::cache::lock::lock;
 use crate::cache::row::CachedRow;
 use crate::database::Database;
 use crate::error::Error;
-use crate::hooks::{Change, SessionCache};
+use crate::hooks::{Change, SessionCache, Visitor};
 use crate::key::Key;
-use crate::session::{Session, session_columns};
+use crate::load::{resume, visit};
+use crate::session::Session;
 
 pub(crate) struct Cache {
     pub(crate) database: Database<Pool>,
@@ -130,22 +131,26 @@ impl Cache {
             Some(entry) => Some(entry),
             None if self.freshness.suffices(now) => match self.fetch(key, cache_key, now).await {
                 // The visit counts although the data cannot be read.
-                Err(Error::Data(_)) => return self.resume_uncached(key, visitor).await,
+                Err(Error::Data(_)) => return resume(&self.database, key, visitor).await,
                 fetched => fetched?,
             },
             // The server's time is unknown too, and so is whether the visit is due.
             None => {
                 let _change = Change::new(self, cache_key.id);
-                return self.resume_uncached(key, visitor).await;
+                return resume(&self.database, key, visitor).await;
             }
         };
         let Some(entry) = known else {
             return Ok(None);
         };
         let server_time = self.freshness.server_time(now);
-        match entry.visit(visitor.ip, visitor.user_agent, server_time) {
+        match entry.visit(visitor, server_time) {
             Visit::Known => Ok(Some(entry.session)),
-            Visit::Moved => self.record_visit(key, cache_key, visitor, &entry).await,
+            // The server announces it, which drops what would be kept now.
+            Visit::Moved => {
+                let _change = Change::new(self, cache_key.id);
+                resume(&self.database, key, visitor).await
+            }
             Visit::Due => {
                 let Some(_claim) = self.claim_visit(cache_key.id) else {
                     return Ok(Some(entry.session));
@@ -155,29 +160,6 @@ impl Cache {
         }
     }
 
-    async fn resume_uncached(
-        &self,
-        key: &Key,
-        visitor: Visitor<'_>,
-    ) -> Result<Option<Session>, Error> {
-        self.database
-            .optional_row(
-                concat!(
-                    "SELECT ",
-                    session_columns!(),
-                    " FROM qsessions.resume_session(key => $1::text, ip => $2::inet, \
-                     user_agent => $3::text)"
-                ),
-                &[
-                    (&key.argument(), Type::TEXT),
-                    (&visitor.ip, Type::INET),
-                    (&visitor.user_agent, Type::TEXT),
-                ],
-                Session::from_row,
-            )
-            .await
-    }
-
     /// Lets the caller record a due visit, unless another request is recording it. A page makes
     /// many requests at once, and one of them is enough.
     fn claim_visit(&self, id: Uuid) -> Option<Claim<'_>> {
@@ -185,7 +167,7 @@ impl Cache {
         is_first.then(|| Claim { cache: self, id })
     }
 
-    /// Records a visit, and keeps the session as it is then.
+    /// Records a due visit, and keeps the session as it is then.
     async fn record_visit(
         self: &Arc<Self>,
         key: &Key,
@@ -198,19 +180,8 @@ impl Cache {
         let fill = self.entries.fill(cache_key, now, generation);
         // Unless the new state is kept, the entry from before must not stay.
         let change = Change::new(self, cache_key.id);
-        let row = self
-            .database
-            .optional_row(
-                CachedRow::RESUME,
-                &[
-                    (&key.argument(), Type::TEXT),
-                    (&visitor.ip, Type::INET),
-                    (&visitor.user_agent, Type::TEXT),
-                ],
-                |row| CachedRow::from_resume(row, known.visits()),
-            )
-            .await?;
-        let Some(row) = row else {
+        let read = |row: &Row| CachedRow::from_resume(row, known.visits());
+        let Some(row) = visit(&self.database, CachedRow::RESUME, key, visitor, read).await? else {
             return Ok(None);
         };
         let (entry, is_kept) = self.keep(&fill, cache_key, row);
@@ -222,8 +193,11 @@ impl Cache {
 
     /// Keeps what was read, if it may be kept, and returns whether it was.
     fn keep(&self, fill: &FillGuard, key: CacheKey, row: CachedRow) -> (Entry, bool) {
-        let may_keep = self.is_from_our_database(&row) && row.data_bytes <= self.max_data_bytes;
-        let entry = Entry::new(row.session, key.digest, fill.generation(), row.visits);
+        // A former key opens the session until its grace is over, and that end is not announced.
+        let may_keep = self.is_from_our_database(&row)
+            && row.data_bytes <= self.max_data_bytes
+            && !row.is_former_key;
+        let entry = Entry::new(row, key.digest, fill.generation());
         let is_kept = may_keep && self.entries.put(fill, &entry);
         if !is_kept {
             self.counters.fills_dropped.increment(1);
@@ -313,12 +287,7 @@ impl SessionCache for Arc<Cache> {
         })
     }
 
-    fn resume<'a>(
-        &'a self,
-        key: &'a Key,
-        ip: Option<IpAddr>,
-        user_agent: Option<&'a str>,
-    ) -> Answer<'a, Option<Session>> {
+    fn resume<'a>(&'a self, key: &'a Key, visitor: Visitor<'a>) -> Answer<'a, Option<Session>> {
         let Some(cache_key) = CacheKey::of(key) else {
             return Answer::known(None);
         };
@@ -327,14 +296,13 @@ impl SessionCache for Arc<Cache> {
             Some(None) => return Answer::known(None),
             Some(Some(entry)) => {
                 let server_time = self.freshness.server_time(now);
-                if entry.visit(ip, user_agent, server_time) == Visit::Known {
+                if entry.visit(visitor, server_time) == Visit::Known {
                     return Answer::known(Some(entry.session));
                 }
                 Some(entry)
             }
             None => None,
         };
-        let visitor = Visitor { ip, user_agent };
         Answer::asked(self.resume_slowly(key, cache_key, visitor, now, known))
     }
 
@@ -352,13 +320,6 @@ impl SessionCache for Arc<Cache> {
     fn catch_up(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(Cache::catch_up(self))
     }
-}
-
-/// Where a visit comes from.
-#[derive(Clone, Copy)]
-struct Visitor<'a> {
-    ip: Option<IpAddr>,
-    user_agent: Option<&'a str>,
 }
 
 /// Ends with its request, also if that is given up.

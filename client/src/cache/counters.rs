@@ -46,7 +46,7 @@ impl Counters {
             ),
             fills_dropped: counter(
                 "qsessions_cache_fills_dropped_total",
-                "Sessions read but not kept: changed meanwhile, too large, or from another server",
+                "Sessions read but not kept: changed meanwhile, too large, from another server, or by a former key",
             ),
             invalidations: counter(
                 "qsessions_cache_invalidations_total",

@@ -1,9 +1,13 @@
 //! A session as the cache holds it.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::cache::freshness::ServerMicros;
+use crate::cache::row::{CachedRow, Visits};
+use crate::client_hints::ClientHints;
+use crate::hooks::Visitor;
 use crate::session::Session;
 
 /// SHA-256 of a key.
@@ -16,17 +20,11 @@ pub(crate) struct Entry {
     pub(crate) digest: Digest,
     /// The generation of the cache in which it was read. In any other it is void.
     pub(crate) generation: u64,
+    /// `None`: it has none.
+    client_hints: Option<Arc<ClientHints>>,
     expires_at: ServerMicros,
     visits: Visits,
     visit_due_at: ServerMicros,
-}
-
-/// How visits of a session are recorded.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Visits {
-    /// The time between two visits that are recorded.
-    pub(crate) touch_interval: Duration,
-    pub(crate) user_agent_max_length: usize,
 }
 
 /// Whether a request has to record its visit.
@@ -36,16 +34,20 @@ pub(crate) enum Visit {
     Known,
     /// The last recorded visit is too long ago.
     Due,
-    /// The address or the `User-Agent` is not that of the last recorded visit.
+    /// The address or the `User-Agent` is not that of the last recorded visit, or the client hints
+    /// are not all among those of earlier ones.
     Moved,
 }
 
 impl Entry {
-    pub(crate) fn new(session: Session, digest: Digest, generation: u64, visits: Visits) -> Self {
+    pub(crate) fn new(row: CachedRow, digest: Digest, generation: u64) -> Self {
+        let (session, visits) = (row.session, row.visits);
         let due = session.last_seen_at.checked_add(visits.touch_interval);
+        let hints = row.client_hints;
         Self {
             digest,
             generation,
+            client_hints: (!hints.is_empty()).then(|| Arc::new(hints)),
             expires_at: session.expires_at.map_or(ServerMicros::MAX, micros),
             visits,
             visit_due_at: due.map_or(ServerMicros::MAX, micros),
@@ -62,15 +64,15 @@ impl Entry {
         self.visits
     }
 
-    /// What a visit with this address and `User-Agent` is to the session.
-    pub(crate) fn visit(
-        &self,
-        ip: Option<IpAddr>,
-        user_agent: Option<&str>,
-        now: ServerMicros,
-    ) -> Visit {
-        let moved = ip.is_some_and(|ip| !self.has_ip(ip))
-            || user_agent.is_some_and(|agent| !self.has_user_agent(agent));
+    /// What a visit is to the session.
+    pub(crate) fn visit(&self, visitor: Visitor<'_>, now: ServerMicros) -> Visit {
+        let moved = visitor.ip.is_some_and(|ip| !self.has_ip(ip))
+            || visitor
+                .user_agent
+                .is_some_and(|agent| !self.has_user_agent(agent))
+            || visitor
+                .client_hints
+                .is_some_and(|hints| !self.has_client_hints(hints));
         if moved {
             Visit::Moved
         } else if now >= self.visit_due_at {
@@ -85,6 +87,13 @@ impl Entry {
         self.session
             .ip
             .is_some_and(|known| known.to_canonical() == ip.to_canonical())
+    }
+
+    fn has_client_hints(&self, hints: &ClientHints) -> bool {
+        match self.client_hints.as_deref() {
+            Some(known) => known.contains(hints),
+            None => hints.is_empty(),
+        }
     }
 
     /// The server cuts a long header.

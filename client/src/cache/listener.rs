@@ -16,12 +16,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::Client;
-use uuid::Uuid;
 
 use crate::cache::core::Cache;
 use crate::cache::entry::micros;
 use crate::cache::link::{Link, Origin};
 use crate::cache::log;
+use crate::random::fraction;
 use crate::wire::past_instant;
 
 pub(crate) use connection::Listener;
@@ -52,13 +52,9 @@ pub(crate) async fn run(listener: Listener, cache: Arc<Cache>, probe_interval: D
             pause = SHORTEST_PAUSE;
         }
         // Processes that have lost the same server do not all come back at once.
-        sleep(pause.mul_f64(0.5 + 0.5 * random_fraction())).await;
+        sleep(pause.mul_f64(0.5 + 0.5 * fraction())).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-fn random_fraction() -> f64 {
-    f64::from(Uuid::new_v4().as_bytes()[0]) / 255.0
 }
 
 /// Connects and listens until something fails.

@@ -1,13 +1,23 @@
 //! Sessions with what a cache needs to know of them, as the server sends them.
 
+use std::time::Duration;
+
 use tokio_postgres::Row;
 
-use crate::cache::entry::Visits;
 use crate::cache::link::Origin;
+use crate::client_hints::ClientHints;
 use crate::error::Error;
 use crate::json::Jsonb;
 use crate::session::{Session, session_columns};
 use crate::wire::{instant, past_instant};
+
+/// How visits of a session are recorded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visits {
+    /// The time between two visits that are recorded.
+    pub(crate) touch_interval: Duration,
+    pub(crate) user_agent_max_length: usize,
+}
 
 /// A session that was read, and where from.
 #[derive(Debug)]
@@ -15,8 +25,11 @@ pub(crate) struct CachedRow {
     pub(crate) session: Session,
     pub(crate) data_bytes: usize,
     pub(crate) visits: Visits,
+    pub(crate) client_hints: ClientHints,
     pub(crate) origin: Origin,
     pub(crate) is_standby: bool,
+    /// The key was rotated, and opens the session for the grace that is left.
+    pub(crate) is_former_key: bool,
 }
 
 impl CachedRow {
@@ -24,11 +37,13 @@ impl CachedRow {
         "SELECT ",
         session_columns!(),
         ", server_started_at, pg_catalog.current_database(), visit_due_at, \
-         user_agent_max_length, is_standby FROM qsessions.load_for_cache(key => $1::text)"
+         user_agent_max_length, is_standby, client_hints, is_former_key \
+         FROM qsessions.load_for_cache(key => $1::text)"
     );
 
     pub(crate) fn from_load(row: &Row) -> Result<Self, Error> {
         let session = Session::from_row(row)?;
+        let is_former_key = row.try_get(17)?;
         // Without a time at which a visit is due, each visit is.
         let visit_due_at = instant(row, 13)?.unwrap_or(session.last_seen_at);
         let touch_interval = visit_due_at.duration_since(session.last_seen_at);
@@ -39,16 +54,28 @@ impl CachedRow {
                 user_agent_max_length: row.try_get::<_, i32>(14)?.unsigned_abs() as usize,
             },
             origin: origin(row)?,
+            client_hints: ClientHints::from_column(row, 16),
             is_standby: row.try_get(15)?,
+            is_former_key,
             session,
         })
     }
 
+    /// What the visit itself does not return is read beside it, and so as it was before the
+    /// statement.
+    ///
+    /// The session may have been cached under a key that was rotated in the meantime and that
+    /// still opens it. If the rotation was committed before the statement, this says so. If it was
+    /// committed later, its notification is still to come.
     pub(crate) const RESUME: &str = concat!(
         "SELECT ",
         session_columns!(),
-        ", pg_catalog.pg_postmaster_start_time(), pg_catalog.current_database() \
-         FROM qsessions.resume_session(key => $1::text, ip => $2::inet, user_agent => $3::text)"
+        ", pg_catalog.pg_postmaster_start_time(), pg_catalog.current_database(), kept_hints, \
+         is_former_key \
+         FROM qsessions.resume_session(key => $1::text, ip => $2::inet, user_agent => $3::text, \
+         client_hints => $4::jsonb) \
+         LEFT JOIN LATERAL (SELECT l.client_hints AS kept_hints, l.is_former_key \
+         FROM qsessions.load_for_cache(key => $1::text) AS l) AS before ON true"
     );
 
     /// The session is cached already, so that it is known how its visits are recorded.
@@ -60,6 +87,8 @@ impl CachedRow {
             origin: origin(row)?,
             // A standby records no visit, and is told apart by when it was started.
             is_standby: false,
+            client_hints: ClientHints::from_column(row, 13),
+            is_former_key: row.try_get::<_, Option<bool>>(14)?.unwrap_or(true),
         })
     }
 }

@@ -15,7 +15,7 @@ BEGIN
             SELECT l.found[1] AS name, l.found[2] AS type
             FROM functions AS f,
                  substring(f.prosrc FROM 'DECLARE(.*?)\nBEGIN') AS declared,
-                 regexp_matches(declared, '^\s+(\w+) ([\w.]+(?:\[\])?)(?: :=.*)?;', 'gn') AS l (found)
+                 regexp_matches(declared, '^\s+(\w+) (?:CONSTANT )?([\w.]+(?:\[\])?)(?:;| :=.*$)', 'gn') AS l (found)
         )
         SELECT n.name, max(n.type) AS type
         FROM (SELECT * FROM arguments UNION SELECT * FROM locals) AS n

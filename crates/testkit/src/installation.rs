@@ -42,9 +42,14 @@ impl Installation {
         })
     }
 
-    /// The folder of PostgreSQL's programs.
-    pub(crate) fn bin(&self) -> &Path {
-        &self.bin
+    /// A program of another package that was unpacked into the private copy: `make test` installs
+    /// it there. PostgreSQL is in `lib/postgresql/15/bin`.
+    pub(crate) fn unpacked(&self, program: &str) -> Result<PathBuf> {
+        let path = self.bin.join("../../../..").join(program);
+        path.canonicalize().map_err(|error| {
+            let path = path.display();
+            format!("no program at {path} ({error}); `make test` installs one").into()
+        })
     }
 
     /// A command that runs a program of PostgreSQL as the user of the servers.

@@ -7,6 +7,7 @@
 //! names.
 
 mod database;
+mod exporter;
 mod installation;
 mod pgbouncer;
 mod process;
@@ -14,6 +15,7 @@ mod proxy;
 mod server;
 
 pub use database::{Database, Users, shared};
+pub use exporter::Exporter;
 pub use installation::Installation;
 pub use pgbouncer::PgBouncer;
 pub use process::spawn;

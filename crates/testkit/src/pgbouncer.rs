@@ -1,6 +1,6 @@
 //! A real PgBouncer in front of a server.
 
-use crate::{Installation, Result, Server, StopMode, connect, process, server};
+use crate::{Result, Server, StopMode, connect, process, server};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ impl PgBouncer {
     /// If there is no PgBouncer (`make test` installs one), or if it does not start within a
     /// minute.
     pub async fn in_front_of(server: &Server, connections: u32) -> Result<Self> {
+        let program = server.installation().unpacked("sbin/pgbouncer")?;
         let folder = server::make_folder(server.installation(), None)?;
         let mut settings = String::new();
         // Every client becomes the superuser without a password.
@@ -43,9 +44,7 @@ impl PgBouncer {
         fs::write(&file, settings)?;
         server.installation().hand_over(&file)?;
         let log = fs::File::create(folder.join("log"))?;
-        let mut command = server
-            .installation()
-            .run_as_server(Command::new(program(server.installation())?));
+        let mut command = server.installation().run_as_server(Command::new(program));
         command
             .arg(&file)
             .stdin(Stdio::null())
@@ -93,17 +92,4 @@ impl Drop for PgBouncer {
         let _ = server::signal_and_wait(self.process.id(), StopMode::Immediate);
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// The PgBouncer of the private copy: Debian installs it in `sbin`, and PostgreSQL in
-/// `lib/postgresql/15/bin`.
-fn program(installation: &Installation) -> Result<PathBuf> {
-    let path = installation.bin().join("../../../../sbin/pgbouncer");
-    path.canonicalize().map_err(|error| {
-        format!(
-            "no PgBouncer at {} ({error}); `make test` installs one",
-            path.display()
-        )
-        .into()
-    })
 }

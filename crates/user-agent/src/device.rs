@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::category::Category;
+use crate::rules::Model;
 use crate::scan::Match;
 use crate::text::{comment, find_word};
 use crate::{model, system};
@@ -24,8 +25,13 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn model(text: &'a str) -> Self {
-        let Some((name, model)) = model::model(text) else {
+    /// From the name of a model.
+    pub(crate) fn named(name: &'a str) -> Self {
+        Self::of_model(model::named(name))
+    }
+
+    fn of_model(model: Option<(&'a str, Option<&'static Model>)>) -> Self {
+        let Some((name, model)) = model else {
             return Self::default();
         };
         Self {
@@ -61,7 +67,7 @@ pub(crate) fn device<'a>(
         "Tizen",
         "Fire OS",
     ]) {
-        return Found::model(text);
+        return Found::of_model(model::model(text));
     }
     match system.name.as_deref() {
         Some("Windows Phone") => windows_phone(text),

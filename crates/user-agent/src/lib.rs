@@ -2,7 +2,8 @@
 //!
 //! [`parse`] returns the parts, [`device_line`] one line that a person can read. Both take any
 //! text, read no more than its first [`MAX_LENGTH`] bytes, and never fail. A part that the string
-//! does not tell is `None`.
+//! does not tell is `None`. [`parse_with_hints`] and [`device_line_with_hints`] take the client
+//! hints that the browser has sent with the string.
 //!
 //! | module | subject |
 //! | --- | --- |
@@ -12,6 +13,7 @@
 //! | `program` | browsers, apps, bots and tools |
 //! | `system` | operating systems |
 //! | `device`, `model` | devices, and models of Android devices |
+//! | `hints` | client hints, which complete a string |
 //! | `fallback` | what woothee knows and the rules do not |
 #![forbid(unsafe_code)]
 
@@ -19,6 +21,7 @@ mod bucket;
 mod category;
 mod device;
 mod fallback;
+mod hints;
 mod model;
 mod program;
 mod rules;
@@ -29,6 +32,7 @@ mod text;
 use std::borrow::Cow;
 
 pub use category::Category;
+pub use hints::{ClientHints, MAX_HINT_LENGTH};
 pub use rules::{RuleCounts, rule_counts};
 
 /// How many bytes of a string are read. The rest is ignored, so that a hostile text of any size
@@ -59,55 +63,35 @@ pub struct UserAgent<'a> {
 /// Takes a string apart.
 #[must_use]
 pub fn parse(user_agent: &str) -> UserAgent<'_> {
-    let text = cut(user_agent);
-    let found = scan::matches(text);
-    let mut program = program::program(text, &found);
-    let mut system = system::system(text, found.system.as_ref());
-    let feature_phone = match found.ask_woothee {
-        true => fallback::fill(text, &mut program, &mut system),
-        false => None,
-    };
-    let is_person = program.is_person();
-    // A bot names a device that it does not run on.
-    let device = if is_person {
-        device::device(text, &system, found.device.as_ref())
-    } else {
-        device::Found::default()
-    };
-    let category = category(text, &program, &system, &device);
-    let is_computer =
-        is_person && category == Category::Desktop && system.category == Some(Category::Desktop);
+    parse_with_hints(user_agent, &ClientHints::default())
+}
 
-    let browser = printable(program.name);
-    let os = printable(system.name);
-    let device_name = printable(device.name.or(feature_phone.map(Cow::Borrowed)));
-    UserAgent {
-        browser_version: program
-            .version
-            .map(Cow::Borrowed)
-            .filter(|_| browser.is_some()),
-        browser,
-        os_version: system.version.filter(|_| os.is_some()),
-        os,
-        device: device_name.or(is_computer.then_some("PC".into())),
-        vendor: printable(device.vendor.or(program.operator.map(Cow::Borrowed))),
-        category,
-        is_bot: category == Category::Bot,
-    }
+/// Takes a string apart, and completes it by client hints that do not contradict it.
+#[must_use]
+pub fn parse_with_hints<'a>(user_agent: &'a str, hints: &ClientHints<'a>) -> UserAgent<'a> {
+    parts(cut(user_agent), hints).0
 }
 
 /// One line that a person can read: `iPhone / iOS 17.1 / Safari 17.1`. An unknown part is `Other`;
 /// an empty string gives an empty line.
 #[must_use]
 pub fn device_line(user_agent: &str) -> String {
+    device_line_with_hints(user_agent, &ClientHints::default())
+}
+
+/// The line for a string and client hints, as [`device_line`].
+#[must_use]
+pub fn device_line_with_hints(user_agent: &str, hints: &ClientHints<'_>) -> String {
     let text = cut(user_agent);
     if text.is_empty() {
         return String::new();
     }
-    let mut parsed = parse(text);
+    let (mut parsed, is_version_told) = parts(text, hints);
     // Every browser sends the same number here, whatever the version. A person would believe it.
     let chrome_os = |version: &Cow<'_, str>| system::is_reduced_chrome_os(version);
-    if system::is_reduced_android(text) || parsed.os_version.as_ref().is_some_and(chrome_os) {
+    if !is_version_told
+        && (system::is_reduced_android(text) || parsed.os_version.as_ref().is_some_and(chrome_os))
+    {
         parsed.os_version = None;
     }
     let mut line = String::with_capacity(64);
@@ -127,6 +111,49 @@ pub fn device_line(user_agent: &str) -> String {
     line
 }
 
+/// The parts, and whether the version of the system is one that the hints have told.
+fn parts<'a>(text: &'a str, hints: &ClientHints<'a>) -> (UserAgent<'a>, bool) {
+    let found = scan::matches(text);
+    let mut program = program::program(text, &found);
+    let mut system = system::system(text, found.system.as_ref());
+    let feature_phone = match found.ask_woothee {
+        true => fallback::fill(text, &mut program, &mut system),
+        false => None,
+    };
+    let told = hints.told(text, &program, &system).unwrap_or_default();
+    told.complete_program(&mut program);
+    told.complete_system(&mut system);
+    let is_person = program.is_person();
+    // A bot names a device that it does not run on.
+    let mut device = device::Found::default();
+    if is_person {
+        device = device::device(text, &system, found.device.as_ref());
+        told.complete_device(&mut device);
+    }
+    let category = category(text, &program, &system, &device, &told);
+    let is_computer = is_person
+        && system.category == Some(Category::Desktop)
+        && (category == Category::Desktop || told.category == Some(Category::Tablet));
+
+    let browser = printable(program.name);
+    let os = printable(system.name);
+    let device_name = printable(device.name.or(feature_phone.map(Cow::Borrowed)));
+    let parts = UserAgent {
+        browser_version: program
+            .version
+            .map(Cow::Borrowed)
+            .filter(|_| browser.is_some()),
+        browser,
+        os_version: system.version.filter(|_| os.is_some()),
+        os,
+        device: device_name.or(is_computer.then_some("PC".into())),
+        vendor: printable(device.vendor.or(program.operator.map(Cow::Borrowed))),
+        category,
+        is_bot: category == Category::Bot,
+    };
+    (parts, told.has_system_version())
+}
+
 fn push(line: &mut String, name: Option<&str>, version: Option<&str>) {
     line.push_str(name.unwrap_or("Other"));
     if let (Some(_), Some(version)) = (name, version) {
@@ -140,6 +167,7 @@ fn category(
     program: &program::Found<'_>,
     system: &system::Found<'_>,
     device: &device::Found<'_>,
+    told: &hints::Told<'_>,
 ) -> Category {
     use Category::{Console, Mobile, Other, Tablet, Tool, Tv};
 
@@ -147,13 +175,17 @@ fn category(
         let is_tablet = category == Mobile && system.category == Some(Tablet);
         return if is_tablet { Tablet } else { category };
     }
+    if let Some(category) = told.category {
+        return category;
+    }
     match (system.category, device.category) {
         (Some(Console | Tv), _) => {}
         (_, Some(category)) => return category,
         _ if may_be_tv(system) && device::is_tv(text) => return Tv,
         (Some(Mobile), _) => {
             // A browser on an Android phone says 'Mobile'; an app need not.
-            let is_phone = !text::is_mozilla(text)
+            let is_phone = told.is_mobile
+                || !text::is_mozilla(text)
                 || text.contains("Mobile")
                 || text::find_word(text, "Phone").is_some();
             let is_android = system.is(&["Android", "HarmonyOS"]);

@@ -37,6 +37,12 @@ pub(crate) fn model(text: &str) -> Option<(&str, Option<&'static Model>)> {
     }
 }
 
+/// The same for a text that is the name of a model.
+pub(crate) fn named(text: &str) -> Option<(&str, Option<&'static Model>)> {
+    let name = name(text)?;
+    Some((name, rule(name)))
+}
+
 /// Where a browser on Android names the model. A word there is not a program, even if a program has
 /// that name: there is a phone called Dolphin.
 pub(crate) fn range(text: &str) -> Range<usize> {

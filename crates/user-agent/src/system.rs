@@ -52,6 +52,48 @@ pub(crate) fn system<'a>(text: &'a str, found: Option<&Match>) -> Found<'a> {
     }
 }
 
+/// What the version of the platform in a client hint means.
+pub(crate) fn told_version<'a>(system: &Found<'_>, told: &'a str) -> Option<Cow<'a, str>> {
+    let told = crate::text::version(told)?;
+    match system.name.as_deref()? {
+        "Windows" => told_windows(told).map(Cow::Borrowed),
+        "macOS" => Some(match apple::dotted(told) {
+            // Browsers called macOS 11 so that had been made before it.
+            version if version.starts_with("10.16") => Cow::Borrowed("11"),
+            Cow::Borrowed(version) => Cow::Borrowed(without_zeros(version)),
+            Cow::Owned(version) => without_zeros(&version).to_owned().into(),
+        }),
+        "Android" => Some(Cow::Borrowed(without_zeros(told))),
+        "ChromeOS" => Some(Cow::Borrowed(told)),
+        // The version of a kernel, or of the Android that another system is made of.
+        _ => None,
+    }
+}
+
+/// The numbers that Microsoft has given: the contract of its interfaces, not the version.
+fn told_windows(version: &str) -> Option<&'static str> {
+    let mut numbers = version.split('.').map(str::parse);
+    let major: u32 = numbers.next()?.ok()?;
+    let minor: u32 = numbers.next().and_then(Result::ok).unwrap_or_default();
+    match (major, minor) {
+        (0, 1) => Some("7"),
+        (0, 2) => Some("8"),
+        (0, 3) => Some("8.1"),
+        (0, _) => None,
+        (1..13, _) => Some("10"),
+        _ => Some("11"),
+    }
+}
+
+/// `14.5` of `14.5.0`, `14` of `14.0.0`.
+fn without_zeros(version: &str) -> &str {
+    let mut version = version;
+    while let Some(shorter) = version.strip_suffix(".0") {
+        version = shorter;
+    }
+    version
+}
+
 /// Some apps have their system in their names: `Example-Android/3.4`, `Example-iOS/3.4`.
 fn in_a_name(text: &str) -> Found<'static> {
     const NAMES: &[(&str, &str)] = &[("Android", "Android"), ("-iOS", "iOS"), ("_iOS", "iOS")];

@@ -24,6 +24,14 @@ impl Changes {
         matches!(self, Self::Some(ids) if ids.is_empty())
     }
 
+    /// The number of ids, where `*` is one.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Some(ids) => ids.len() as u64,
+            Self::All => 1,
+        }
+    }
+
     /// The payloads, each short enough for one NOTIFY.
     pub(super) fn payloads(&self) -> Vec<String> {
         match self {

@@ -3,6 +3,8 @@
 use super::changes::{Changes, Id};
 use super::ring::Backlog;
 use super::{notifier, notify, ring};
+use crate::metrics::{self, Counter};
+use crate::savepoints::Savepoints;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -19,13 +21,13 @@ thread_local! {
     static DELIVERY: RefCell<Delivery> = const { RefCell::new(Delivery::None) };
 }
 
-/// Ids in the order of the changes. Nested transactions end in the opposite order of their
-/// beginning, so a rollback always removes the end of the list.
+/// Ids in the order of the changes, and the length of the list before each nested transaction: a
+/// rollback removes the end of the list.
 #[derive(Debug)]
 struct Pending {
     ids: Vec<Id>,
     all: bool,
-    marks: Vec<Mark>,
+    lengths: Savepoints<usize>,
 }
 
 /// How a transaction delivers its changes.
@@ -40,37 +42,21 @@ enum Delivery {
     Notify(Option<Backlog>),
 }
 
-/// Where the ids of a nested transaction begin.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    level: i32,
-    start: usize,
-}
-
 impl Pending {
     const fn new() -> Self {
         Self {
             ids: Vec::new(),
             all: false,
-            marks: Vec::new(),
-        }
-    }
-
-    fn enter(&mut self, level: i32) {
-        if level > 1 && self.marks.last().is_none_or(|mark| mark.level < level) {
-            self.marks.push(Mark {
-                level,
-                start: self.ids.len(),
-            });
+            lengths: Savepoints::new(),
         }
     }
 
     fn add(&mut self, id: Id, level: i32) {
         // Foreign-key cascades and patches of one session come in runs.
-        if self.all || (self.ids.last() == Some(&id) && self.marks.is_empty()) {
+        if self.all || (self.ids.last() == Some(&id) && self.lengths.is_empty()) {
             return;
         }
-        self.enter(level);
+        self.lengths.enter(level, self.ids.len());
         if self.ids.len() == MAX_IDS {
             self.add_all();
         } else {
@@ -84,27 +70,6 @@ impl Pending {
             all: true,
             ..Self::new()
         };
-    }
-
-    fn savepoint_released(&mut self, level: i32) {
-        if let Some(mark) = self.marks.pop_if(|mark| mark.level >= level)
-            && level > 2
-            && self
-                .marks
-                .last()
-                .is_none_or(|outer| outer.level < level - 1)
-        {
-            self.marks.push(Mark {
-                level: level - 1,
-                ..mark
-            });
-        }
-    }
-
-    fn savepoint_rolled_back(&mut self, level: i32) {
-        while let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) {
-            self.ids.truncate(mark.start);
-        }
     }
 
     fn is_empty(&self) -> bool {
@@ -180,7 +145,10 @@ unsafe extern "C-unwind" fn transaction_ends(
                         notifier::wake(latch);
                     }
                 }
-                Delivery::Notify(Some(backlog)) => ring::advance(&backlog),
+                Delivery::Notify(Some(backlog)) => {
+                    ring::advance(&backlog);
+                    metrics::add(Counter::Announced, changes.len());
+                }
                 Delivery::Notify(None) | Delivery::None => {}
             }
         }
@@ -221,14 +189,18 @@ unsafe extern "C-unwind" fn savepoint_ends(
 ) {
     use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
     PENDING.with_borrow_mut(|pending| {
-        if pending.marks.is_empty() {
+        if pending.lengths.is_empty() {
             return;
         }
         // SAFETY: reads a variable of this process, which still counts the transaction that ends.
         let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
         match event {
-            SUBXACT_EVENT_COMMIT_SUB => pending.savepoint_released(level),
-            SUBXACT_EVENT_ABORT_SUB => pending.savepoint_rolled_back(level),
+            SUBXACT_EVENT_COMMIT_SUB => pending.lengths.released(level),
+            SUBXACT_EVENT_ABORT_SUB => {
+                if let Some(length) = pending.lengths.rolled_back(level) {
+                    pending.ids.truncate(length);
+                }
+            }
             _ => {}
         }
     });

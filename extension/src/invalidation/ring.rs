@@ -39,6 +39,7 @@
 mod memory;
 
 use super::changes::{Changes, Id};
+use crate::metrics::{self, Counter};
 use memory::Ring;
 pub(super) use memory::{Backlog, SIZE, Slot};
 use pgrx::lwlock::PgLwLock;
@@ -165,11 +166,10 @@ pub(super) fn advance(backlog: &Backlog) {
         slot.starts = 0;
         slot.overflows += u64::from(backlog.is_overrun);
         slot.next = slot.next.max(backlog.upto);
-        slot.announced += match &backlog.changes {
-            Changes::Some(ids) => ids.len() as u64,
-            Changes::All => 1,
-        };
+        slot.announced += backlog.changes.len();
     }
+    metrics::add(Counter::Announced, backlog.changes.len());
+    metrics::add(Counter::Overflows, u64::from(backlog.is_overrun));
 }
 
 /// Records that a notifier could not be [registered](Reservation::RegisterNotifier).

@@ -5,6 +5,7 @@
 
 use super::changes::Id;
 use super::pending;
+use crate::current;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::CStr;
@@ -55,6 +56,7 @@ unsafe fn add_changes(trigger: &pg_sys::TriggerData) {
     if event & pg_sys::TRIGGER_EVENT_ROW == 0 {
         // After TRUNCATE, the ids of the rows are not known.
         pending::add_all();
+        current::all_ended();
         return;
     }
     // SAFETY: see the function's contract.
@@ -62,7 +64,10 @@ unsafe fn add_changes(trigger: &pg_sys::TriggerData) {
         let descriptor = (*trigger.tg_relation).rd_att;
         let old = Row::read(trigger.tg_trigtuple, descriptor);
         match event & pg_sys::TRIGGER_EVENT_OPMASK {
-            pg_sys::TRIGGER_EVENT_DELETE => pending::add(old.id()),
+            pg_sys::TRIGGER_EVENT_DELETE => {
+                pending::add(old.id());
+                current::ended(old.id());
+            }
             pg_sys::TRIGGER_EVENT_UPDATE => {
                 let new = Row::read(trigger.tg_newtuple, descriptor);
                 if new.invalidates(&old) {

@@ -3,8 +3,9 @@
 use super::{Cached, data, one, pool_to, until};
 use deadpool_postgres::{Manager, Pool};
 use futures_util::FutureExt;
-use qsessions::{CacheConfig, Error, Key, Store};
+use qsessions::{CacheConfig, Error, Key, Store, Visit};
 use serde_json::json;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio_postgres::NoTls;
 
@@ -211,6 +212,23 @@ async fn a_store_knows_its_own_changes_when_the_call_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_knows_the_visits_that_it_records_and_the_sessions_that_it_imports() {
+    let cached = Cached::new().await;
+    let (store, key) = (&cached.store, cached.begin().await.key);
+    let imported = Key::from("a key of another framework");
+    assert_eq!(data(store, &imported).await, None);
+    cached.listener.keep_answers();
+    let ip = IpAddr::from([192, 0, 2, 1]);
+    let visit = Visit::new(&key).unwrap().ip(ip);
+    assert_eq!(store.record_visits(&[visit]).await.unwrap(), 1);
+    assert_eq!(store.load(&key).await.unwrap().unwrap().ip, Some(ip));
+    assert!(store.import(&imported).data(json!(7)).await.unwrap());
+    assert_eq!(data(store, &imported).await, Some(json!(7)));
+    assert!(cached.store.health().serving);
+    cached.listener.release();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_a_call_ends_without_their_keys_are_dropped() {
     let cached = Cached::new().await;
     let log_in = || cached.other.login(1_i64).data(json!({"n": 1}));
@@ -223,6 +241,11 @@ async fn sessions_that_a_call_ends_without_their_keys_are_dropped() {
     assert!(data(&cached.store, &sessions[1].key).await.is_some());
     assert_eq!(cached.store.revoke_user_sessions(1_i64).await.unwrap(), 2);
     assert_eq!(data(&cached.store, &sessions[1].key).await, None);
+    let last = log_in().await.unwrap();
+    assert!(cached.is_cached(&last.key).await);
+    let revoked = cached.store.revoke_sessions().user(1_i64).await;
+    assert_eq!(revoked.unwrap(), 1);
+    assert_eq!(data(&cached.store, &last.key).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

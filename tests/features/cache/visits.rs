@@ -2,7 +2,7 @@
 
 use super::{Cached, one};
 use futures_util::future::join_all;
-use qsessions::{CacheConfig, Key};
+use qsessions::{CacheConfig, ClientHints, Key};
 use serde_json::json;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -150,4 +150,85 @@ async fn a_visit_replaces_an_older_entry() {
     let session = cached.store.load(&key).await.unwrap().unwrap();
     assert_eq!((session.ip, &session.data), (Some(AWAY), &large));
     cached.listener.release();
+}
+
+fn hints(headers: &[(&str, &str)]) -> ClientHints {
+    headers.iter().copied().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_hints_are_recorded_if_the_session_does_not_have_them() {
+    let cached = Cached::new().await;
+    let low = hints(&[("Sec-CH-UA-Platform", "\"Android\"")]);
+    let model = hints(&[("Sec-CH-UA-Model", "\"Pixel 8\"")]);
+    let other = hints(&[("Sec-CH-UA-Model", "\"Pixel 9\"")]);
+    let key = cached.other.create().data(one()).client_hints(&low).await;
+    let key = key.unwrap().key;
+    let visit = async |hints: &ClientHints| {
+        cached.store.load(&key).await.unwrap();
+        let visit = cached.store.resume(&key).client_hints(hints);
+        let (session, statements) = cached.statements(visit).await;
+        assert!(session.unwrap().is_some());
+        cached.store.catch_up().await;
+        statements
+    };
+    for (hints, statements) in [
+        (&low, 0),
+        (&ClientHints::default(), 0),
+        (&model, 1),
+        (&model, 0),
+        (&low, 0),
+        (&other, 1),
+        (&model, 1),
+    ] {
+        assert_eq!(visit(hints).await, statements, "{hints:?}");
+    }
+}
+
+/// What the client keeps of the headers is what the server keeps.
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_client_hints_are_recorded_once() {
+    let cached = Cached::new().await;
+    let key = cached.begin().await.key;
+    let (quoted, longest, longer) = ("\"".repeat(255), "ä".repeat(256), "ä".repeat(257));
+    let headers = [
+        ("SEC-CH-UA", "\u{7f}"),
+        ("sec-ch-ua", "\\ \"🦊\" / ?1;v=\"99\""),
+        ("Sec-CH-UA-Arch", &quoted),
+        ("Sec-CH-UA-Model", &longest),
+        ("Sec-CH-UA-Bitness", &longer),
+        ("Sec-CH-UA-Form-Factors", ""),
+        ("Sec-CH-UA-Full-Version", "\0"),
+        ("Sec-CH-UA-Mobile", "a\tb"),
+        ("Sec-CH-UA-Platform", "\u{85}"),
+        ("Sec-CH-UA-Other", "?1"),
+        ("Sec-CH-UA-İ", "?1"),
+    ];
+    let odd = hints(&headers);
+    let visit = || cached.store.resume(&key).client_hints(&odd);
+    assert!(visit().await.unwrap().is_some());
+    cached.store.catch_up().await;
+    cached.store.load(&key).await.unwrap();
+    let (_, statements) = cached.statements(visit()).await;
+    assert_eq!(statements, 0);
+    let client = cached.client().await;
+    let sql = "SELECT client_hints FROM qsessions.session WHERE id = $1";
+    let row = client.query_one(sql, &[&key.id()]).await.unwrap();
+    assert_eq!(row.get::<_, serde_json::Value>(0), json!(odd));
+    assert_eq!(odd.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_hints_that_another_program_has_spoiled_stop_no_load() {
+    let cached = Cached::new().await;
+    let key = cached.begin().await.key;
+    let client = cached.client().await;
+    for spoiled in ["[1]", "7", "{\"sec-ch-ua\": {}}", "null"] {
+        let sql = "UPDATE qsessions.session SET client_hints = $1::text::jsonb WHERE id = $2";
+        client.execute(sql, &[&spoiled, &key.id()]).await.unwrap();
+        cached.store.catch_up().await;
+        let hints = hints(&[("Sec-CH-UA", "x")]);
+        let visit = cached.store.resume(&key).client_hints(&hints).await;
+        assert!(visit.unwrap().is_some(), "{spoiled}");
+    }
 }

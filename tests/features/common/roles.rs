@@ -8,9 +8,11 @@ use tokio_postgres::Client;
 /// SQLSTATE insufficient_privilege.
 pub(crate) const DENIED: &str = "42501";
 
-/// Functions that only compute. Every role can call them.
+/// Functions that only compute, or read what `authenticate` has found. Every role can call them.
 pub(crate) const PURE: &[&str] = &[
     "address",
+    "current_session_id",
+    "current_user_id",
     "device",
     "generate_key",
     "invalidation_channel",
@@ -32,6 +34,7 @@ pub(crate) const BEYOND_THE_TABLE: &[&str] = &[
     "invalidation_status",
     "location",
     "location_info",
+    "metrics",
     "schedule_purge",
     "unschedule_purge",
 ];
@@ -81,12 +84,14 @@ pub(crate) async fn refused_calls(admin: &Client) -> Vec<String> {
         PURE.join(",")
     );
     let mut calls = calls(admin, &condition).await;
-    // This one requires one of its optional arguments.
+    // These require one of their optional arguments.
     for call in &mut calls {
-        *call = call.replace(
-            "set_expiry(text '12345678')",
-            "set_expiry(text '12345678', interval '1 hour')",
-        );
+        *call = call
+            .replace(
+                "set_expiry(text '12345678')",
+                "set_expiry(text '12345678', interval '1 hour')",
+            )
+            .replace("revoke_sessions()", "revoke_sessions('1')");
     }
     calls
 }
@@ -127,8 +132,11 @@ fn value_of(argument: &str) -> &'static str {
         "bigint" => "1::bigint",
         "boolean" => "true",
         "bytea" => "bytea ''",
+        "bytea[]" => "'{}'::bytea[]",
         "inet" => "inet '192.0.2.1'",
+        "inet[]" => "'{}'::inet[]",
         "integer" => "1",
+        "integer[]" => "'{1}'::integer[]",
         "interval" => "interval '1 hour'",
         "jsonb" => "jsonb '{}'",
         "name" => "name 'id'",
@@ -139,6 +147,7 @@ fn value_of(argument: &str) -> &'static str {
         "text" => "text '12345678'",
         "text[]" => "'{}'::text[]",
         "timestamp with time zone" => "timestamptz 'epoch'",
+        "timestamp with time zone[]" => "'{}'::timestamptz[]",
         "uuid[]" => "'{}'::uuid[]",
         "uuid" => "uuid '00000000-0000-7000-8000-000000000000'",
         other => panic!("no value of type {other} to call a function with"),

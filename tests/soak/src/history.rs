@@ -111,6 +111,15 @@ pub enum Effect {
         /// The key.
         key: KeyHash,
     },
+    /// The session has a new key from this change on, and no other except a former one.
+    Rekeyed {
+        /// Of the session.
+        id: Uuid,
+        /// The new key.
+        key: KeyHash,
+        /// The key until now, if it has a grace.
+        former: Option<Former>,
+    },
     /// This key is dead from this change on, if it ever was live.
     KeyEnded {
         /// The key.
@@ -151,6 +160,15 @@ pub enum Effect {
         /// The time; [`Nanos::MAX`] for never.
         at: Nanos,
     },
+}
+
+/// A key that was rotated with a grace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// The key.
+    pub key: KeyHash,
+    /// For how long it opens the session after the rotation.
+    pub grace: Nanos,
 }
 
 /// The sessions that a change affects.

@@ -1,6 +1,6 @@
 //! The report of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::chaos::Mishaps;
@@ -39,6 +39,7 @@ impl Report {
         let is_too_few = [
             ("loads", self.loads() < 20 * seconds),
             ("changes", self.changes(Outcome::Done) < 2 * seconds),
+            ("loads by former keys", self.loads_by_former_keys() == 0),
             ("unknown outcomes", self.changes(Outcome::Unknown) == 0),
             ("restarts", mishaps.restarts == 0),
             ("stalls", mishaps.stalls == 0),
@@ -73,6 +74,26 @@ impl Report {
     fn changes(&self, wanted: Outcome) -> usize {
         let is_wanted = |event: &&Event| matches!(&event.deed, Deed::Change { outcome, effects, .. } if *outcome == wanted && !effects.is_empty());
         self.history.iter().filter(is_wanted).count()
+    }
+
+    /// The number of sessions that were found by a key after its rotation.
+    fn loads_by_former_keys(&self) -> usize {
+        let mut rotated = HashMap::new();
+        for event in &self.history {
+            if let Deed::Change { effects, .. } = &event.deed {
+                rotated.extend(effects.iter().filter_map(|effect| match effect {
+                    Effect::Rekeyed { former, .. } => former.map(|former| (former.key, event.end)),
+                    _ => None,
+                }));
+            }
+        }
+        let is_by_former_key = |event: &&Event| match &event.deed {
+            Deed::Load { key, found } => {
+                found.is_some() && rotated.get(key).is_some_and(|end| *end < event.start)
+            }
+            _ => false,
+        };
+        self.history.iter().filter(is_by_former_key).count()
     }
 
     fn total(&self, name: &str) -> u64 {
@@ -159,6 +180,7 @@ fn is_about(effect: &Effect, keys: &[KeyHash], ids: &[uuid::Uuid]) -> bool {
     match effect {
         Effect::KeyEnded { key } => keys.contains(key),
         Effect::KeyBegan { id, .. }
+        | Effect::Rekeyed { id, .. }
         | Effect::Saved { id, .. }
         | Effect::Owned { id, .. }
         | Effect::Expires { id, .. } => ids.contains(id),
@@ -218,8 +240,9 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  {} loads answered, {} changes, {} of unknown outcome, {} loads failed",
+            "  {} loads answered, {} by former keys, {} changes, {} of unknown outcome, {} loads failed",
             self.loads(),
+            self.loads_by_former_keys(),
             self.changes(Outcome::Done),
             self.changes(Outcome::Unknown),
             self.history

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::history::{Deed, Effect, Event, Found, KeyHash, Nanos, Outcome, Who};
+use crate::history::{Deed, Effect, Event, Former, Found, KeyHash, Nanos, Outcome, Who};
 
 /// A change in the form that the rules need.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,14 @@ pub(super) struct Change {
     pub(super) is_sure: bool,
     /// A key that it excluded.
     pub(super) except: Option<KeyHash>,
+}
+
+/// A change that has given a session a new key.
+#[derive(Debug)]
+pub(super) struct Rekey {
+    pub(super) key: KeyHash,
+    pub(super) former: Option<Former>,
+    pub(super) change: Change,
 }
 
 /// Versions with the times by which they had certainly been made.
@@ -53,6 +61,7 @@ pub(super) struct Facts {
     max_staleness: Vec<Nanos>,
     /// The session of each key, and the change that made it.
     pub(super) births: HashMap<KeyHash, (Uuid, Change)>,
+    pub(super) rekeys: HashMap<Uuid, Vec<Rekey>>,
     pub(super) ends: HashMap<KeyHash, Vec<Change>>,
     pub(super) ends_of_sessions: HashMap<Uuid, Vec<Change>>,
     pub(super) ends_of_users: HashMap<i64, Vec<Change>>,
@@ -150,6 +159,13 @@ impl Facts {
                     self.births.insert(key, (id, change));
                 }
             }
+            Effect::Rekeyed { id, key, former } => {
+                self.rekeys.entry(id).or_default().push(Rekey {
+                    key,
+                    former,
+                    change,
+                });
+            }
             Effect::KeyEnded { key } => self.ends.entry(key).or_default().push(change),
             Effect::Saved { id, version, token } => self.note_saved(change, id, version, token),
             Effect::Owned { id, user } => {
@@ -222,6 +238,14 @@ impl Facts {
             let seen = self.seen_dead.entry(*key).or_insert((event.end, at));
             *seen = (*seen).min((event.end, at));
         }
+    }
+}
+
+impl Rekey {
+    /// The grace of a key, if this change has made it a former one.
+    pub(super) fn grace_of(&self, key: KeyHash) -> Option<Nanos> {
+        let former = self.former.filter(|former| former.key == key)?;
+        Some(former.grace)
     }
 }
 

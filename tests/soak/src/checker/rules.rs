@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::Rule;
-use super::facts::{Change, Facts};
+use super::facts::{Change, Facts, Rekey};
 use crate::history::{Event, Found, KeyHash, Nanos};
 
 /// A tolerance, because an expiry appears earlier or later if a clock is adjusted during the run.
@@ -30,6 +30,7 @@ pub(super) fn wrongly_found(facts: &Facts, load: &Load<'_>, found: &Found) -> Op
     let rules = [
         other_session,
         dead_key,
+        replaced_key,
         old_version,
         own_old_version,
         other_data,
@@ -59,6 +60,26 @@ fn dead_key(facts: &Facts, load: &Load<'_>, found: &Found) -> Option<Wrong> {
     end.map(|at| (Rule::DeadKey, at))
 }
 
+/// A key that the session had before a change to its keys, unless a grace lasts.
+fn replaced_key(facts: &Facts, load: &Load<'_>, found: &Found) -> Option<Wrong> {
+    let (_, birth) = facts.births.get(&load.key)?;
+    let mut rekeys = facts.rekeys.get(&found.id)?.iter();
+    let is_replaced = |rekey: &&Rekey| match rekey.grace_of(load.key) {
+        Some(grace) => {
+            let end = rekey.change.end.saturating_add(grace + CLOCK_ERROR);
+            end < load.must_see_before
+        }
+        None => {
+            rekey.key != load.key
+                && rekey.change.surely_follows(birth)
+                && load.must_see(&rekey.change)
+        }
+    };
+    rekeys
+        .find(is_replaced)
+        .map(|rekey| (Rule::DeadKey, rekey.change.at))
+}
+
 /// A change that has ended this key together with other sessions that had begun before.
 fn ends_with_others(facts: &Facts, key: KeyHash, id: Uuid) -> impl Iterator<Item = &Change> {
     let birth = facts.births.get(&key).map(|(_, birth)| birth);
@@ -70,7 +91,15 @@ fn ends_with_others(facts: &Facts, key: KeyHash, id: Uuid) -> impl Iterator<Item
         })
         .chain(&facts.ends_of_all)
         .filter(move |end| {
-            end.except != Some(key) && birth.is_some_and(|birth| end.surely_follows(birth))
+            let spares = end.except.is_some_and(|except| {
+                // A session can have two keys, and each of them spares it.
+                except == key
+                    || facts
+                        .births
+                        .get(&except)
+                        .is_some_and(|(other, _)| *other == id)
+            });
+            !spares && birth.is_some_and(|birth| end.surely_follows(birth))
         })
 }
 
@@ -129,8 +158,14 @@ fn possible_ends<'a>(
         .flat_map(|(user, _)| facts.ends_of_users.get(user).into_iter().flatten())
         .filter(|end| end.except != Some(load.key));
     let ended = facts.ends.get(&load.key).into_iter().flatten();
+    let rekeys = facts.rekeys.get(&id).into_iter().flatten();
+    let by_rekey = rekeys.filter(|rekey| match rekey.grace_of(load.key) {
+        Some(grace) => rekey.change.start + grace < load.event.end + CLOCK_ERROR,
+        None => rekey.key != load.key,
+    });
     ended
         .chain(facts.ends_of_sessions.get(&id).into_iter().flatten())
+        .chain(by_rekey.map(|rekey| &rekey.change))
         .chain(by_user)
         .chain(&facts.ends_of_all)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Rule, check};
-use crate::history::{Deed, Effect, Event, Found, KeyHash, Nanos, Outcome, Who};
+use crate::history::{Deed, Effect, Event, Former, Found, KeyHash, Nanos, Outcome, Who};
 
 const MILLI: Nanos = 1_000_000;
 const HOUR: Nanos = 3_600_000 * MILLI;
@@ -87,6 +87,16 @@ impl History {
 
 fn key_began(key: KeyHash) -> Effect {
     Effect::KeyBegan { id: ID, key }
+}
+
+/// The effects of a rotation at which the key before gets this grace, in milliseconds.
+fn rotated(former: KeyHash, key: KeyHash, grace: Option<Nanos>) -> Vec<Effect> {
+    let former = grace.map(|grace| Former {
+        key: former,
+        grace: grace * MILLI,
+    });
+    let id = ID;
+    vec![key_began(key), Effect::Rekeyed { id, key, former }]
 }
 
 fn saved(version: i64, token: u64) -> Effect {
@@ -268,6 +278,85 @@ fn another_session_than_the_keys_is_wrong() {
         },
     );
     assert_eq!(history.wrong(), [(Rule::OtherSession, 200)]);
+}
+
+#[test]
+fn a_former_key_may_open_its_session_until_the_grace_is_over() {
+    // The rotation ends at 301, the grace at 501 and the tolerance at 551.
+    let history = || History::new().change(0, 300, &rotated(KEY, NEXT_KEY, Some(200)));
+    for at in [302, 450, 651] {
+        assert_eq!(found_at(history(), at), [], "{at}");
+        assert_eq!(history().found(1, at, NEXT_KEY, 1).wrong(), [], "{at}");
+    }
+    assert_eq!(found_at(history(), 652), [(Rule::DeadKey, 652)]);
+    let possibly = History::new().try_change(0, 300, &rotated(KEY, NEXT_KEY, Some(200)));
+    assert_eq!(found_at(possibly, 900), []);
+}
+
+#[test]
+fn a_former_key_that_opens_nothing_in_its_grace_is_wrong() {
+    let history = || History::new().change(0, 300, &rotated(KEY, NEXT_KEY, Some(200)));
+    let none_at = |at| history().none(1, at, KEY).wrong();
+    // The grace is over at 500 at the earliest, and the tolerance begins at 450.
+    assert_eq!(none_at(302), [(Rule::LiveKeyNotFound, 302)]);
+    assert_eq!(none_at(449), [(Rule::LiveKeyNotFound, 449)]);
+    assert_eq!(none_at(450), []);
+    assert_eq!(none_at(900), []);
+    // So is one whose rotation may not have been made, and the new one in any case.
+    let possibly = History::new().try_change(0, 300, &rotated(KEY, NEXT_KEY, Some(200)));
+    let wrong = [(Rule::LiveKeyNotFound, 350)];
+    assert_eq!(possibly.none(1, 350, KEY).wrong(), wrong);
+    let wrong = [(Rule::LiveKeyNotFound, 450)];
+    assert_eq!(history().none(1, 450, NEXT_KEY).wrong(), wrong);
+}
+
+#[test]
+fn a_former_key_does_not_outlive_its_session_or_another_key() {
+    const HOUR_OF_GRACE: Option<Nanos> = Some(3_600_000);
+    let ends = [
+        vec![ended(Who::Session(ID))],
+        vec![ended(Who::User(USER))],
+        vec![ended(Who::Everybody)],
+        rotated(NEXT_KEY, KeyHash(3), None),
+        rotated(NEXT_KEY, KeyHash(3), HOUR_OF_GRACE),
+    ];
+    let history = || History::new().change(0, 300, &rotated(KEY, NEXT_KEY, HOUR_OF_GRACE));
+    for end in &ends {
+        let ended = || history().change(0, 400, end);
+        assert_eq!(found_at(ended(), 501), [], "{end:?}");
+        assert_eq!(found_at(ended(), 502), [(Rule::DeadKey, 502)], "{end:?}");
+        assert_eq!(ended().none(1, 600, KEY).wrong(), [], "{end:?}");
+        let possibly = history().try_change(0, 400, end);
+        assert_eq!(found_at(possibly, 600), [], "{end:?}");
+        let possibly = history().try_change(0, 400, end).none(1, 600, KEY);
+        assert_eq!(possibly.wrong(), [], "{end:?}");
+    }
+    // A login by the former key ends the present one too.
+    let login = || history().change(0, 400, &rotated(KEY, KeyHash(3), None));
+    let wrong = [(Rule::DeadKey, 502)];
+    assert_eq!(login().found(1, 502, NEXT_KEY, 1).wrong(), wrong);
+    assert_eq!(login().found(1, 502, KEY, 1).wrong(), wrong);
+    assert_eq!(login().found(1, 502, KeyHash(3), 1).wrong(), []);
+}
+
+#[test]
+fn a_key_that_spares_a_session_spares_its_other_key_too() {
+    let history = History::new().change(0, 300, &rotated(KEY, NEXT_KEY, Some(3_600_000)));
+    let (who, except) = (Who::User(USER), Some(NEXT_KEY));
+    let spared = history.change(0, 400, &[Effect::Ended { who, except }]);
+    assert_eq!(found_at(spared, 900), []);
+}
+
+#[test]
+fn a_key_that_began_after_a_rotation_is_not_ended_by_it() {
+    let history = || {
+        History::new()
+            .change(0, 300, &rotated(KEY, NEXT_KEY, None))
+            .change(0, 400, &rotated(NEXT_KEY, KeyHash(3), None))
+    };
+    assert_eq!(history().found(1, 900, KeyHash(3), 1).wrong(), []);
+    let wrong = [(Rule::DeadKey, 900)];
+    assert_eq!(history().found(1, 900, NEXT_KEY, 1).wrong(), wrong);
 }
 
 #[test]

@@ -1,21 +1,27 @@
 //! Rotations, and calls that end sessions.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use qsessions::Key;
 
 use super::attempt::{Attempt, attempt};
 use super::{Known, USERS, Worker};
-use crate::history::{Effect, KeyHash, Who};
+use crate::history::{Effect, Former, KeyHash, Nanos, Who};
 
 impl Worker {
     pub(super) async fn rotate(&self, rng: &mut Rng, known: &Known) {
+        let grace = some_grace(rng);
         let call = self.call("rotate");
-        let rotated = attempt(rng, self.store.rotate_key(&known.key)).await;
+        let rotated = attempt(rng, self.store.rotate_key(&known.key).grace(grace)).await;
         let effects = match &rotated {
-            Attempt::Done(key) => rekeyed(known, key),
-            _ => vec![Effect::KeyEnded { key: known.hash() }],
+            Attempt::Done(key) => rekeyed(known, key, grace),
+            _ => vec![Effect::MayEnd {
+                who: Who::Session(known.id),
+            }],
         };
-        self.note_change(call, &rotated, known, effects);
+        // A refusal does not say that the key is dead: a former key cannot be rotated.
+        self.note(call, &rotated, effects);
         self.look_again(rng, &[known]).await;
         if let Attempt::Done(key) = rotated {
             let id = known.id;
@@ -50,6 +56,21 @@ impl Worker {
         self.look_again(rng, &[known]).await;
     }
 
+    /// Ends a user's sessions in batches, as administrators do.
+    pub(super) async fn revoke_by_filter(&self, rng: &mut Rng, known: &Known) {
+        let user = rng.i64(1..=USERS);
+        let call = self.call("revoke by a filter");
+        let batch_size = rng.u32(1..5);
+        let revoke = self.store.revoke_sessions().user(user);
+        let revoked = attempt(rng, revoke.batch_size(batch_size)).await;
+        let effects = vec![Effect::Ended {
+            who: Who::User(user),
+            except: None,
+        }];
+        self.note(call, &revoked, effects);
+        self.look_again(rng, &[known]).await;
+    }
+
     pub(super) async fn revoke_user(&self, rng: &mut Rng, known: &Known) {
         let user = rng.i64(1..=USERS);
         let spared = rng.bool().then_some(known);
@@ -65,13 +86,28 @@ impl Worker {
     }
 }
 
+/// How long the former key is to open the session.
+pub(super) fn some_grace(rng: &mut Rng) -> Option<Duration> {
+    (rng.u32(0..3) > 0).then(|| Duration::from_millis(rng.u64(50..3000)))
+}
+
 /// The effects of a rotation.
-pub(super) fn rekeyed(known: &Known, key: &Key) -> Vec<Effect> {
-    vec![
-        Effect::KeyEnded { key: known.hash() },
-        Effect::KeyBegan {
-            id: known.id,
-            key: KeyHash::of(key.expose()),
+pub(super) fn rekeyed(known: &Known, key: &Key, grace: Option<Duration>) -> Vec<Effect> {
+    let (id, key, former) = (known.id, KeyHash::of(key.expose()), known.hash());
+    let graced = grace.map(|grace| Former {
+        key: former,
+        grace: grace.as_nanos() as Nanos,
+    });
+    let mut effects = vec![
+        Effect::KeyBegan { id, key },
+        Effect::Rekeyed {
+            id,
+            key,
+            former: graced,
         },
-    ]
+    ];
+    if grace.is_none() {
+        effects.push(Effect::KeyEnded { key: former });
+    }
+    effects
 }

@@ -1,7 +1,7 @@
 //! Logins.
 
 use fastrand::Rng;
-use qsessions::{Executor, Login, NewSession, Store};
+use qsessions::{Executor, Login, NewLogin, Store};
 use serde_json::json;
 
 use super::attempt::{Attempt, attempt};
@@ -37,7 +37,7 @@ impl Worker {
         self.note(call, &created, effects);
         self.look_again(rng, &[known]).await;
         if let Attempt::Done(created) = created {
-            self.publish(rng, created).await;
+            self.publish(rng, created.into()).await;
         }
     }
 }
@@ -58,10 +58,10 @@ impl Wish {
         }
     }
 
-    pub(super) fn effects(&self, known: &Known, created: &NewSession) -> Vec<Effect> {
+    pub(super) fn effects(&self, known: &Known, created: &NewLogin) -> Vec<Effect> {
         let (id, token) = (created.id, self.token);
         let mut effects = if id == known.id {
-            let mut effects = rekeyed(known, &created.key);
+            let mut effects = rekeyed(known, &created.key, None);
             effects.push(Effect::Saved {
                 id,
                 version: None,
@@ -74,7 +74,7 @@ impl Wish {
             effects
         } else {
             // The old session belonged to another user, or was dead already.
-            let mut effects = began(created, Some(self.user), token);
+            let mut effects = began(&created.clone().into(), Some(self.user), token);
             effects.push(Effect::KeyEnded { key: known.hash() });
             effects.push(Effect::MayEnd {
                 who: Who::Session(known.id),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use qsessions::{Error, Expiry, Key, NewSession, Session};
+use qsessions::{ClientHints, Error, Expiry, Key, NewSession, Session, Visit};
 use serde_json::json;
 
 use super::attempt::{Attempt, Call, attempt};
@@ -45,9 +45,27 @@ impl Worker {
         // Sometimes from another address.
         let ip =
             (rng.u32(0..20) == 0).then(|| IpAddr::from(Ipv4Addr::new(192, 0, 2, rng.u8(1..5))));
+        let hints = some_hints(rng);
         let call = self.call("resume");
-        let resume = self.store.resume(&known.key).ip(ip);
+        let resume = self.store.resume(&known.key).ip(ip).client_hints(&hints);
         self.note_load(rng, call, known.hash(), resume).await;
+    }
+
+    /// Records visits to some sessions, of which any may have ended.
+    pub(super) async fn record_visits(&self, rng: &mut Rng, known: &Known) {
+        let others = (0..rng.u32(1..20)).filter_map(|_| self.keyring.pick(rng));
+        let visited: Vec<_> = others.chain([known.clone()]).collect();
+        let visits: Vec<_> = visited
+            .iter()
+            .filter_map(|known| {
+                let ip = IpAddr::from(Ipv4Addr::new(192, 0, 2, rng.u8(1..5)));
+                Some(Visit::new(&known.key)?.ip(ip).client_hints(some_hints(rng)))
+            })
+            .collect();
+        let call = self.call("record visits");
+        let recorded = attempt(rng, self.store.record_visits(&visits)).await;
+        self.note(call, &recorded, vec![]);
+        self.look_again(rng, &[known]).await;
     }
 
     async fn note_load(
@@ -131,6 +149,18 @@ impl Worker {
         self.look_again(rng, &[known]).await;
     }
 
+    /// Makes an anonymous session that of a user under the key that it has.
+    pub(super) async fn save_user(&self, rng: &mut Rng, known: &Known) {
+        let (id, user, token) = (known.id, rng.i64(1..=USERS), self.token());
+        let call = self.call("save with a user");
+        let save = self.store.save(&known.key, json!({ "token": token }));
+        let saved = attempt(rng, save.user(user)).await;
+        let mut effects = self.saved(known, &saved, token);
+        effects.push(Effect::Owned { id, user });
+        self.note_change(call, &saved, known, effects);
+        self.look_again(rng, &[known]).await;
+    }
+
     pub(super) async fn save_expecting(&self, rng: &mut Rng, known: &Known) {
         let loaded = self.store.load(&known.key);
         let Attempt::Done(Some(session)) = attempt(rng, loaded).await else {
@@ -196,6 +226,12 @@ impl Worker {
             _ => self.note(call, attempt, effects),
         }
     }
+}
+
+fn some_hints(rng: &mut Rng) -> ClientHints {
+    let model = ["", "Pixel 8", "Galaxy S24"][rng.usize(0..3)];
+    let headers = [("Sec-CH-UA-Model", model)].into_iter();
+    headers.filter(|(_, model)| !model.is_empty()).collect()
 }
 
 /// The effects of a new session.

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::attempt::{is_refused_by_server, patiently};
-use super::keys::rekeyed;
+use super::keys::{rekeyed, some_grace};
 use super::sessions::on_our_clock;
 use super::{Call, Known, USERS, Worker};
 use crate::history::{Effect, KeyHash, Nanos, Outcome, Who, now};
@@ -170,8 +170,9 @@ impl Worker {
         doing.effects.push(Effect::Saved { id, version, token });
         match rng.u32(0..4) {
             0 => {
-                let key = store.rotate_key(&known.key).await?;
-                doing.effects.extend(rekeyed(known, &key));
+                let grace = some_grace(rng);
+                let key = store.rotate_key(&known.key).grace(grace).await?;
+                doing.effects.extend(rekeyed(known, &key, grace));
                 doing.rekeyed = Some(Known { key, id });
             }
             1 => {
