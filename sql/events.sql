@@ -337,22 +337,41 @@ $$;
 COMMENT ON FUNCTION qsessions._record_deletions() IS
     'Internal: trigger function that records deleted sessions in the event table';
 
-CREATE OR REPLACE FUNCTION qsessions._record_event(event text, session_id uuid) RETURNS void
+CREATE OR REPLACE FUNCTION qsessions._record_rotation(session_id uuid) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 BEGIN
     INSERT INTO qsessions.session_event (event, session_id, user_id, ip, user_agent, client_hints)
-    SELECT event, s.id, s.user_id::text, s.ip, s.user_agent, s.client_hints
+    SELECT 'rotated', s.id, s.user_id::text, s.ip, s.user_agent, s.client_hints
     FROM qsessions.session AS s WHERE s.id = session_id;
 EXCEPTION WHEN OTHERS THEN
-    PERFORM qsessions._warn_not_recorded(event, SQLSTATE, SQLERRM);
+    PERFORM qsessions._warn_not_recorded('rotated', SQLSTATE, SQLERRM);
 END
 $$;
 
-COMMENT ON FUNCTION qsessions._record_event(text, uuid) IS
-    'Internal: records an event of a session other than its login or its end';
+COMMENT ON FUNCTION qsessions._record_rotation(uuid) IS 'Internal: records that the key of a session was rotated';
+
+-- An import of many sessions in one transaction would have as many nested transactions, so this has
+-- none.
+CREATE OR REPLACE FUNCTION qsessions._record_import(session_id uuid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    IF NOT has_table_privilege('qsessions.session_event'::regclass::oid, 'INSERT') THEN
+        PERFORM qsessions._warn_not_recorded('imported', '42501', 'permission denied for table session_event');
+        RETURN;
+    END IF;
+    INSERT INTO qsessions.session_event (event, session_id, user_id, ip, user_agent, client_hints)
+    SELECT 'imported', s.id, s.user_id::text, s.ip, s.user_agent, s.client_hints
+    FROM qsessions.session AS s WHERE s.id = session_id;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._record_import(uuid) IS 'Internal: records that a session was imported';
 
 -- Runs at each login, so it qualifies names and operators instead of having a SET clause, and one
 -- statement does all that a login from a known device and place takes.
