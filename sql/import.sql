@@ -63,7 +63,7 @@ BEGIN
         PERFORM qsessions._check_user_kept(imported_id, user_text);
     END IF;
     IF imported_id IS NOT NULL AND qsessions._has_events() THEN
-        PERFORM qsessions._record_event('imported', imported_id);
+        PERFORM qsessions._record_import(imported_id);
     END IF;
     RETURN imported_id IS NOT NULL;
 END

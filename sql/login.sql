@@ -184,7 +184,7 @@ BEGIN
         PERFORM qsessions._raise_not_found(key, NULL);
     END IF;
     IF qsessions._has_events() THEN
-        PERFORM qsessions._record_event('rotated', qsessions._find_session_id(key));
+        PERFORM qsessions._record_rotation(qsessions._find_session_id(key));
     END IF;
     RETURN new_key;
 END
