@@ -32,25 +32,45 @@ pub(super) fn init() {
     }
 }
 
-#[pg_guard]
+unsafe extern "C-unwind" {
+    /// pgrx declares it too, but turns its errors into panics. These lose what pgrx does not know,
+    /// such as an SQLSTATE that a function has made up which the planner evaluates.
+    #[link_name = "standard_planner"]
+    fn plan_as_usual(
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        parameters: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+}
+
+/// Errors of the planner pass through here as PostgreSQL raises them, by a jump over this frame. So
+/// nothing here may have to be dropped.
 unsafe extern "C-unwind" fn plan(
     query: *mut pg_sys::Query,
     text: *const c_char,
     options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: PostgreSQL passes a query that the planner may change.
+    // SAFETY: PostgreSQL passes a query that the planner may change, and each planner takes what
+    // this one was given.
+    unsafe {
+        change(query);
+        match PREVIOUS.get() {
+            Some(previous) => previous(query, text, options, parameters),
+            None => plan_as_usual(query, text, options, parameters),
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn change(query: *mut pg_sys::Query) {
+    // SAFETY: the caller passes a query that the planner may change.
     unsafe {
         if (*query).hasRowSecurity && contains_call(query) {
             let mut level = Level::of(query);
             mutate_query(query, &raw mut level, pg_sys::QTW_DONT_COPY_QUERY);
             (*query).hasSubLinks |= level.has_sublinks;
-        }
-        match PREVIOUS.get() {
-            Some(previous) => {
-                pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, text, options, parameters))
-            }
-            None => pg_sys::standard_planner(query, text, options, parameters),
         }
     }
 }

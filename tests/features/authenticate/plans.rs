@@ -423,3 +423,30 @@ async fn a_parallel_worker_raises_an_error_rather_than_a_null() {
         "Declare the function that reads it PARALLEL RESTRICTED."
     );
 }
+
+/// The planner evaluates immutable functions, so their errors come from there.
+#[tokio::test]
+async fn errors_of_the_planner_are_those_of_a_server_without_the_library() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    run(
+        &client,
+        "SELECT qsessions.generate_key();
+         CREATE FUNCTION fail() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+         BEGIN
+             RAISE 'message' USING ERRCODE = 'MY001', DETAIL = 'Detail.', HINT = 'Hint.';
+         END $$",
+    )
+    .await;
+    let raised = failure(&client, "SELECT fail()", &[]).await;
+    assert_eq!(
+        (raised.code.as_str(), raised.message.as_str()),
+        ("MY001", "message")
+    );
+    assert_eq!(
+        (raised.detail.as_str(), raised.hint.as_str()),
+        ("Detail.", "Hint.")
+    );
+    // The connection goes on.
+    assert_eq!(row(&client, "SELECT 1", &[]).await.get::<_, i32>(0), 1);
+}
