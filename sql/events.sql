@@ -5,8 +5,10 @@
 -- by a trigger, whatever makes them: a function, plain SQL, or a cascade from the users table. The
 -- function that deletes leaves the reason in the memory of the backend (extension/src/events.rs).
 --
--- An event is written in the transaction that it tells of, in a nested one: where it cannot be
--- written, there is a warning, and the login or logout takes effect all the same.
+-- An event is written in the transaction that it tells of. What ends a session or a key takes
+-- effect in any case: its event is written in a nested transaction, and where it cannot be written,
+-- there is a warning. A login has no nested transaction, which would take a third of the time of
+-- its event. It fails with its event, and warns only where the role has no privilege to add one.
 
 COMMENT ON FUNCTION qsessions._has_events() IS 'Internal: whether there is a table of events';
 COMMENT ON FUNCTION qsessions._begin_event_reason(text) IS
@@ -48,7 +50,9 @@ BEGIN
                   HINT = 'Pass an interval such as ''180 days'', or null to keep events for ever.';
     END IF;
 
-    -- No foreign keys: events outlive sessions and users.
+    -- No foreign keys: events outlive sessions and users. No CHECK of event and revoked_by:
+    -- PostgreSQL reads such a constraint anew for each INSERT, which takes as long as all the rest
+    -- of the INSERT.
     CREATE TABLE qsessions.session_event (
         at            timestamptz NOT NULL DEFAULT clock_timestamp(),
         event         text NOT NULL,
@@ -61,12 +65,7 @@ BEGIN
         is_new_device boolean,
         is_new_place  boolean,
         device_key    text,
-        place_key     text,
-        CONSTRAINT session_event_event_check
-            CHECK (event IN ('login', 'rotated', 'logout', 'revoked', 'expired', 'imported', 'deleted')),
-        CONSTRAINT session_event_revoked_by_check
-            CHECK (CASE event WHEN 'revoked' THEN coalesce(revoked_by IN ('user', 'administrator', 'limit'), false)
-                              ELSE revoked_by IS NULL END)
+        place_key     text
     ) PARTITION BY RANGE (at);
     CREATE INDEX session_event_user_id_at_idx ON qsessions.session_event (user_id, at DESC) WHERE user_id IS NOT NULL;
     -- The table has no primary key, which a subscriber needs for what is deleted or moved here.
@@ -105,6 +104,19 @@ BEGIN
         'CALL qsessions.purge() drops months that ended longer ago; null keeps events for ever';
     COMMENT ON COLUMN qsessions.session_event_retention.is_only IS 'Keeps the table at one row';
 
+    -- Devices and places that users have logged in from. A login asks for two rows by the primary
+    -- key, which costs less than a search in the partitions, and is exact under concurrent logins.
+    CREATE TABLE qsessions.session_event_known (
+        user_id text NOT NULL,
+        key     text NOT NULL,
+        last_on date NOT NULL DEFAULT current_date,
+        PRIMARY KEY (user_id, key)
+    ) WITH (fillfactor = 90);
+    COMMENT ON TABLE qsessions.session_event_known IS 'Devices and places that users have logged in from';
+    COMMENT ON COLUMN qsessions.session_event_known.user_id IS 'User, as text';
+    COMMENT ON COLUMN qsessions.session_event_known.key IS 'device_key or place_key of a login';
+    COMMENT ON COLUMN qsessions.session_event_known.last_on IS 'Day of the last such login, to 30 days';
+
     FOR month IN SELECT m FROM generate_series(date_trunc('month', now()), now() + interval '2 months', interval '1 month') AS m LOOP
         PERFORM qsessions._add_event_month(month);
     END LOOP;
@@ -120,13 +132,25 @@ BEGIN
         FROM pg_class AS c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS a
         WHERE c.oid = 'qsessions.session'::regclass AND a.privilege_type = 'INSERT' AND a.grantee <> current_user::regrole
     LOOP
-        EXECUTE format('GRANT SELECT, INSERT ON qsessions.session_event TO %s', grantee);
+        PERFORM qsessions._grant_events(grantee);
     END LOOP;
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.create_event_table(interval) IS
     'Creates the table qsessions.session_event, owned by the caller, in which logins and ends of sessions are recorded from then on. CALL qsessions.purge() drops events that are older than retention; null keeps them for ever';
+
+CREATE OR REPLACE FUNCTION qsessions._grant_events(grantee text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('GRANT SELECT, INSERT ON qsessions.session_event, qsessions.session_event_known TO %s', grantee);
+    EXECUTE format('GRANT UPDATE (last_on) ON qsessions.session_event_known TO %s', grantee);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._grant_events(text) IS 'Internal: grants a role, as SQL text, what recording events takes';
 
 -- A partition that is made beside the table and attached to it does not hold up inserts into other
 -- partitions. Rows of the month that are in the default partition move to it.
@@ -178,6 +202,7 @@ DECLARE
     oldest timestamptz := '-infinity';
     last_month timestamptz := date_trunc('month', now()) + interval '2 months';
     has_default boolean := to_regclass('qsessions.session_event_default') IS NOT NULL;
+    has_forgotten boolean := false;
     months timestamptz[];
     month timestamptz;
     partition regclass;
@@ -214,6 +239,11 @@ BEGIN
     FOR partition IN SELECT p.partition FROM qsessions._event_partitions() AS p WHERE p.ends <= oldest LOOP
         BEGIN
             EXECUTE format('DROP TABLE %s', partition);
+            -- Once a month, with the month that goes. last_on is exact to 30 days.
+            IF NOT has_forgotten THEN
+                DELETE FROM qsessions.session_event_known AS k WHERE k.last_on < oldest - interval '30 days';
+                has_forgotten := true;
+            END IF;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             RETURN;
         WHEN OTHERS THEN
@@ -307,138 +337,159 @@ $$;
 COMMENT ON FUNCTION qsessions._record_deletions() IS
     'Internal: trigger function that records deleted sessions in the event table';
 
-CREATE OR REPLACE FUNCTION qsessions._record_event(event text, session_id uuid) RETURNS void
+CREATE OR REPLACE FUNCTION qsessions._record_rotation(session_id uuid) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 BEGIN
     INSERT INTO qsessions.session_event (event, session_id, user_id, ip, user_agent, client_hints)
-    SELECT event, s.id, s.user_id::text, s.ip, s.user_agent, s.client_hints
+    SELECT 'rotated', s.id, s.user_id::text, s.ip, s.user_agent, s.client_hints
     FROM qsessions.session AS s WHERE s.id = session_id;
 EXCEPTION WHEN OTHERS THEN
-    PERFORM qsessions._warn_not_recorded(event, SQLSTATE, SQLERRM);
+    PERFORM qsessions._warn_not_recorded('rotated', SQLSTATE, SQLERRM);
 END
 $$;
 
-COMMENT ON FUNCTION qsessions._record_event(text, uuid) IS
-    'Internal: records an event of a session other than its login or its end';
+COMMENT ON FUNCTION qsessions._record_rotation(uuid) IS 'Internal: records that the key of a session was rotated';
 
--- Runs at each login, so it qualifies names and operators instead of having a SET clause.
---
--- A device or place that the user has used is nearly always among the last logins of these weeks.
--- Partitions outside of them are not even opened: the bounds are stable expressions, by which the
--- executor leaves them out. Only a device or place that is not found there is searched further.
+-- An import of many sessions in one transaction would have as many nested transactions, so this has
+-- none.
+CREATE OR REPLACE FUNCTION qsessions._record_import(session_id uuid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    IF NOT has_table_privilege('qsessions.session_event'::regclass::oid, 'INSERT') THEN
+        PERFORM qsessions._warn_not_recorded('imported', '42501', 'permission denied for table session_event');
+        RETURN;
+    END IF;
+    INSERT INTO qsessions.session_event (event, session_id, user_id, ip, user_agent, client_hints)
+    SELECT 'imported', s.id, s.user_id::text, s.ip, s.user_agent, s.client_hints
+    FROM qsessions.session AS s WHERE s.id = session_id;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._record_import(uuid) IS 'Internal: records that a session was imported';
+
+-- Runs at each login, so it qualifies names and operators instead of having a SET clause, and one
+-- statement does all that a login from a known device and place takes.
 CREATE OR REPLACE FUNCTION qsessions._record_login(
-    session_id uuid, former_ip inet DEFAULT NULL, former_agent text DEFAULT NULL, former_hints jsonb DEFAULT NULL,
+    session_id uuid, user_text text, ip inet, user_agent text, client_hints jsonb,
+    former_ip inet DEFAULT NULL, former_agent text DEFAULT NULL, former_hints jsonb DEFAULT NULL,
     OUT is_new_device boolean, OUT is_new_place boolean)
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    user_text pg_catalog.text;
-    seen_ip pg_catalog.inet;
-    seen_agent pg_catalog.text;
-    seen_hints pg_catalog.jsonb;
+    user_id pg_catalog.text;
     device_key pg_catalog.text;
     place_key pg_catalog.text;
 BEGIN
-    SELECT s.user_id::pg_catalog.text, s.ip, s.user_agent, s.client_hints
-    INTO user_text, seen_ip, seen_agent, seen_hints
-    FROM qsessions.session AS s WHERE s.id OPERATOR(pg_catalog.=) session_id;
-    device_key := qsessions._device_key(seen_agent, seen_hints);
+    IF NOT pg_catalog.has_table_privilege('qsessions.session_event'::pg_catalog.regclass::pg_catalog.oid, 'INSERT') THEN
+        PERFORM qsessions._warn_not_recorded('login', '42501', 'permission denied for table session_event');
+        RETURN;
+    END IF;
+    user_id := user_text::qsessions.user_key;
+    device_key := qsessions._device_key(user_agent, client_hints);
     IF pg_catalog.has_function_privilege(
         'qsessions.location(inet, text)'::pg_catalog.regprocedure::pg_catalog.oid, 'EXECUTE') THEN
-        place_key := qsessions.location(seen_ip, 'en');
+        place_key := qsessions.location(ip, 'en');
     END IF;
-    IF device_key IS NOT NULL OR place_key IS NOT NULL THEN
-        SELECT pg_catalog.bool_or(e.device_key OPERATOR(pg_catalog.=) device_key) IS NOT TRUE,
-               pg_catalog.bool_or(e.place_key OPERATOR(pg_catalog.=) place_key) IS NOT TRUE
-        INTO is_new_device, is_new_place
-        FROM (SELECT r.device_key, r.place_key FROM qsessions.session_event AS r
-              WHERE r.user_id OPERATOR(pg_catalog.=) user_text AND r.event OPERATOR(pg_catalog.=) 'login'
-                AND r.at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '4 weeks')
-                AND r.at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.+) interval '1 hour')
-              ORDER BY r.at DESC LIMIT 20) AS e;
-        is_new_device := CASE WHEN device_key IS NOT NULL THEN is_new_device END;
-        is_new_place := CASE WHEN place_key IS NOT NULL THEN is_new_place END;
-        IF is_new_device THEN
-            is_new_device := NOT qsessions._has_used_device(session_id, user_text, device_key, former_agent, former_hints);
-        END IF;
-        IF is_new_place THEN
-            is_new_place := NOT qsessions._has_used_place(session_id, user_text, place_key, former_ip);
-        END IF;
-    END IF;
+    is_new_device := CASE WHEN device_key IS NOT NULL THEN false END;
+    is_new_place := CASE WHEN place_key IS NOT NULL THEN false END;
     INSERT INTO qsessions.session_event
         (event, session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key)
-    VALUES ('login', session_id, user_text, seen_ip, seen_agent, seen_hints, is_new_device, is_new_place,
-            device_key, place_key);
-EXCEPTION WHEN OTHERS THEN
-    is_new_device := NULL;
-    is_new_place := NULL;
-    PERFORM qsessions._warn_not_recorded('login', SQLSTATE, SQLERRM);
+    SELECT 'login', session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key
+    WHERE (SELECT pg_catalog.count(*) FROM qsessions.session_event_known AS k
+           WHERE k.user_id OPERATOR(pg_catalog.=) user_id
+             AND k.key OPERATOR(pg_catalog.=) ANY (ARRAY[device_key, place_key])
+             AND k.last_on OPERATOR(pg_catalog.>) (current_date OPERATOR(pg_catalog.-) 30))
+          OPERATOR(pg_catalog.=) pg_catalog.num_nonnulls(device_key, place_key);
+    IF NOT FOUND THEN
+        is_new_device := qsessions._is_new(
+            user_id, device_key, qsessions._has_used_device(session_id, user_id, device_key, former_agent, former_hints));
+        is_new_place := qsessions._is_new(
+            user_id, place_key, qsessions._has_used_place(session_id, user_id, place_key, former_ip));
+        INSERT INTO qsessions.session_event
+            (event, session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key)
+        VALUES ('login', session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key);
+    END IF;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions._record_login(uuid, inet, text, jsonb) IS
+COMMENT ON FUNCTION qsessions._record_login(uuid, text, inet, text, jsonb, inet, text, jsonb) IS
     'Internal: records the login of a session, and returns whether device and place are new to the user; former_ip, former_agent and former_hints are those of the session before, if it was that user''s already';
 
--- The rules of what is the same device can change with the version of the extension. So before a
--- device counts as new, the last logins are read by today's rules. The user's other sessions count
--- too: they may have begun before there was a table of events.
+-- The primary key decides which of several logins at once is the first from a device: the others
+-- wait for its transaction.
+CREATE OR REPLACE FUNCTION qsessions._is_new(user_id text, key text, has_used boolean) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    IF key IS NULL THEN
+        RETURN NULL;
+    END IF;
+    UPDATE qsessions.session_event_known AS k SET last_on = current_date WHERE k.user_id = user_id AND k.key = key;
+    IF FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO qsessions.session_event_known (user_id, key) VALUES (user_id, key) ON CONFLICT DO NOTHING;
+    RETURN FOUND AND NOT has_used;
+EXCEPTION WHEN serialization_failure THEN
+    -- In REPEATABLE READ, for a row that another transaction has just added or changed.
+    RETURN false;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._is_new(text, text, boolean) IS
+    'Internal: adds a device or place to those that are known of a user, and returns whether it is new';
+
+-- What is not known yet need not be new. The user's other sessions, and the session itself before
+-- this login, may have begun before there was a table of events. And the rules of what is the same
+-- device can change with the version of the extension, so the last logins are read by today's.
 CREATE OR REPLACE FUNCTION qsessions._has_used_device(
-    session_id uuid, user_text text, device_key text, former_agent text, former_hints jsonb)
+    session_id uuid, user_id text, device_key text, former_agent text, former_hints jsonb)
 RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 BEGIN
-    RETURN EXISTS (
-            SELECT FROM (SELECT e.device_key FROM qsessions.session_event AS e
-                         WHERE e.user_id = user_text AND e.event = 'login' ORDER BY e.at DESC LIMIT 1000) AS e
-            WHERE e.device_key = device_key)
-        OR EXISTS (
-            SELECT FROM (SELECT former_agent AS user_agent, former_hints AS client_hints
-                         UNION ALL
-                         (SELECT s.user_agent, s.client_hints FROM qsessions._other_sessions(session_id) AS s)
-                         UNION ALL
-                         (SELECT e.user_agent, e.client_hints FROM qsessions.session_event AS e
-                          WHERE e.user_id = user_text AND e.event = 'login' ORDER BY e.at DESC LIMIT 100)) AS u
-            WHERE qsessions._device_key(u.user_agent, u.client_hints) = device_key);
+    RETURN device_key IS NOT NULL AND EXISTS (
+        SELECT FROM (SELECT former_agent AS user_agent, former_hints AS client_hints
+                     UNION ALL
+                     SELECT l.user_agent, l.client_hints FROM qsessions._last_logins(session_id, user_id) AS l) AS u
+        WHERE qsessions._device_key(u.user_agent, u.client_hints) = device_key);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions._has_used_device(uuid, text, text, text, jsonb) IS
-    'Internal: whether a user has used a device before';
+    'Internal: whether the sessions and last logins of a user are from a device';
 
-CREATE OR REPLACE FUNCTION qsessions._has_used_place(session_id uuid, user_text text, place_key text, former_ip inet)
+CREATE OR REPLACE FUNCTION qsessions._has_used_place(session_id uuid, user_id text, place_key text, former_ip inet)
 RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 BEGIN
-    RETURN EXISTS (
-            SELECT FROM (SELECT e.place_key FROM qsessions.session_event AS e
-                         WHERE e.user_id = user_text AND e.event = 'login' ORDER BY e.at DESC LIMIT 1000) AS e
-            WHERE e.place_key = place_key)
-        OR EXISTS (
-            SELECT FROM (SELECT former_ip AS ip
-                         UNION ALL
-                         (SELECT s.ip FROM qsessions._other_sessions(session_id) AS s)
-                         UNION ALL
-                         (SELECT e.ip FROM qsessions.session_event AS e
-                          WHERE e.user_id = user_text AND e.event = 'login' ORDER BY e.at DESC LIMIT 100)) AS u
-            WHERE qsessions.location(u.ip, 'en') = place_key);
+    RETURN place_key IS NOT NULL AND EXISTS (
+        SELECT FROM (SELECT former_ip AS ip
+                     UNION ALL
+                     SELECT l.ip FROM qsessions._last_logins(session_id, user_id) AS l) AS u
+        WHERE qsessions.location(u.ip, 'en') = place_key);
 END
 $$;
 
 COMMENT ON FUNCTION qsessions._has_used_place(uuid, text, text, inet) IS
-    'Internal: whether a user has been at a place before';
+    'Internal: whether the sessions and last logins of a user are from a place';
 
-CREATE OR REPLACE FUNCTION qsessions._other_sessions(
-    session_id uuid, OUT ip inet, OUT user_agent text, OUT client_hints jsonb)
+CREATE OR REPLACE FUNCTION qsessions._last_logins(
+    session_id uuid, user_id text, OUT ip inet, OUT user_agent text, OUT client_hints jsonb)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -446,15 +497,17 @@ AS $$
 #variable_conflict use_variable
 BEGIN
     RETURN QUERY
-        SELECT s.ip, s.user_agent, s.client_hints FROM qsessions.session AS s
-        WHERE s.user_id = (SELECT o.user_id FROM qsessions.session AS o WHERE o.id = session_id)
-          AND s.id <> session_id AND s.expires_at > now()
-        ORDER BY s.created_at DESC LIMIT 100;
+        (SELECT s.ip, s.user_agent, s.client_hints FROM qsessions.session AS s
+         WHERE s.user_id = user_id::qsessions.user_key AND s.id <> session_id AND s.expires_at > now()
+         ORDER BY s.created_at DESC LIMIT 100)
+        UNION ALL
+        (SELECT e.ip, e.user_agent, e.client_hints FROM qsessions.session_event AS e
+         WHERE e.user_id = user_id AND e.event = 'login' ORDER BY e.at DESC LIMIT 100);
 END
 $$;
 
-COMMENT ON FUNCTION qsessions._other_sessions(uuid) IS
-    'Internal: the live sessions of the user of a session, except itself, at most 100';
+COMMENT ON FUNCTION qsessions._last_logins(uuid, text) IS
+    'Internal: the other live sessions of a user and the last logins, at most 100 of each';
 
 CREATE OR REPLACE FUNCTION qsessions.user_events(user_id anycompatiblenonarray, max_rows integer DEFAULT 50)
 RETURNS SETOF qsessions.event_info
@@ -474,7 +527,8 @@ BEGIN
             USING ERRCODE = 'undefined_table', HINT = 'Call qsessions.create_event_table() to record events from then on.';
     END IF;
     RETURN QUERY
-        SELECT p.at, p.event, p.revoked_by, p.session_id, p.ip, qsessions.location(p.ip), qsessions.device(p.user_agent),
+        SELECT p.at, p.event, p.revoked_by, p.session_id, p.ip, qsessions.location(p.ip),
+               qsessions.device(p.user_agent, p.client_hints),
                p.user_agent, p.is_new_device, p.is_new_place
         FROM (SELECT e.* FROM qsessions.session_event AS e
               WHERE e.user_id = user_text::qsessions.user_key::text

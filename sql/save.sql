@@ -56,7 +56,9 @@ DECLARE
 BEGIN
     is_locked := qsessions._lock_user_hash(
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0), false);
-    SELECT s.id, s.user_id IS NULL AS is_anonymous, s.user_id = user_text::qsessions.user_key AS is_theirs INTO session
+    SELECT s.id, s.user_id IS NULL AS is_anonymous, s.user_id = user_text::qsessions.user_key AS is_theirs,
+           s.ip, s.user_agent, s.client_hints
+    INTO session
     FROM qsessions.session AS s
     WHERE qsessions._key_opens(
         key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
@@ -70,7 +72,7 @@ BEGIN
             PERFORM qsessions._check_user_kept(session.id, user_text);
         END IF;
         IF qsessions._has_events() THEN
-            PERFORM qsessions._record_login(session.id);
+            PERFORM qsessions._record_login(session.id, user_text, session.ip, session.user_agent, session.client_hints);
         END IF;
     ELSIF NOT session.is_theirs THEN
         RAISE EXCEPTION 'argument "user_id" is not the user of the session'

@@ -406,7 +406,7 @@ async fn the_table_is_made_once_and_after_the_session_table() {
     client
         .batch_execute(&format!(
             "SELECT qsessions.login(NULL, 'ada');
-             DROP TABLE qsessions.session_event, qsessions.session_event_retention;
+             DROP TABLE qsessions.session_event, qsessions.session_event_known, qsessions.session_event_retention;
              {CREATE};
              DELETE FROM qsessions.session"
         ))

@@ -33,10 +33,9 @@ pub(super) fn init() {
 }
 
 unsafe extern "C-unwind" {
-    /// pgrx declares it too, but turns its errors into panics. These lose what pgrx does not know,
-    /// such as an SQLSTATE that a function has made up which the planner evaluates.
-    #[link_name = "standard_planner"]
-    fn plan_as_usual(
+    /// PostgreSQL's own planner. pgrx would turn an error that is raised while a query is planned
+    /// into a panic and back, and an SQLSTATE that is not PostgreSQL's own would become XX000.
+    fn standard_planner(
         query: *mut pg_sys::Query,
         text: *const c_char,
         options: c_int,
@@ -44,30 +43,29 @@ unsafe extern "C-unwind" {
     ) -> *mut pg_sys::PlannedStmt;
 }
 
-/// Errors of the planner pass through here as PostgreSQL raises them, by a jump over this frame. So
-/// nothing here may have to be dropped.
+/// The hook. It has nothing to drop, because an error of PostgreSQL jumps over it.
 unsafe extern "C-unwind" fn plan(
     query: *mut pg_sys::Query,
     text: *const c_char,
     options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: PostgreSQL passes a query that the planner may change, and each planner takes what
-    // this one was given.
+    // SAFETY: PostgreSQL passes what its planner takes.
     unsafe {
-        change(query);
-        match PREVIOUS.get() {
-            Some(previous) => previous(query, text, options, parameters),
-            None => plan_as_usual(query, text, options, parameters),
+        if (*query).hasRowSecurity {
+            call_once(query);
         }
+        let next = PREVIOUS.get().unwrap_or(standard_planner);
+        next(query, text, options, parameters)
     }
 }
 
+/// Changes a query that is about to be planned.
 #[pg_guard]
-unsafe extern "C-unwind" fn change(query: *mut pg_sys::Query) {
-    // SAFETY: the caller passes a query that the planner may change.
+unsafe extern "C-unwind" fn call_once(query: *mut pg_sys::Query) {
+    // SAFETY: the planner may change its query, and so may a hook before it.
     unsafe {
-        if (*query).hasRowSecurity && contains_call(query) {
+        if contains_call(query) {
             let mut level = Level::of(query);
             mutate_query(query, &raw mut level, pg_sys::QTW_DONT_COPY_QUERY);
             (*query).hasSubLinks |= level.has_sublinks;

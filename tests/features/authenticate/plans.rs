@@ -102,7 +102,7 @@ const CALLS: &[&str] = &[
     "WITH RECURSIVE chain AS (SELECT id FROM note WHERE id = USER
          UNION SELECT n.id FROM chain AS c JOIN note AS n ON n.id = c.id + 10 * USER / 7 WHERE n.owner = USER)
      SELECT * FROM chain ORDER BY id",
-    "SELECT id FROM note TABLESAMPLE bernoulli (USER * 100 / 7) ORDER BY id",
+    "SELECT id FROM note TABLESAMPLE bernoulli (coalesce(USER, 7) * 100 / 7) ORDER BY id",
     "SELECT CASE WHEN id > 300 THEN USER WHEN owner = USER THEN -USER END FROM note ORDER BY id",
     "SELECT coalesce(nullif(USER, owner), 0), ROW(USER, id), ARRAY[USER, id] FROM note ORDER BY id",
     "SELECT id FROM note WHERE (owner, tag) = (USER, 'tag 1') AND owner BETWEEN USER AND USER ORDER BY id",
@@ -424,29 +424,18 @@ async fn a_parallel_worker_raises_an_error_rather_than_a_null() {
     );
 }
 
-/// The planner evaluates immutable functions, so their errors come from there.
 #[tokio::test]
-async fn errors_of_the_planner_are_those_of_a_server_without_the_library() {
-    let database = Database::new().await;
-    let client = database.connect().await;
+async fn an_error_that_is_raised_while_a_query_is_planned_keeps_its_sqlstate() {
+    let (_database, client, ..) = tables().await;
     run(
         &client,
-        "SELECT qsessions.generate_key();
-         CREATE FUNCTION fail() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
-         BEGIN
-             RAISE 'message' USING ERRCODE = 'MY001', DETAIL = 'Detail.', HINT = 'Hint.';
-         END $$",
+        "CREATE FUNCTION pg_temp.refuse() RETURNS int LANGUAGE plpgsql IMMUTABLE
+         AS 'BEGIN RAISE ''refused'' USING ERRCODE = ''SH001'', DETAIL = ''a detail''; END'",
     )
     .await;
-    let raised = failure(&client, "SELECT fail()", &[]).await;
-    assert_eq!(
-        (raised.code.as_str(), raised.message.as_str()),
-        ("MY001", "message")
-    );
-    assert_eq!(
-        (raised.detail.as_str(), raised.hint.as_str()),
-        ("Detail.", "Hint.")
-    );
-    // The connection goes on.
-    assert_eq!(row(&client, "SELECT 1", &[]).await.get::<_, i32>(0), 1);
+    for table in ["asking.note", "literal.note"] {
+        let statement = format!("SELECT FROM {table} WHERE id = pg_temp.refuse()");
+        let refused = failure(&client, &statement, &[]).await;
+        assert_eq!((&*refused.code, &*refused.detail), ("SH001", "a detail"));
+    }
 }
