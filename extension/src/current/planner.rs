@@ -32,25 +32,43 @@ pub(super) fn init() {
     }
 }
 
-#[pg_guard]
+unsafe extern "C-unwind" {
+    /// PostgreSQL's own planner. pgrx would turn an error that is raised while a query is planned
+    /// into a panic and back, and an SQLSTATE that is not PostgreSQL's own would become XX000.
+    fn standard_planner(
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        parameters: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+}
+
+/// The hook. It has nothing to drop, because an error of PostgreSQL jumps over it.
 unsafe extern "C-unwind" fn plan(
     query: *mut pg_sys::Query,
     text: *const c_char,
     options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: PostgreSQL passes a query that the planner may change.
+    // SAFETY: PostgreSQL passes what its planner takes.
     unsafe {
-        if (*query).hasRowSecurity && contains_call(query) {
+        if (*query).hasRowSecurity {
+            call_once(query);
+        }
+        let next = PREVIOUS.get().unwrap_or(standard_planner);
+        next(query, text, options, parameters)
+    }
+}
+
+/// Changes a query that is about to be planned.
+#[pg_guard]
+unsafe extern "C-unwind" fn call_once(query: *mut pg_sys::Query) {
+    // SAFETY: the planner may change its query, and so may a hook before it.
+    unsafe {
+        if contains_call(query) {
             let mut level = Level::of(query);
             mutate_query(query, &raw mut level, pg_sys::QTW_DONT_COPY_QUERY);
             (*query).hasSubLinks |= level.has_sublinks;
-        }
-        match PREVIOUS.get() {
-            Some(previous) => {
-                pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, text, options, parameters))
-            }
-            None => pg_sys::standard_planner(query, text, options, parameters),
         }
     }
 }

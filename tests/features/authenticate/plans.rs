@@ -423,3 +423,19 @@ async fn a_parallel_worker_raises_an_error_rather_than_a_null() {
         "Declare the function that reads it PARALLEL RESTRICTED."
     );
 }
+
+#[tokio::test]
+async fn an_error_that_is_raised_while_a_query_is_planned_keeps_its_sqlstate() {
+    let (_database, client, ..) = tables().await;
+    run(
+        &client,
+        "CREATE FUNCTION pg_temp.refuse() RETURNS int LANGUAGE plpgsql IMMUTABLE
+         AS 'BEGIN RAISE ''refused'' USING ERRCODE = ''SH001'', DETAIL = ''a detail''; END'",
+    )
+    .await;
+    for table in ["asking.note", "literal.note"] {
+        let statement = format!("SELECT FROM {table} WHERE id = pg_temp.refuse()");
+        let refused = failure(&client, &statement, &[]).await;
+        assert_eq!((&*refused.code, &*refused.detail), ("SH001", "a detail"));
+    }
+}
