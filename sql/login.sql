@@ -56,8 +56,7 @@ BEGIN
                s.user_id IS NOT NULL, s.ip, s.user_agent, s.client_hints
         INTO previous_id, is_kept, was_theirs, former_ip, former_agent, former_hints
         FROM qsessions.session AS s
-        WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
+        WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
         FOR UPDATE;
     END IF;
 
