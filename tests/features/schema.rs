@@ -148,7 +148,6 @@ async fn plpgsql_functions_set_their_search_path_or_qualify_every_name() {
     assert_eq!(
         unpinned,
         [
-            "_record_deletions",
             "_record_login",
             "create_session",
             "import_session",
