@@ -420,7 +420,7 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions._record_login(uuid, text, inet, text, jsonb, inet, text, jsonb) IS
-    'Internal: records the login of a session, and returns whether device and place are new to the user; former_ip, former_agent and former_hints are those of the session before, if it was that user''s already';
+    'Internal: records the login of a session, and returns whether device and place are new to the user; former_ip, former_agent and former_hints are those of the session before, if it belonged to the user already';
 
 -- The primary key decides which of several logins at once is the first from a device: the others
 -- wait for its transaction.

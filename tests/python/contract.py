@@ -331,9 +331,11 @@ def events_are_recorded(db, user, other):
         assert "Firefox" in events[0].device and events[0].session_id == first.id
         assert db.rows("SELECT * FROM qsessions.user_events(%s)", str(user)) == events
     finally:
-        db.rows("TRUNCATE qsessions.session")
-        db.connection.execute("DROP TABLE qsessions.session_event CASCADE")
-        db.connection.execute("DROP TRIGGER IF EXISTS session_record_deletions ON qsessions.session")
+        db.connection.execute(
+            """TRUNCATE qsessions.session;
+               DROP TABLE qsessions.session_event, qsessions.session_event_retention, qsessions.session_event_known;
+               DROP TRIGGER session_record_deletions ON qsessions.session"""
+        )
 
 
 def the_state_is_monitored(db, user, other):
