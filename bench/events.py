@@ -27,6 +27,8 @@ FROM bench.users AS u, generate_series(1, 5) AS n,
      LATERAL (SELECT CASE WHEN n < 5 THEN '{USER_AGENT}' ELSE 'curl/8.5.0' END) AS a (agent)
 WHERE u.id <= {USERS};
 CALL qsessions.purge();
+INSERT INTO qsessions.session_event_known (user_id, key)
+SELECT DISTINCT e.user_id, e.device_key FROM qsessions.session_event AS e;
 VACUUM ANALYZE;
 CHECKPOINT;
 """

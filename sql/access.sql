@@ -117,7 +117,7 @@ BEGIN
              last_seen_at, expires_at, idle_timeout, deadline, version, client_hints, former_digest, former_digest_until)
          ON qsessions.session TO %s', role);
     IF to_regclass('qsessions.session_event') IS NOT NULL THEN
-        EXECUTE format('GRANT SELECT, INSERT ON qsessions.session_event TO %s', role);
+        PERFORM qsessions._grant_events(role::text);
     END IF;
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', qsessions._application_functions(), role);
 END
@@ -138,7 +138,7 @@ BEGIN
     END IF;
     EXECUTE format('REVOKE ALL ON qsessions.session FROM %s', role);
     IF to_regclass('qsessions.session_event') IS NOT NULL THEN
-        EXECUTE format('REVOKE ALL ON qsessions.session_event FROM %s', role);
+        EXECUTE format('REVOKE ALL ON qsessions.session_event, qsessions.session_event_known FROM %s', role);
     END IF;
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', qsessions._application_functions(), role);
 END

@@ -67,7 +67,9 @@ BEGIN
     END IF;
     -- A login records itself.
     IF user_text IS NOT NULL AND qsessions._has_events() AND coalesce(qsessions._event_reason() OPERATOR(pg_catalog.<>) 'login', true) THEN
-        PERFORM qsessions._record_login(created.id);
+        PERFORM qsessions._record_login(
+            created.id, user_text, qsessions._host(ip), qsessions._kept_user_agent(user_agent),
+            qsessions._kept_client_hints(client_hints));
     END IF;
     is_counted := qsessions._count('sessions_created');
     RETURN created;

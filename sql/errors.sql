@@ -41,8 +41,7 @@ BEGIN
     END IF;
     PERFORM qsessions.session_id(key);
     SELECT s.version INTO current_version FROM qsessions.session AS s
-    WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at);
+    WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at);
     IF current_version <> expected_version THEN
         PERFORM qsessions._count('conflicts');
         RAISE EXCEPTION 'argument "expected_version" is %, but the session has version %', expected_version, current_version

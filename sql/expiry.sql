@@ -91,8 +91,7 @@ BEGIN
         expires_at = least(
             qsessions._slide(s.expires_at, s.last_seen_at, coalesce(ttl, idle_timeout), 'infinity'),
             CASE WHEN max_age IS NULL THEN s.deadline ELSE new_deadline END)
-    WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
+    WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
     RETURNING s.expires_at INTO new_expires_at;
     IF NOT FOUND THEN
         PERFORM qsessions._raise_not_found(key, NULL);

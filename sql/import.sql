@@ -62,6 +62,9 @@ BEGIN
     IF pg_catalog.right(user_text, 1) OPERATOR(pg_catalog.=) ' ' THEN
         PERFORM qsessions._check_user_kept(imported_id, user_text);
     END IF;
+    IF imported_id IS NOT NULL AND qsessions._has_events() THEN
+        PERFORM qsessions._record_import(imported_id);
+    END IF;
     RETURN imported_id IS NOT NULL;
 END
 $$;

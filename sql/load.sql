@@ -26,8 +26,8 @@ AS $$
 #variable_conflict use_variable
 BEGIN
     RETURN EXISTS (
-        SELECT FROM qsessions.session AS s WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at));
+        SELECT FROM qsessions.session AS s
+        WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at));
 END
 $$;
 
@@ -49,8 +49,7 @@ BEGIN
         SELECT s.id, s.user_id::text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
                s.updated_at, s.last_seen_at, s.expires_at, s.version
         FROM qsessions.session AS s
-        WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
+        WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
           AND qsessions._visit_due_at(s.last_seen_at, s.idle_timeout) > now()
           AND (seen_ip IS NULL OR s.ip IS NOT DISTINCT FROM seen_ip)
           AND (seen_agent IS NULL OR s.user_agent IS NOT DISTINCT FROM seen_agent)
@@ -76,8 +75,7 @@ BEGIN
             client_hints = qsessions._merged_client_hints(s.user_agent, s.client_hints, seen_agent, seen_hints),
             last_seen_at = greatest(s.last_seen_at, now()),
             expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline)
-        WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
+        WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
         RETURNING s.id, s.user_id::text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
                   s.updated_at, s.last_seen_at, s.expires_at, s.version;
 END

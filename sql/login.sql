@@ -44,13 +44,11 @@ BEGIN
     IF max_sessions IS NOT NULL THEN
         PERFORM qsessions._check_max_sessions(max_sessions);
     END IF;
-    -- Logins that count the sessions of one user, or that record whether a device is new to the
-    -- user, go one at a time: the statements after this one see what the login before has
-    -- committed. A role that may not delete sessions gets no exclusive lock, and records all the
-    -- same.
+    -- Logins that count the sessions of one user go one at a time: the statements after this one
+    -- see what the login before has committed.
     is_locked := qsessions._lock_user_hash(
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0),
-        max_sessions IS NOT NULL OR has_events AND has_table_privilege('qsessions.session'::regclass::oid, 'DELETE'));
+        max_sessions IS NOT NULL);
 
     -- PostgreSQL would plan this statement, and the DELETE below, anew for each null.
     IF key IS NOT NULL THEN
@@ -58,8 +56,7 @@ BEGIN
                s.user_id IS NOT NULL, s.ip, s.user_agent, s.client_hints
         INTO previous_id, is_kept, was_theirs, former_ip, former_agent, former_hints
         FROM qsessions.session AS s
-        WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
+        WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
         FOR UPDATE;
     END IF;
 
@@ -100,10 +97,14 @@ BEGIN
     END IF;
 
     IF has_events THEN
-        IF is_kept AND was_theirs THEN
-            novelty := qsessions._record_login(created.id, former_ip, former_agent, former_hints);
+        IF is_kept THEN
+            novelty := qsessions._record_login(
+                created.id, user_text, coalesce(qsessions._host(ip), former_ip), coalesce(seen_agent, former_agent),
+                qsessions._merged_client_hints(former_agent, former_hints, seen_agent, seen_hints),
+                CASE WHEN was_theirs THEN former_ip END, CASE WHEN was_theirs THEN former_agent END,
+                CASE WHEN was_theirs THEN former_hints END);
         ELSE
-            novelty := qsessions._record_login(created.id);
+            novelty := qsessions._record_login(created.id, user_text, qsessions._host(ip), seen_agent, seen_hints);
         END IF;
     END IF;
 
@@ -182,7 +183,7 @@ BEGIN
         PERFORM qsessions._raise_not_found(key, NULL);
     END IF;
     IF qsessions._has_events() THEN
-        PERFORM qsessions._record_event('rotated', qsessions._find_session_id(key));
+        PERFORM qsessions._record_rotation(qsessions._find_session_id(key));
     END IF;
     RETURN new_key;
 END

@@ -10,11 +10,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    result qsessions.session_stats;
     main_bytes bigint;
     table_bytes bigint;
     index_bytes bigint;
+    total bigint;
+    expired bigint;
+    anonymous bigint;
+    users bigint;
     oldest record;
+    counted qsessions.session_stats;
 BEGIN
     -- The table may have partitions, or tables that inherit from it.
     WITH RECURSIVE parts AS (
@@ -37,31 +41,27 @@ BEGIN
                min(s.expires_at) FILTER (WHERE s.expires_at <= now()),
                table_bytes,
                index_bytes
-        INTO result
+        INTO counted
         FROM qsessions.session AS s;
-        RETURN result;
+        RETURN counted;
     END IF;
 
-    result.total := qsessions._estimate('SELECT FROM qsessions.session');
-    result.anonymous := least(result.total, qsessions._estimate('SELECT FROM qsessions.session AS s WHERE s.user_id IS NULL'));
-    result.authenticated := result.total - result.anonymous;
-    result.users := least(result.authenticated, qsessions._estimate(
+    total := qsessions._estimate('SELECT FROM qsessions.session');
+    anonymous := least(total, qsessions._estimate('SELECT FROM qsessions.session AS s WHERE s.user_id IS NULL'));
+    users := least(total - anonymous, qsessions._estimate(
         'SELECT FROM qsessions.session AS s WHERE s.user_id IS NOT NULL GROUP BY s.user_id'));
     SELECT o.* INTO oldest FROM qsessions._oldest_expired(1000) AS o;
-    result.expired := oldest.expired;
+    expired := oldest.expired;
     IF oldest.has_more THEN
         -- From the oldest expired row on. The statistics may be older than many purges, and then
         -- say that many rows have expired that are gone.
-        result.expired := greatest(oldest.expired, qsessions._estimate(format(
+        expired := greatest(expired, qsessions._estimate(format(
             'SELECT FROM qsessions.session AS s WHERE s.expires_at >= %L AND s.expires_at <= now()',
             coalesce(oldest.expires_at, date_bin('1 hour', now(), '2000-01-01 00:00:00+00')))));
     END IF;
-    result.expired := least(result.total, result.expired);
-    result.active := result.total - result.expired;
-    result.oldest_expired_at := oldest.expires_at;
-    result.table_bytes := table_bytes;
-    result.index_bytes := index_bytes;
-    RETURN result;
+    expired := least(total, expired);
+    RETURN ROW(total, total - expired, expired, anonymous, total - anonymous, users, oldest.expires_at,
+               table_bytes, index_bytes);
 END
 $$;
 

@@ -19,6 +19,7 @@ DECLARE
     reason text;
     checked text;
     deferred text;
+    is_begun boolean;
 BEGIN
     PERFORM qsessions._check_batch_size(batch_size);
     -- Foreign keys that refer to the table are checked here, where an error costs a row, and not at
@@ -34,14 +35,21 @@ BEGIN
     IF checked IS NOT NULL THEN
         EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', checked);
     END IF;
-    SELECT array_agg(d.id), max(d.expires_hour), (array_agg(d.id))[count(*)]
-    INTO ids, last_hour, last_id
-    FROM (SELECT s.id, s.expires_hour FROM qsessions.session AS s
-          WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
-          ORDER BY s.expires_hour, s.id
-          LIMIT batch_size
-          FOR UPDATE SKIP LOCKED) AS d;
-    SELECT d.deleted, d.reason INTO purged, reason FROM qsessions._delete_deletable(ids) AS d;
+    -- The rows are deleted in the nested transaction that has locked them. If another one did,
+    -- PostgreSQL would give each row a multixact, and scans of the index could not mark its entry
+    -- as dead: until VACUUM, each search for the oldest row would visit all that were purged.
+    BEGIN
+        SELECT e.ids, e.last_hour, e.last_id INTO ids, last_hour, last_id
+        FROM qsessions._lock_expired(batch_size, after_hour, after_id) AS e;
+        is_begun := qsessions._begin_event_reason('expired');
+        DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
+        GET DIAGNOSTICS purged = ROW_COUNT;
+        is_begun := qsessions._end_event_reason();
+    EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
+        SELECT e.ids, e.last_hour, e.last_id INTO ids, last_hour, last_id
+        FROM qsessions._lock_expired(batch_size, after_hour, after_id) AS e;
+        SELECT d.deleted, d.reason INTO purged, reason FROM qsessions._delete_deletable(ids) AS d;
+    END;
     kept := coalesce(cardinality(ids), 0) - purged;
     PERFORM qsessions._count('purged', purged);
     IF deferred IS NOT NULL THEN
@@ -57,6 +65,27 @@ $$;
 
 COMMENT ON FUNCTION qsessions._purge_batch(integer, timestamptz, uuid) IS
     'Internal: deletes up to batch_size expired sessions after a position; returns where the batch has ended, and how many sessions could not be deleted, for which it also warns';
+
+CREATE OR REPLACE FUNCTION qsessions._lock_expired(
+    batch_size integer, after_hour timestamptz, after_id uuid,
+    OUT ids uuid[], OUT last_hour timestamptz, OUT last_id uuid)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    SELECT array_agg(d.id), max(d.expires_hour), (array_agg(d.id))[count(*)]
+    INTO ids, last_hour, last_id
+    FROM (SELECT s.id, s.expires_hour FROM qsessions.session AS s
+          WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
+          ORDER BY s.expires_hour, s.id
+          LIMIT batch_size
+          FOR UPDATE SKIP LOCKED) AS d;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._lock_expired(integer, timestamptz, uuid) IS
+    'Internal: locks up to batch_size expired sessions after a position, except those that are locked already';
 
 -- Halves the batch until what is left can be deleted. A few rows that stay cost a few statements
 -- more, rather than one for each row.
@@ -147,6 +176,9 @@ BEGIN
         after_hour := batch.last_hour;
         after_id := batch.last_id;
     END LOOP;
+    -- Marks the index entries of the rows that are gone, so that the next search for the oldest row
+    -- skips them.
+    PERFORM FROM qsessions._oldest_expired(1);
     RAISE NOTICE 'expired sessions purged: % (batches: %)', purged, batches;
 END
 $$;

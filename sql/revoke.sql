@@ -117,6 +117,7 @@ DECLARE
     lock_rows CONSTANT text :=
         'SELECT array_agg(l.id) FROM (SELECT s.id FROM qsessions.session AS s WHERE %s %s) AS l';
     ids uuid[];
+    is_begun boolean;
     deleted bigint;
     ended bigint;
 BEGIN
@@ -142,10 +143,12 @@ BEGIN
             EXECUTE format(lock_rows, filters, 'LIMIT 1 FOR UPDATE') INTO ids
                 USING user_text, qsessions._network(ip), created_before, last_seen_before, user_agent;
         END IF;
+        is_begun := qsessions._begin_event_reason('administrator');
         WITH gone AS (
             DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids) RETURNING s.expires_at > now() AS was_alive
         )
         SELECT count(*), count(*) FILTER (WHERE g.was_alive) INTO deleted, ended FROM gone AS g;
+        is_begun := qsessions._end_event_reason();
         -- A batch of rows that have expired already is followed by another, so that 0 says that
         -- none is left.
         EXIT WHEN max_rows IS NULL OR ended > 0 OR deleted = 0;

@@ -28,8 +28,7 @@ BEGIN
         updated_at = GREATEST(s.updated_at, pg_catalog.now()),
         last_seen_at = GREATEST(s.last_seen_at, pg_catalog.now()),
         expires_at = qsessions._slide(s.expires_at, s.last_seen_at, coalesce(ttl, s.idle_timeout), s.deadline)
-    WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
+    WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
       AND CASE WHEN qsessions._data_fits(data)
                THEN expected_version IS NULL OR s.version OPERATOR(pg_catalog.=) expected_version END
     RETURNING s.version INTO new_version;
@@ -56,10 +55,11 @@ DECLARE
 BEGIN
     is_locked := qsessions._lock_user_hash(
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0), false);
-    SELECT s.id, s.user_id IS NULL AS is_anonymous, s.user_id = user_text::qsessions.user_key AS is_theirs INTO session
+    SELECT s.id, s.user_id IS NULL AS is_anonymous, s.user_id = user_text::qsessions.user_key AS is_theirs,
+           s.ip, s.user_agent, s.client_hints
+    INTO session
     FROM qsessions.session AS s
-    WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
+    WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
     FOR UPDATE;
     IF session.is_anonymous THEN
         UPDATE qsessions.session AS s SET
@@ -70,7 +70,7 @@ BEGIN
             PERFORM qsessions._check_user_kept(session.id, user_text);
         END IF;
         IF qsessions._has_events() THEN
-            PERFORM qsessions._record_login(session.id);
+            PERFORM qsessions._record_login(session.id, user_text, session.ip, session.user_agent, session.client_hints);
         END IF;
     ELSIF NOT session.is_theirs THEN
         RAISE EXCEPTION 'argument "user_id" is not the user of the session'
@@ -103,8 +103,7 @@ BEGIN
         updated_at = greatest(s.updated_at, now()),
         last_seen_at = greatest(s.last_seen_at, now()),
         expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline)
-    WHERE qsessions._key_opens(
-        key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
+    WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
       AND jsonb_typeof(s.data) = 'object'
     RETURNING s.version, s.data INTO new_version, new_data;
     IF FOUND THEN

@@ -11,3 +11,7 @@ struct CacheGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/expiry-and-purge.md")]
 struct PurgeGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/row-level-security.md")]
+struct PolicyGuide;

@@ -16,12 +16,12 @@ use crate::store::Store;
 /// A visit to a session, for [`Store::record_visits`]. It holds no key.
 ///
 /// ```
+/// use std::net::IpAddr;
 /// use qsessions::{Key, Visit};
 ///
-/// let key = Key::from("a key that a browser sent");
-/// let visit = Visit::new(&key).map(|visit| visit.ip([192, 0, 2, 1].into()));
-/// assert!(visit.is_some());
-/// assert!(Visit::new(&Key::from("short")).is_none());
+/// fn remember(gathered: &mut Vec<Visit>, key: &Key, peer: IpAddr) {
+///     gathered.extend(Visit::new(key).map(|visit| visit.ip(peer)));
+/// }
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 #[must_use]

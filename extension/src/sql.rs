@@ -134,6 +134,11 @@ extension_sql_file!(
     name = "authenticate",
     requires = ["purge", authenticate, current_user_id, current_session_id]
 );
+extension_sql_file!(
+    "../../sql/event_table.sql",
+    name = "event_table",
+    requires = ["events"]
+);
 extension_sql_file!("../../sql/access.sql", name = "access", finalize);
 
 /// pgrx creates functions only in a schema that it knows. `schema.sql`, which comes first, has

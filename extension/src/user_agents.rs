@@ -156,8 +156,8 @@ fn with_hints<R>(client_hints: Option<RawJsonb>, work: impl FnOnce(&ClientHints<
 /// What two logins from one device have in common: browser, system and model, without versions. Null
 /// without a User-Agent.
 ///
-/// Of a program that the rules do not know, it is the User-Agent without digits, so that a hostile
-/// client cannot hide behind an unknown one.
+/// Of a program that the rules do not know, it has the User-Agent without digits, so that a
+/// hostile client cannot hide behind an unknown one. Every key has two bars, and no place has.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -172,10 +172,8 @@ fn device_key(user_agent: Option<&str>, client_hints: Option<RawJsonb>) -> Optio
         let parsed = qsessions_user_agent::parse_with_hints(user_agent, hints);
         let parts = [&parsed.browser, &parsed.os, &parsed.device];
         if parts.iter().all(|part| part.is_none()) {
-            return user_agent
-                .chars()
-                .filter(|one| !one.is_ascii_digit())
-                .collect();
+            let unversioned = user_agent.chars().filter(|one| !one.is_ascii_digit());
+            return format!("? | ? | {}", unversioned.collect::<String>());
         }
         parts.map(|part| part.as_deref().unwrap_or("?")).join(" | ")
     }))

@@ -158,6 +158,10 @@ async fn a_role_without_access_can_run_the_pure_functions_only() {
     let error = failure(&client, "SELECT qsessions.session_id('short')", &[]).await;
     assert_eq!(error.code, "QS003");
 
+    admin
+        .batch_execute("SELECT qsessions.create_event_table()")
+        .await
+        .unwrap();
     let calls = refused_calls(&admin).await;
     assert!(calls.len() > 30, "{calls:?}");
     for call in &calls {

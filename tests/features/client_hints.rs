@@ -306,3 +306,19 @@ async fn a_login_keeps_the_hints_of_its_request() {
     row(&client, login, &[&None::<&str>, &PHONE, &both()]).await;
     assert_eq!(kept(&client).await, Some(both()));
 }
+
+#[tokio::test]
+async fn events_show_the_device_by_its_hints() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    client
+        .batch_execute("SELECT qsessions.create_event_table()")
+        .await
+        .unwrap();
+    let login = "SELECT * FROM qsessions.login(NULL, 1, user_agent => $1, client_hints => $2)";
+    row(&client, login, &[&PHONE, &both()]).await;
+    let shown: String = row(&client, "SELECT device FROM qsessions.user_events(1)", &[])
+        .await
+        .get(0);
+    assert_eq!(shown, "SM-S921B / Android 14 / Chrome 131.0.6778.135");
+}

@@ -177,6 +177,32 @@ async fn a_revocation_says_by_whom() {
 }
 
 #[tokio::test]
+async fn a_revocation_by_filters_is_by_an_administrator() {
+    let (_database, client) = with_events().await;
+    let session = login(&client, "NULL, 1, '192.0.2.7'").await;
+    let other = login(&client, "NULL, 1, '198.51.100.7'").await;
+    let revoke = "SELECT qsessions.revoke_sessions(ip => '192.0.2.0/24')";
+    row(&client, revoke, &[]).await;
+    let expected = ["login", "revoked by administrator"];
+    assert_eq!(events(&client, session.id).await, expected);
+    assert_eq!(events(&client, other.id).await, ["login"]);
+}
+
+#[tokio::test]
+async fn an_import_leaves_an_event_once_and_its_device_is_known() {
+    let (_database, client) = with_events().await;
+    let import =
+        "SELECT qsessions.import_session('a key of another store', 1, user_agent => 'curl/8.5.0')";
+    for imported in [true, false] {
+        assert_eq!(row(&client, import, &[]).await.get::<_, bool>(0), imported);
+    }
+    let found = "SELECT concat_ws(' ', event, user_id, user_agent) FROM qsessions.session_event";
+    assert_eq!(texts(&client, found).await, ["imported 1 curl/8.5.0"]);
+    let login = "SELECT is_new_device FROM qsessions.login(NULL, 1, user_agent => 'curl/9.0.0')";
+    assert!(!row(&client, login, &[]).await.get::<_, bool>(0));
+}
+
+#[tokio::test]
 async fn expired_sessions_leave_expired_whatever_deletes_them() {
     let (_database, client) = with_events().await;
     let key = "a key of another framework";
@@ -406,7 +432,7 @@ async fn the_table_is_made_once_and_after_the_session_table() {
     client
         .batch_execute(&format!(
             "SELECT qsessions.login(NULL, 'ada');
-             DROP TABLE qsessions.session_event, qsessions.session_event_retention;
+             DROP TABLE qsessions.session_event, qsessions.session_event_known, qsessions.session_event_retention;
              {CREATE};
              DELETE FROM qsessions.session"
         ))

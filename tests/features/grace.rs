@@ -59,7 +59,7 @@ async fn the_former_key_opens_nothing_once_the_grace_is_over() {
     let database = Database::new().await;
     let client = database.connect().await;
     let (former, present) = rotated(&client, "300 ms").await;
-    while alive(&client, &former.key).await {
+    while truth(&client, "qsessions.session_exists($1)", &former.key).await {
         tokio::task::yield_now().await;
     }
     for query in [

@@ -1,7 +1,7 @@
 //! import_session: sessions of another store continue under their keys.
 
 use crate::common::waiting::{backend, blocked};
-use crate::common::{Arguments, alive, begin, failure, row, sessions};
+use crate::common::{Arguments, alive, begin, failure, row, sessions, texts};
 use qsessions_testkit::{Database, Users};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -123,13 +123,15 @@ async fn what_the_other_store_does_not_know_has_a_default() {
     assert!(found);
 }
 
-/// Times as the other store has them, in days before now: created_at, authenticated_at,
-/// last_seen_at. And how the session has them.
+/// created_at, authenticated_at and last_seen_at, in days before now.
+type Times = [Option<f64>; 3];
+
+/// Each case has whether there is a user, the times of the other store, and those of the session.
 #[tokio::test]
 async fn times_are_put_in_order() {
     let database = Database::new().await;
     let client = database.connect().await;
-    let cases: &[(bool, [Option<f64>; 3], [Option<f64>; 3])] = &[
+    let cases: &[(bool, Times, Times)] = &[
         (
             true,
             [Some(3.), Some(2.), Some(1.)],
@@ -203,7 +205,7 @@ async fn times_are_put_in_order() {
             &[],
         )
         .await;
-        let found_times: [Option<f64>; 3] = [found.get(0), found.get(1), found.get(2)];
+        let found_times: Times = [found.get(0), found.get(1), found.get(2)];
         assert_eq!(&found_times, expected, "{given:?}");
         assert!(found.get::<_, bool>(3));
         client.batch_execute("ROLLBACK").await.unwrap();
@@ -322,4 +324,19 @@ async fn one_transaction_can_import_sessions_of_many_users() {
     .await
     .get(0);
     assert_eq!(imported, 20_000);
+}
+
+#[tokio::test]
+async fn an_import_is_an_event_and_no_login() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    client
+        .batch_execute("SELECT qsessions.create_event_table()")
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        import(&client, "'key of express', 1, ip => '192.0.2.1'").await;
+    }
+    let events = "SELECT format('%s %s', event, host(ip)) FROM qsessions.user_events(1)";
+    assert_eq!(texts(&client, events).await, ["imported 192.0.2.1"]);
 }

@@ -1,6 +1,7 @@
 //! Purges: all expired sessions are deleted in batches, no others, and purges do not wait for
 //! locks.
 
+use crate::common::mmdb::until;
 use crate::common::{Listening, add_expired, alive, begin, failure, row, sessions};
 use qsessions_testkit::Database;
 use tokio_postgres::Client;
@@ -331,4 +332,33 @@ async fn a_constraint_of_another_table_with_the_same_name_does_not_stop_a_purge(
     add_expired(&client, 10).await;
     call_purge(&client, "").await;
     assert_eq!(sessions(&client).await, 0);
+}
+
+/// Scans mark the entries of deleted rows, which they cannot where a row has a multixact.
+#[tokio::test]
+async fn searches_for_the_oldest_row_skip_what_was_purged() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    // VACUUM would remove the entries. The rows are in another order in the table than in the
+    // index, or few pages would have them all.
+    client
+        .batch_execute(
+            "ALTER TABLE qsessions.session SET (autovacuum_enabled = false);
+             SET enable_seqscan = off;
+             INSERT INTO qsessions.session (id, digest, expires_at)
+             SELECT gen_random_uuid(), '', now() - random() * interval '100 days' FROM generate_series(1, 5000)",
+        )
+        .await
+        .unwrap();
+    call_purge(&client, "batch_size => 1000").await;
+    // An entry can be marked once the commit is on disk, which the servers of tests do not wait
+    // for.
+    until("few pages are read", async || {
+        let search = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
+                      SELECT FROM qsessions.session WHERE expires_hour <= now() ORDER BY expires_hour LIMIT 1";
+        let plan: serde_json::Value = row(&client, search, &[]).await.get(0);
+        let pages = |kind: &str| plan[0]["Plan"][kind].as_i64().unwrap();
+        pages("Shared Hit Blocks") + pages("Shared Read Blocks") < 500
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use crate::common::roles::application;
 use crate::common::waiting::{backend, blocked};
-use crate::common::{alive, begin, failure, row, sessions};
+use crate::common::{alive, begin, failure, row, sessions, texts};
 use futures_util::future::join_all;
 use qsessions_testkit::Database;
 use tokio_postgres::Client;
@@ -351,4 +351,25 @@ async fn a_revocation_and_a_delete_of_the_user_do_not_deadlock() {
         );
         assert_eq!(sessions(&admin).await, 0);
     }
+}
+
+#[tokio::test]
+async fn a_revocation_by_filters_is_an_event_of_an_administrator() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    for _ in 0..3 {
+        begin(&client, "user_id => 1").await;
+    }
+    client
+        .batch_execute("SELECT qsessions.create_event_table()")
+        .await
+        .unwrap();
+    revoke(&client, "1, max_rows => 2").await;
+    revoke(&client, "1").await;
+    client
+        .batch_execute("DELETE FROM qsessions.session")
+        .await
+        .unwrap();
+    let events = "SELECT format('%s %s', event, revoked_by) FROM qsessions.user_events(1)";
+    assert_eq!(texts(&client, events).await, ["revoked administrator"; 3]);
 }

@@ -147,7 +147,13 @@ async fn plpgsql_functions_set_their_search_path_or_qualify_every_name() {
     .await;
     assert_eq!(
         unpinned,
-        ["create_session", "import_session", "purge", "save_session"]
+        [
+            "_record_login",
+            "create_session",
+            "import_session",
+            "purge",
+            "save_session"
+        ]
     );
 }
 

@@ -269,6 +269,30 @@ const checks = {
     assert.deepEqual(kept, { 'sec-ch-ua-model': '""', 'sec-ch-ua-platform': '"Windows"' })
   },
 
+  async 'a transaction knows who is asking'(db, user) {
+    const { key, id } = await db.row('SELECT * FROM qsessions.create_session($1)', user)
+    const who = 'SELECT qsessions.current_user_id() AS user, qsessions.current_session_id() AS session'
+    const client = await db.pool.connect()
+    try {
+      await client.query('BEGIN')
+      const { rows } = await client.query('SELECT * FROM qsessions.authenticate($1, $2, $3)', [key, '192.0.2.7', userAgent])
+      assert.equal(rows[0].id, id)
+      assert.deepEqual((await client.query(who)).rows, [{ user: String(user), session: id }])
+      await client.query('COMMIT')
+      assert.deepEqual((await client.query(who)).rows, [{ user: null, session: null }])
+    } finally {
+      client.release()
+    }
+  },
+
+  async 'the state is monitored'(db) {
+    await db.row('SELECT * FROM qsessions.create_session()')
+    const estimated = await db.row('SELECT * FROM qsessions.stats($1)', false)
+    assert.equal(Number(estimated.total), Number(estimated.active) + Number(estimated.expired))
+    assert.equal((await db.row('SELECT * FROM qsessions.stats(exact => $1)', true)).total, '1')
+    assert.ok('logins_total' in await db.row('SELECT * FROM qsessions.metrics()'))
+  },
+
   async 'errors come with their SQLSTATE'(db, user) {
     const { key } = await db.row('SELECT * FROM qsessions.create_session($1)', user)
     const save = 'SELECT qsessions.save_session($1, $2)'

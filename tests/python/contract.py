@@ -303,6 +303,51 @@ def client_hints_are_kept(db, user, other):
     assert set(db.value(kept, stranger.id)) == {"sec-ch-ua-model"}
 
 
+def a_transaction_knows_who_is_asking(db, user, other):
+    del other
+    begun = db.row("SELECT * FROM qsessions.create_session(%s)", user)
+    who = "SELECT qsessions.current_user_id(), qsessions.current_session_id()"
+    authenticate = "SELECT * FROM qsessions.authenticate(%s, %s, %s)"
+    with db.connection.transaction():
+        session = db.row(authenticate, begun.key, ipaddress.ip_address("192.0.2.7"), USER_AGENT)
+        assert session.id == begun.id and session.user_id == str(user)
+        assert tuple(db.row(who)) == (str(user), begun.id)
+        assert db.rows(authenticate, None, None, None) == []
+        assert tuple(db.row(who)) == (None, None)
+    assert tuple(db.row(who)) == (None, None)
+
+
+def events_are_recorded(db, user, other):
+    del other
+    db.rows("SELECT qsessions.create_event_table(%s)", datetime.timedelta(days=30))
+    try:
+        login = "SELECT * FROM qsessions.login(NULL, %s, user_agent => %s)"
+        first = db.row(login, user, USER_AGENT)
+        assert first.is_new_device is True and first.is_new_place is None
+        assert db.row(login, user, USER_AGENT).is_new_device is False
+        db.value("SELECT qsessions.logout(%s)", first.key)
+        events = db.rows("SELECT * FROM qsessions.user_events(%s, %s)", user, 10)
+        assert [event.event for event in events] == ["logout", "login", "login"]
+        assert "Firefox" in events[0].device and events[0].session_id == first.id
+        assert db.rows("SELECT * FROM qsessions.user_events(%s)", str(user)) == events
+    finally:
+        db.connection.execute(
+            """TRUNCATE qsessions.session;
+               DROP TABLE qsessions.session_event, qsessions.session_event_retention, qsessions.session_event_known;
+               DROP TRIGGER session_record_deletions ON qsessions.session"""
+        )
+
+
+def the_state_is_monitored(db, user, other):
+    del user, other
+    db.row("SELECT * FROM qsessions.create_session()")
+    estimated = db.row("SELECT * FROM qsessions.stats(%s)", False)
+    assert estimated.total == estimated.active + estimated.expired
+    assert db.row("SELECT * FROM qsessions.stats(exact => %s)", True).total == 1
+    metrics = db.row("SELECT * FROM qsessions.metrics()")
+    assert {"sessions_created_total", "logins_total", "revoked_total"} <= set(metrics._fields)
+
+
 def errors_come_with_their_sqlstate(db, user, other):
     del other
     key = db.row("SELECT * FROM qsessions.create_session(%s)", user).key
@@ -390,6 +435,9 @@ CHECKS = (
     sessions_are_revoked_by_filters,
     lists_are_filtered,
     client_hints_are_kept,
+    a_transaction_knows_who_is_asking,
+    events_are_recorded,
+    the_state_is_monitored,
     errors_come_with_their_sqlstate,
     text_that_jsonb_refuses_can_be_cleaned,
     jsonb_changes_the_order_of_members,

@@ -12,6 +12,7 @@ use crate::category::Category;
 use crate::device::Found as Device;
 use crate::program::Found as Program;
 use crate::system::{self, Found as System};
+use brands::Brand;
 use structured::{Item, is_true, items, text};
 
 /// How many bytes a hint may have. A longer one is ignored, so that a hostile one costs nothing.
@@ -135,15 +136,6 @@ impl<'a> ClientHints<'a> {
         let found = CATEGORIES.into_iter().find(|(name, _)| is_told(name));
         found.map(|(_, category)| category)
     }
-}
-
-/// A browser, as its list of brands names it.
-#[derive(Clone, Copy, Debug)]
-struct Brand<'a> {
-    name: &'a str,
-    version: Option<&'a str>,
-    /// Whether the version is only the first number.
-    is_short: bool,
 }
 
 /// What the hints add to a string.

@@ -411,13 +411,16 @@ fn values_without_their_quotes_are_read() {
 
 #[test]
 fn a_name_has_no_invisible_characters() {
-    for mark in ["\u{200b}", "\u{2028}", "\u{202e}", "\u{2066}", "\u{85}"] {
+    for mark in ["\u{200b}", "\u{2028}", "\u{202e}", "\u{2066}"] {
         let model = format!("\"Pi{mark}xel\"");
         assert_eq!(line(PHONE, &[("-Model", &model)]), device_line(PHONE));
         let brand = format!("\"Evil{mark}Browser\";v=\"1\"");
         let expected = "PC / Windows 10 / Other";
         assert_eq!(line(WINDOWS, &[("", &brand)]), expected);
     }
+    // A header with a control character is ignored.
+    let brand = "\"Evil\u{85}Browser\";v=\"1\"";
+    assert_eq!(line(WINDOWS, &[("", brand)]), device_line(WINDOWS));
 }
 
 fn check(user_agent: &str, headers: &[(&str, &str)]) {

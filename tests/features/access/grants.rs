@@ -28,6 +28,10 @@ async fn revoke_access_revokes_everything() {
     let revoke = format!("SELECT qsessions.revoke_access('{role}')");
     admin.batch_execute(&revoke).await.unwrap();
     assert_eq!(texts(&admin, &privileges).await, [""; 0]);
+    admin
+        .batch_execute("SELECT qsessions.create_event_table()")
+        .await
+        .unwrap();
     for call in refused_calls(&admin).await {
         let refused = failure(&client, &call, &[]).await;
         assert_eq!(refused.code, DENIED, "{call}: {}", refused.message);

@@ -95,7 +95,7 @@ async fn a_task_that_is_stopped_ends_after_its_statement() {
 
 #[tokio::test]
 async fn purges_go_on_after_a_restart_of_the_server() {
-    let mut server = Server::builder().start().await.unwrap();
+    let mut server = Server::builder().durable().start().await.unwrap();
     let client = server.connect("postgres").await.unwrap();
     let sql = "CREATE EXTENSION qsessions; SELECT qsessions.create_session_table()";
     client.batch_execute(sql).await.unwrap();

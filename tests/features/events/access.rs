@@ -77,7 +77,7 @@ async fn a_table_of_a_superuser_records_cascades_of_another_owner() {
 
     // The owner of the session table can have the table of events, too.
     admin
-        .batch_execute("DROP TABLE qsessions.session_event, qsessions.session_event_retention")
+        .batch_execute("DROP TABLE qsessions.session_event, qsessions.session_event_known, qsessions.session_event_retention")
         .await
         .unwrap();
     client.batch_execute(CREATE).await.unwrap();

@@ -117,7 +117,10 @@ async fn a_place_is_city_and_country() {
         .unwrap();
     assert_eq!(is_new_place(&client, "192.0.2.1").await, Some(false));
     client
-        .batch_execute("DELETE FROM qsessions.session; DELETE FROM qsessions.session_event")
+        .batch_execute(
+            "DELETE FROM qsessions.session; DELETE FROM qsessions.session_event;
+             DELETE FROM qsessions.session_event_known",
+        )
         .await
         .unwrap();
     assert_eq!(is_new_place(&client, "192.0.2.1").await, Some(true));
@@ -192,8 +195,8 @@ async fn a_second_login_waits_for_the_first_and_sees_its_device() {
         let second = tokio::spawn(async move { is_new_device(&other, 1, Some(CHROME)).await });
         let watch = database.connect().await;
         until("the second login waits", async || {
-            let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted
-                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+            let waiting = "SELECT count(*) FROM pg_stat_activity
+                           WHERE datname = current_database() AND wait_event_type = 'Lock'";
             row(&watch, waiting, &[]).await.get::<_, i64>(0) > 0
         })
         .await;

@@ -14,7 +14,7 @@ async fn months(client: &Client) -> Vec<i32> {
         .query(
             "SELECT (12 * (extract(year FROM begins AT TIME ZONE 'UTC') - extract(year FROM now() AT TIME ZONE 'UTC'))
                      + extract(month FROM begins AT TIME ZONE 'UTC') - extract(month FROM now() AT TIME ZONE 'UTC'))::int
-             FROM qsessions._event_partitions() WHERE ends - begins >= '28 days' ORDER BY begins",
+             FROM qsessions._event_partitions() WHERE isfinite(begins) AND isfinite(ends) AND ends >= begins + interval '28 days' ORDER BY begins",
             &[],
         )
         .await

@@ -1,6 +1,5 @@
 //! The browser among the brands of a list.
 
-use super::Brand;
 use super::structured::Item;
 use crate::category::Category;
 use crate::rules::{Name, PROGRAMS};
@@ -23,6 +22,15 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("VivoBrowser", "Vivo Browser"),
     ("Silk", "Amazon Silk"),
 ];
+
+/// A browser, as its list of brands names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Brand<'a> {
+    pub(super) name: &'a str,
+    pub(super) version: Option<&'a str>,
+    /// Whether the version is only the first number.
+    pub(super) is_short: bool,
+}
 
 /// The browser that a list of brands names.
 ///

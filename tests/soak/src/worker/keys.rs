@@ -9,6 +9,11 @@ use super::attempt::{Attempt, attempt};
 use super::{Known, USERS, Worker};
 use crate::history::{Effect, Former, KeyHash, Nanos, Who};
 
+/// A grace of which the worker waits for the end.
+const SHORT_GRACE: Duration = Duration::from_secs(1);
+/// More than the `max_staleness` of all processes.
+const MOST_STALE: Duration = Duration::from_millis(1700);
+
 impl Worker {
     pub(super) async fn rotate(&self, rng: &mut Rng, known: &Known) {
         let grace = some_grace(rng);
@@ -28,6 +33,11 @@ impl Worker {
             let known = Known { key, id };
             self.keyring.publish(&known);
             self.look_again(rng, &[&known]).await;
+        }
+        if let Some(grace) = grace.filter(|grace| *grace < SHORT_GRACE) {
+            // The former key is dead by then, also for a cache that has not heard of its end.
+            tokio::time::sleep(grace + MOST_STALE).await;
+            self.load(rng, known).await;
         }
     }
 
