@@ -196,12 +196,24 @@ BEGIN
         SELECT FROM (SELECT former_agent AS user_agent, former_hints AS client_hints
                      UNION ALL
                      SELECT l.user_agent, l.client_hints FROM qsessions._last_logins(session_id, user_id) AS l) AS u
-        WHERE qsessions._device_key(u.user_agent, u.client_hints) = device_key);
+        WHERE qsessions._is_same_device(qsessions._device_key(u.user_agent, u.client_hints), device_key));
 END
 $$;
 
 COMMENT ON FUNCTION qsessions._has_used_device(uuid, text, text, text, jsonb) IS
     'Internal: whether the sessions and last logins of a user are from a device';
+
+-- A part that one of the keys lacks may be any: the first visit of a browser has no client hints, and
+-- only they tell the model of most phones.
+CREATE OR REPLACE FUNCTION qsessions._is_same_device(one text, other text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN split_part(one, ' | ', 1) = split_part(other, ' | ', 1)
+   AND split_part(one, ' | ', 2) = split_part(other, ' | ', 2)
+   AND (split_part(one, ' | ', 3) = split_part(other, ' | ', 3)
+        OR '?' IN (split_part(one, ' | ', 3), split_part(other, ' | ', 3)));
+
+COMMENT ON FUNCTION qsessions._is_same_device(text, text) IS
+    'Internal: whether two device keys are of one device, as far as they tell';
 
 CREATE OR REPLACE FUNCTION qsessions._has_used_place(session_id uuid, user_id text, place_key text, former_ip inet)
 RETURNS boolean

@@ -135,12 +135,16 @@ BEGIN
         after_hour := batch.last_hour;
         after_id := batch.last_id;
     END LOOP;
+    -- With the last batch, so that a caller who commits after each does this once.
+    IF batch.purged + batch.kept < batch_size AND qsessions._has_events() THEN
+        PERFORM qsessions._maintain_event_table();
+    END IF;
     RETURN batch.purged;
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.purge_expired(integer) IS
-    'Deletes up to batch_size expired sessions, except those that are locked, and returns their number. Warns of sessions that could not be deleted';
+    'Deletes up to batch_size expired sessions, except those that are locked, and returns their number. If no more are left and the caller owns the event table, adds months to it and drops old ones. Warns of sessions that could not be deleted';
 
 -- PostgreSQL lets no procedure with a SET clause commit, so every name and operator has its schema.
 CREATE OR REPLACE PROCEDURE qsessions.purge(batch_size integer DEFAULT 10000, max_batches integer DEFAULT NULL)

@@ -142,6 +142,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_host",
     "_id_time",
     "_is_new",
+    "_is_same_device",
     "_is_user_key_type",
     "_kept_client_hints",
     "_kept_user_agent",

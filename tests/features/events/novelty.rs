@@ -18,6 +18,9 @@ const PIXEL: &str = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36
 const GALAXY: &str = "Mozilla/5.0 (Linux; Android 14; SM-S918B) AppleWebKit/537.36 (KHTML, like Gecko) \
                       Chrome/126.0.0.0 Mobile Safari/537.36";
 
+const REDUCED: &str = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
+                       Chrome/126.0.0.0 Mobile Safari/537.36";
+
 /// Whether a login of a user with this User-Agent says that the device is new.
 async fn is_new_device(client: &Client, user: i64, user_agent: Option<&str>) -> Option<bool> {
     let login = "SELECT is_new_device FROM qsessions.login(NULL, $1::bigint, user_agent => $2)";
@@ -63,6 +66,32 @@ async fn a_device_is_browser_system_and_model_without_versions() {
     .await;
     let counts = [0, 1, 2].map(|column| recorded.get::<_, i64>(column));
     assert_eq!(counts, [7, 4, 3]);
+}
+
+#[tokio::test]
+async fn a_model_that_only_client_hints_tell_makes_no_new_device() {
+    let (_database, client) = with_events().await;
+    let login = "SELECT is_new_device FROM qsessions.login(NULL, 1, user_agent => $1, client_hints => $2::text::jsonb)";
+    let hints = |model: &str| {
+        format!(r#"{{"Sec-CH-UA-Platform": "\"Android\"", "Sec-CH-UA-Model": "\"{model}\""}}"#)
+    };
+    for (hints, expected) in [
+        (None, true),
+        (Some(hints("Pixel 8")), false),
+        (None, false),
+        (Some(hints("Pixel 8")), false),
+    ] {
+        let found: bool = row(&client, login, &[&REDUCED, &hints]).await.get(0);
+        assert_eq!(found, expected, "{hints:?}");
+    }
+    let other = "SELECT is_new_device FROM qsessions.login(NULL, 2, user_agent => $1, client_hints => $2::text::jsonb)";
+    for model in ["Pixel 8", "SM-S918B"] {
+        assert!(
+            row(&client, other, &[&REDUCED, &hints(model)])
+                .await
+                .get::<_, bool>(0)
+        );
+    }
 }
 
 #[tokio::test]

@@ -118,6 +118,25 @@ async fn a_purge_drops_months_after_the_retention() {
 }
 
 #[tokio::test]
+async fn purge_expired_drops_months_too_when_nothing_is_left() {
+    let (_database, client) = with_events().await;
+    add(&client, &[0, 4]).await;
+    client.batch_execute(PURGE).await.unwrap();
+    keep(&client, "'60 days'").await;
+    crate::common::add_expired(&client, 3).await;
+    client
+        .batch_execute("SELECT qsessions.purge_expired(2)")
+        .await
+        .unwrap();
+    assert_eq!(months(&client).await, [-4, 0, 1, 2]);
+    client
+        .batch_execute("SELECT qsessions.purge_expired(2)")
+        .await
+        .unwrap();
+    assert_eq!(months(&client).await, [0, 1, 2]);
+}
+
+#[tokio::test]
 async fn events_can_be_kept_for_ever() {
     let database = Database::new().await;
     let client = database.connect().await;
