@@ -10,6 +10,9 @@ use qsessions_user_agent::{ClientHints, UserAgent};
 /// A larger value is not read: hints are far smaller, also among all the headers of a request.
 const MAX_HINTS_SIZE: usize = 64 * 1024;
 
+/// Of each part of a device key, in characters.
+const MAX_KEY_PART: usize = 120;
+
 /// The parts of a User-Agent.
 #[pg_extern(
     create_or_replace,
@@ -157,7 +160,8 @@ fn with_hints<R>(client_hints: Option<RawJsonb>, work: impl FnOnce(&ClientHints<
 /// without a User-Agent.
 ///
 /// Of a program that the rules do not know, it has the User-Agent without digits, so that a
-/// hostile client cannot hide behind an unknown one. Every key has two bars, and no place has.
+/// hostile client cannot hide behind an unknown one. Every key has two bars, and no place has. Parts
+/// are cut, because a key that does not fit into an index would keep the user from logging in.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
@@ -173,9 +177,15 @@ fn device_key(user_agent: Option<&str>, client_hints: Option<RawJsonb>) -> Optio
         let parts = [&parsed.browser, &parsed.os, &parsed.device];
         if parts.iter().all(|part| part.is_none()) {
             let unversioned = user_agent.chars().filter(|one| !one.is_ascii_digit());
-            return format!("? | ? | {}", unversioned.collect::<String>());
+            let unversioned: String = unversioned.take(MAX_KEY_PART).collect();
+            return format!("? | ? | {unversioned}");
         }
-        parts.map(|part| part.as_deref().unwrap_or("?")).join(" | ")
+        parts
+            .map(|part| {
+                let part = part.as_deref().unwrap_or("?");
+                part.chars().take(MAX_KEY_PART).collect::<String>()
+            })
+            .join(" | ")
     }))
 }
 

@@ -34,6 +34,24 @@ async fn is_new_place(client: &Client, ip: &str) -> Option<bool> {
 }
 
 #[tokio::test]
+async fn a_login_from_a_device_with_an_endless_name_is_recorded() {
+    let (_database, client) = with_events().await;
+    let raise = "SET qsessions.user_agent_max_length = 1048576";
+    client.batch_execute(raise).await.expect("a superuser may");
+    // No two letters are alike, or PostgreSQL would compress the key.
+    let name: String = ('\u{20000}'..'\u{22000}').collect();
+    let model = format!(
+        "Mozilla/5.0 (Linux; Android 14; {name} Build/A) Chrome/126.0.0.0 Mobile Safari/537.36"
+    );
+    for user_agent in [name, model] {
+        for expected in [true, false] {
+            let found = is_new_device(&client, 1, Some(&user_agent)).await;
+            assert_eq!(found, Some(expected), "{user_agent}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_device_is_browser_system_and_model_without_versions() {
     let (_database, client) = with_events().await;
     for (user_agent, expected) in [
