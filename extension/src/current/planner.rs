@@ -32,15 +32,31 @@ pub(super) fn init() {
     }
 }
 
+type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
+type Mutator = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> *mut pg_sys::Node;
+
+// PostgreSQL's own functions. pgrx would turn an error that is raised while a query is planned into
+// a panic and back: an SQLSTATE that is not PostgreSQL's own would become XX000, and at each level
+// of a deep expression, a stack that is too deep would be unwound anew, for minutes. So errors jump
+// over the functions that are called here and those that call them, which have nothing to drop.
+#[rustfmt::skip]
 unsafe extern "C-unwind" {
-    /// PostgreSQL's own planner. pgrx would turn an error that is raised while a query is planned
-    /// into a panic and back, and an SQLSTATE that is not PostgreSQL's own would become XX000.
     fn standard_planner(
-        query: *mut pg_sys::Query,
-        text: *const c_char,
-        options: c_int,
-        parameters: pg_sys::ParamListInfo,
+        query: *mut pg_sys::Query, text: *const c_char, options: c_int, parameters: pg_sys::ParamListInfo,
     ) -> *mut pg_sys::PlannedStmt;
+
+    #[cfg_attr(not(any(feature = "pg14", feature = "pg15")), link_name = "query_tree_walker_impl")]
+    fn query_tree_walker(
+        query: *mut pg_sys::Query, walker: Walker, context: *mut c_void, flags: c_int) -> bool;
+    #[cfg_attr(not(any(feature = "pg14", feature = "pg15")), link_name = "expression_tree_walker_impl")]
+    fn expression_tree_walker(
+        node: *mut pg_sys::Node, walker: Walker, context: *mut c_void) -> bool;
+    #[cfg_attr(not(any(feature = "pg14", feature = "pg15")), link_name = "query_tree_mutator_impl")]
+    fn query_tree_mutator(
+        query: *mut pg_sys::Query, mutator: Mutator, context: *mut c_void, flags: c_int) -> *mut pg_sys::Query;
+    #[cfg_attr(not(any(feature = "pg14", feature = "pg15")), link_name = "expression_tree_mutator_impl")]
+    fn expression_tree_mutator(
+        node: *mut pg_sys::Node, mutator: Mutator, context: *mut c_void) -> *mut pg_sys::Node;
 }
 
 /// The hook. It has nothing to drop, because an error of PostgreSQL jumps over it.
@@ -61,13 +77,12 @@ unsafe extern "C-unwind" fn plan(
 }
 
 /// Changes a query that is about to be planned.
-#[pg_guard]
-unsafe extern "C-unwind" fn call_once(query: *mut pg_sys::Query) {
+unsafe fn call_once(query: *mut pg_sys::Query) {
     // SAFETY: the planner may change its query, and so may a hook before it.
     unsafe {
         if contains_call(query) {
             let mut level = Level::of(query);
-            mutate_query(query, &raw mut level, pg_sys::QTW_DONT_COPY_QUERY);
+            mutate_query(query, &raw mut level, pg_sys::QTW_DONT_COPY_QUERY as c_int);
             (*query).hasSubLinks |= level.has_sublinks;
         }
     }
@@ -103,10 +118,9 @@ impl Level {
 
 unsafe fn contains_call(query: *mut pg_sys::Query) -> bool {
     // SAFETY: the walker is called with nodes of the query.
-    unsafe { pg_sys::query_tree_walker(query, Some(find_call), std::ptr::null_mut(), 0) }
+    unsafe { query_tree_walker(query, find_call, std::ptr::null_mut(), 0) }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn find_call(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     // SAFETY: PostgreSQL passes a node, or null.
     unsafe {
@@ -115,13 +129,12 @@ unsafe extern "C-unwind" fn find_call(node: *mut pg_sys::Node, context: *mut c_v
         } else if (*node).type_ == NodeTag::T_Query {
             contains_call(node.cast())
         } else {
-            is_call(node) || pg_sys::expression_tree_walker(node, Some(find_call), context)
+            is_call(node) || expression_tree_walker(node, find_call, context)
         }
     }
 }
 
 /// Puts calls into sub-selects.
-#[pg_guard]
 unsafe extern "C-unwind" fn replace_calls(
     node: *mut pg_sys::Node,
     context: *mut c_void,
@@ -146,22 +159,29 @@ unsafe extern "C-unwind" fn replace_calls(
                 (*level).has_sublinks = true;
                 sub_select(node)
             }
-            _ => mutate_expression(node, context),
+            _ => expression_tree_mutator(node, replace_calls, context),
         }
     }
 }
 
 /// Whether a node is a call of one of the functions.
 unsafe fn is_call(node: *mut pg_sys::Node) -> bool {
-    // SAFETY: the tag tells the type of the node; names in the catalogue end with NUL.
+    // SAFETY: the tag tells the type of the node.
     unsafe {
         if (*node).type_ != NodeTag::T_FuncExpr {
             return false;
         }
         let call = &*node.cast::<pg_sys::FuncExpr>();
-        if !call.args.is_null() || call.funcid.to_u32() < pg_sys::FirstNormalObjectId {
-            return false;
-        }
+        call.args.is_null()
+            && call.funcid.to_u32() >= pg_sys::FirstNormalObjectId
+            && is_function(call)
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn is_function(call: &pg_sys::FuncExpr) -> bool {
+    // SAFETY: names in the catalogue end with NUL.
+    unsafe {
         let name = pg_sys::get_func_name(call.funcid);
         if name.is_null() || !FUNCTIONS.contains(&CStr::from_ptr(name)) {
             return false;
@@ -188,7 +208,8 @@ unsafe fn is_cast_call(node: *mut pg_sys::Node) -> bool {
 }
 
 /// `(SELECT expression)`. The expression refers to no column.
-unsafe fn sub_select(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
+#[pg_guard]
+unsafe extern "C-unwind" fn sub_select(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
     // SAFETY: the nodes are allocated in the memory in which PostgreSQL plans, and are zeroed, which
     // stands for an empty list, false, and so on.
     unsafe {
@@ -211,47 +232,30 @@ unsafe fn sub_select(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
     }
 }
 
+/// Changes a query or sub-query, except what it makes of grouping sets: a call that is grouped by is
+/// null where the set does not have it, and PostgreSQL would not find it in a sub-select.
+///
 /// # Safety
 ///
 /// The query is one that PostgreSQL plans.
-#[cfg(any(feature = "pg14", feature = "pg15"))]
 unsafe fn mutate_query(
     query: *mut pg_sys::Query,
     level: *mut Level,
-    flags: u32,
-) -> *mut pg_sys::Query {
-    // SAFETY: see the contract.
-    unsafe { pg_sys::query_tree_mutator(query, Some(untyped()), level.cast(), flags as c_int) }
-}
-
-#[cfg(not(any(feature = "pg14", feature = "pg15")))]
-unsafe fn mutate_query(
-    query: *mut pg_sys::Query,
-    level: *mut Level,
-    flags: u32,
+    flags: c_int,
 ) -> *mut pg_sys::Query {
     // SAFETY: see the contract.
     unsafe {
-        pg_sys::query_tree_mutator_impl(query, Some(replace_calls), level.cast(), flags as c_int)
+        if (*query).groupingSets.is_null() {
+            return query_tree_mutator(query, replace_calls, level.cast(), flags);
+        }
+        let (targets, having) = ((*query).targetList, (*query).havingQual);
+        (*query).targetList = std::ptr::null_mut();
+        (*query).havingQual = std::ptr::null_mut();
+        let changed = query_tree_mutator(query, replace_calls, level.cast(), flags);
+        for query in [query, changed] {
+            (*query).targetList = targets;
+            (*query).havingQual = having;
+        }
+        changed
     }
-}
-
-#[cfg(any(feature = "pg14", feature = "pg15"))]
-unsafe fn mutate_expression(node: *mut pg_sys::Node, context: *mut c_void) -> *mut pg_sys::Node {
-    // SAFETY: PostgreSQL has passed both to the mutator.
-    unsafe { pg_sys::expression_tree_mutator(node, Some(untyped()), context) }
-}
-
-#[cfg(not(any(feature = "pg14", feature = "pg15")))]
-unsafe fn mutate_expression(node: *mut pg_sys::Node, context: *mut c_void) -> *mut pg_sys::Node {
-    // SAFETY: PostgreSQL has passed both to the mutator.
-    unsafe { pg_sys::expression_tree_mutator_impl(node, Some(replace_calls), context) }
-}
-
-/// The mutator as these versions declare it, without its arguments.
-#[cfg(any(feature = "pg14", feature = "pg15"))]
-fn untyped() -> unsafe extern "C-unwind" fn() -> *mut pg_sys::Node {
-    type Mutator = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> *mut pg_sys::Node;
-    // SAFETY: PostgreSQL calls it with both arguments.
-    unsafe { std::mem::transmute(replace_calls as Mutator) }
 }

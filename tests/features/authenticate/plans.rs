@@ -229,6 +229,23 @@ async fn without_a_session_every_statement_gives_the_same_rows_as_with_a_null() 
 }
 
 #[tokio::test]
+async fn a_call_is_null_in_grouping_sets_that_do_not_have_it() {
+    let (_database, client, seven, _) = tables().await;
+    run(&client, "BEGIN; SET LOCAL search_path = asking, pg_catalog").await;
+    authenticate(&client, &seven.key).await;
+    let from = format!("FROM note GROUP BY GROUPING SETS (({CALL}, tag), (tag))");
+    let sums = format!("SELECT {CALL} + length(tag) AS sum {from}");
+    let counted = format!("SELECT count(*), count(g.sum) FROM ({sums}) AS g");
+    let counted = row(&client, &counted, &[]).await;
+    let counts: (i64, i64) = (counted.get(0), counted.get(1));
+    assert_eq!(counts, (6, 3));
+    let nulls = format!("SELECT tag {from} HAVING {CALL} + 1 IS NULL");
+    assert_eq!(texts(&client, &nulls).await.len(), 3);
+    let plan = explain(&client, "asking", &sums).await;
+    assert!(plan.contains(".owner = $0)"), "{plan}");
+}
+
+#[tokio::test]
 async fn a_statement_with_a_policy_calls_the_function_in_an_init_plan_only() {
     let (_database, client, seven, _) = tables().await;
     run(&client, "BEGIN").await;
@@ -422,6 +439,20 @@ async fn a_parallel_worker_raises_an_error_rather_than_a_null() {
         raised.hint,
         "Declare the function that reads it PARALLEL RESTRICTED."
     );
+}
+
+#[tokio::test]
+async fn an_expression_may_be_as_deep_as_without_a_policy() {
+    let (_database, client, seven, _) = tables().await;
+    run(&client, "BEGIN").await;
+    authenticate(&client, &seven.key).await;
+    for level in ["abs(", "(id - id + "] {
+        let (opened, closed) = (level.repeat(2000), ")".repeat(2000));
+        let statement = format!("SELECT count(*) FROM note WHERE {opened}owner{closed} = 7");
+        let asked = outcome(&client, "asking", &statement).await;
+        assert!(asked.is_ok(), "{asked:?}");
+        assert_eq!(asked, outcome(&client, "literal", &statement).await);
+    }
 }
 
 #[tokio::test]
