@@ -39,24 +39,52 @@ type Mutator = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> *m
 // a panic and back: an SQLSTATE that is not PostgreSQL's own would become XX000, and at each level
 // of a deep expression, a stack that is too deep would be unwound anew, for minutes. So errors jump
 // over the functions that are called here and those that call them, which have nothing to drop.
-#[rustfmt::skip]
 unsafe extern "C-unwind" {
     fn standard_planner(
-        query: *mut pg_sys::Query, text: *const c_char, options: c_int, parameters: pg_sys::ParamListInfo,
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        parameters: pg_sys::ParamListInfo,
     ) -> *mut pg_sys::PlannedStmt;
 
-    #[cfg_attr(not(any(feature = "pg14", feature = "pg15")), link_name = "query_tree_walker_impl")]
+    #[cfg_attr(
+        not(any(feature = "pg14", feature = "pg15")),
+        link_name = "query_tree_walker_impl"
+    )]
     fn query_tree_walker(
-        query: *mut pg_sys::Query, walker: Walker, context: *mut c_void, flags: c_int) -> bool;
-    #[cfg_attr(not(any(feature = "pg14", feature = "pg15")), link_name = "expression_tree_walker_impl")]
+        query: *mut pg_sys::Query,
+        walker: Walker,
+        context: *mut c_void,
+        flags: c_int,
+    ) -> bool;
+    #[cfg_attr(
+        not(any(feature = "pg14", feature = "pg15")),
+        link_name = "expression_tree_walker_impl"
+    )]
     fn expression_tree_walker(
-        node: *mut pg_sys::Node, walker: Walker, context: *mut c_void) -> bool;
-    #[cfg_attr(not(any(feature = "pg14", feature = "pg15")), link_name = "query_tree_mutator_impl")]
+        node: *mut pg_sys::Node,
+        walker: Walker,
+        context: *mut c_void,
+    ) -> bool;
+    #[cfg_attr(
+        not(any(feature = "pg14", feature = "pg15")),
+        link_name = "query_tree_mutator_impl"
+    )]
     fn query_tree_mutator(
-        query: *mut pg_sys::Query, mutator: Mutator, context: *mut c_void, flags: c_int) -> *mut pg_sys::Query;
-    #[cfg_attr(not(any(feature = "pg14", feature = "pg15")), link_name = "expression_tree_mutator_impl")]
+        query: *mut pg_sys::Query,
+        mutator: Mutator,
+        context: *mut c_void,
+        flags: c_int,
+    ) -> *mut pg_sys::Query;
+    #[cfg_attr(
+        not(any(feature = "pg14", feature = "pg15")),
+        link_name = "expression_tree_mutator_impl"
+    )]
     fn expression_tree_mutator(
-        node: *mut pg_sys::Node, mutator: Mutator, context: *mut c_void) -> *mut pg_sys::Node;
+        node: *mut pg_sys::Node,
+        mutator: Mutator,
+        context: *mut c_void,
+    ) -> *mut pg_sys::Node;
 }
 
 /// The hook. It has nothing to drop, because an error of PostgreSQL jumps over it.
@@ -232,8 +260,8 @@ unsafe extern "C-unwind" fn sub_select(expression: *mut pg_sys::Node) -> *mut pg
     }
 }
 
-/// Changes a query or sub-query, except what it makes of grouping sets: a call that is grouped by is
-/// null where the set does not have it, and PostgreSQL would not find it in a sub-select.
+/// Changes a query or sub-query, except what it makes of grouping sets: a call that is grouped by
+/// is null where the set does not have it, and PostgreSQL would not find it in a sub-select.
 ///
 /// # Safety
 ///
