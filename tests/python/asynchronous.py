@@ -65,8 +65,9 @@ async def check_bulk(connection, key_type, user):
     rotate = "SELECT qsessions.rotate_key($1, grace => $2)"
     present = await connection.fetchval(rotate, begun[0]["key"], datetime.timedelta(seconds=30))
     save = f"SELECT qsessions.save_session($1, $2, user_id => $3::{key_type})"
-    assert await connection.fetchval(save, begun[0]["key"], "{}", user) == 2
+    assert await connection.fetchval(save, begun[0]["key"], "{}", None) == 2
     assert await connection.fetchval(save, present, "{}", user) == 3
+    assert await connection.fetchrow("SELECT * FROM qsessions.load_session($1)", begun[0]["key"]) is None
     revoke = f"SELECT qsessions.revoke_sessions($1::{key_type}, ip => $2, created_before => $3, max_rows => $4)"
     hour = datetime.timedelta(hours=1)
     assert await connection.fetchval(revoke, user, ipaddress.ip_network("192.0.2.0/24"), now + hour, 10) == 1
