@@ -41,9 +41,11 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions.save_session(text, jsonb, bigint, interval, anycompatiblenonarray) IS
-    'Replaces the data of a live session and returns its new version; with ttl, the session expires that long from now. With user_id, an anonymous session becomes that of the user and keeps its key, which the caller must rotate. Raises QS001 if there is no such session, QS002 if its version is not expected_version, and 22023 if it belongs to another user';
+    'Replaces the data of a live session and returns its new version; with ttl, the session expires that long from now. With user_id, an anonymous session becomes that of the user and keeps its key, which the caller must rotate; a former key ends, and is refused. Raises QS001 if there is no such session, QS002 if its version is not expected_version, and 22023 if it belongs to another user';
 
--- The lock of the user comes before that of the row, as login.sql explains.
+-- The lock of the user comes before that of the row, as login.sql explains. This is a login, so it
+-- ends the grace of a former key, and a former key cannot do it: another visitor may know it, and
+-- have rotated it.
 CREATE OR REPLACE FUNCTION qsessions._assign_user(key text, user_text text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -56,14 +58,21 @@ BEGIN
     is_locked := qsessions._lock_user_hash(
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0), false);
     SELECT s.id, s.user_id IS NULL AS is_anonymous, s.user_id = user_text::qsessions.user_key AS is_theirs,
-           s.ip, s.user_agent, s.client_hints
+           s.digest = qsessions._key_digest(key) AS is_present_key, s.ip, s.user_agent, s.client_hints
     INTO session
     FROM qsessions.session AS s
     WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
     FOR UPDATE;
     IF session.is_anonymous THEN
+        IF NOT session.is_present_key THEN
+            RAISE EXCEPTION 'argument "key" was rotated already'
+                USING ERRCODE = 'QS001', DETAIL = 'It opens the session until its grace is over, but cannot give it to a user.',
+                      HINT = 'Call login, which returns a new key.';
+        END IF;
         UPDATE qsessions.session AS s SET
             user_id = user_text::qsessions.user_key,
+            former_digest = NULL,
+            former_digest_until = NULL,
             authenticated_at = greatest(s.authenticated_at, now())
         WHERE s.id = session.id;
         IF right(user_text, 1) = ' ' THEN

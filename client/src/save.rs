@@ -116,7 +116,8 @@ impl<E> Save<'_, E> {
     /// Makes an anonymous session that of this user, under the key that it has.
     ///
     /// It is for a framework that rotates keys by itself. Anyone who knew the key before the login
-    /// knows it after. [`login`](Store::login) changes the key.
+    /// knows it after. [`login`](Store::login) changes the key. The grace of a former key ends, and
+    /// saving under a former key is [`Error::SessionNotFound`].
     pub fn user(mut self, user_id: impl Into<UserId>) -> Self {
         self.user_id = Some(user_id.into());
         self

@@ -69,14 +69,16 @@ struct Slots([Slot; DATABASES]);
 unsafe impl PGRXSharedMemory for Slots {}
 
 impl Slots {
-    const FREE: Self = Self(
-        [const {
-            Slot {
-                database: AtomicU32::new(0),
-                counts: [const { AtomicU64::new(0) }; COUNTERS],
-            }
-        }; DATABASES],
-    );
+    const fn free() -> Self {
+        Self(
+            [const {
+                Slot {
+                    database: AtomicU32::new(0),
+                    counts: [const { AtomicU64::new(0) }; COUNTERS],
+                }
+            }; DATABASES],
+        )
+    }
 
     /// The position of the slot of a database, which gets a free one if it has none.
     fn acquire(&self, database: u32) -> Option<usize> {
@@ -127,7 +129,7 @@ pub(crate) fn init() {
         pg_sys::RegisterXactCallback(Some(transaction_ends), std::ptr::null_mut());
         pg_sys::RegisterSubXactCallback(Some(savepoint_ends), std::ptr::null_mut());
     }
-    pg_shmem_init!(SLOTS = Slots::FREE);
+    pg_shmem_init!(SLOTS = Slots::free());
     EXISTS.store(true, Ordering::Relaxed);
 }
 

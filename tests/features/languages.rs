@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const BIGINTS: (&str, &[&str]) = ("bigint", &["9007199254740993", "1"]);
+const INTEGERS: (&str, &[&str]) = ("integer", &["2147483647", "1"]);
 const UUIDS: (&str, &[&str]) = (
     "uuid",
     &[
@@ -96,17 +97,24 @@ async fn run_python(users: (&'static str, &'static [&'static str])) {
         "Python with psycopg 3 and asyncpg",
     );
     run_with_users(python(), "python/contract.py", users).await;
+    run_with_users(python(), "python/visitors.py", users).await;
     run_with_users(python(), "python/asynchronous.py", users).await;
 }
 
 async fn run_node(users: (&'static str, &'static [&'static str])) {
     require(node(), ["-e", "require('pg')"], "Node with the module pg");
     run_with_users(node(), "node/contract.mjs", users).await;
+    run_with_users(node(), "node/visitors.mjs", users).await;
 }
 
 #[tokio::test]
 async fn python_calls_the_api_with_bigint_users() {
     run_python(BIGINTS).await;
+}
+
+#[tokio::test]
+async fn python_calls_the_api_with_integer_users() {
+    run_python(INTEGERS).await;
 }
 
 #[tokio::test]
@@ -122,6 +130,11 @@ async fn python_calls_the_api_with_text_users() {
 #[tokio::test]
 async fn node_calls_the_api_with_bigint_users() {
     run_node(BIGINTS).await;
+}
+
+#[tokio::test]
+async fn node_calls_the_api_with_integer_users() {
+    run_node(INTEGERS).await;
 }
 
 #[tokio::test]

@@ -55,6 +55,41 @@ async fn only_the_save_that_assigns_the_user_is_a_login() {
 }
 
 #[tokio::test]
+async fn the_save_that_assigns_the_user_ends_the_grace_of_a_former_key() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let former = begin(&client, "").await.key;
+    let rotate = "SELECT qsessions.rotate_key($1, grace => '1 minute')";
+    let present: String = row(&client, rotate, &[&former]).await.get(0);
+    row(
+        &client,
+        "SELECT qsessions.save_session($1, '{}')",
+        &[&present],
+    )
+    .await;
+    assert!(alive(&client, &former).await);
+    let save = "SELECT qsessions.save_session($1, '{}', user_id => 1)";
+    row(&client, save, &[&present]).await;
+    assert!(alive(&client, &present).await);
+    assert!(!alive(&client, &former).await);
+}
+
+#[tokio::test]
+async fn a_former_key_cannot_give_the_session_to_a_user() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let former = begin(&client, "").await.key;
+    let rotate = "SELECT qsessions.rotate_key($1, grace => '1 minute')";
+    let present: String = row(&client, rotate, &[&former]).await.get(0);
+    let save = "SELECT qsessions.save_session($1, '{}', user_id => 1)";
+    let refused = failure(&client, save, &[&former]).await;
+    assert_eq!(refused.code, "QS001");
+    assert!(!refused.hint.is_empty());
+    assert_eq!(found(&client, &present).await, (None, json!({}), 1, false));
+    assert!(alive(&client, &former).await);
+}
+
+#[tokio::test]
 async fn a_null_user_changes_nothing() {
     let database = Database::new().await;
     let client = database.connect().await;

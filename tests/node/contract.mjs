@@ -1,60 +1,15 @@
-// Calls the functions with the types that are usual in Node.
+// Calls the functions for sessions with the types that are usual in Node.
 //
-//     node contract.mjs bigint|uuid|text USER OTHER
-//
-// PGHOST, PGDATABASE and PGUSER name a database with an empty session table. It is linked to a
-// users table whose keys have the given type and include the two given users.
+// The arguments and the database are those of database.mjs.
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { createRequire } from 'node:module'
-import process from 'node:process'
 
-// `import` ignores NODE_PATH.
-const pg = createRequire(import.meta.url)('pg')
+import { run, userAgent } from './database.mjs'
 
-const userAgent = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** Runs statements through a pool, as named prepared statements or without names. */
-class Database {
-  constructor(pool, prepared) {
-    this.pool = pool
-    this.prepared = prepared
-    this.names = new Map()
-  }
-
-  async rows(text, ...values) {
-    if (!this.prepared) return (await this.pool.query(text, values)).rows
-    if (!this.names.has(text)) this.names.set(text, `statement ${this.names.size}`)
-    return (await this.pool.query({ name: this.names.get(text), text, values })).rows
-  }
-
-  async row(text, ...values) {
-    const rows = await this.rows(text, ...values)
-    assert.equal(rows.length, 1, text)
-    return rows[0]
-  }
-
-  async value(text, ...values) {
-    return Object.values(await this.row(text, ...values))[0]
-  }
-
-  async error(text, ...values) {
-    try {
-      await this.rows(text, ...values)
-    } catch (error) {
-      return error
-    }
-    return assert.fail(`${text} raised no error`)
-  }
-
-  load(key) {
-    return this.row('SELECT * FROM qsessions.load_session($1)', key)
-  }
-}
-
-const checks = {
+await run({
   async 'a session stores what Node passes'(db, user) {
     const data = { name: 'Zoë \\ \'quoted\' "😀"', cart: [1, 2.5, null, true] }
     const begun = await db.row(
@@ -255,44 +210,6 @@ const checks = {
     assert.equal((await db.error(listed, user, null, 'Germany', null)).code, '22023')
   },
 
-  async 'client hints are kept'(db, user) {
-    const { key, id } = await db.row(
-      'SELECT * FROM qsessions.create_session(user_agent => $1, client_hints => $2)',
-      userAgent, { 'Sec-CH-UA-Platform': '"Windows"', cookie: 'none of ours' })
-    const resume = 'SELECT * FROM qsessions.resume_session($1, client_hints => $2)'
-    for (const hints of [{ 'sec-ch-ua-model': '""' }, '["hostile"]', null]) {
-      assert.equal((await db.row(resume, key, hints)).id, id)
-    }
-    const login = 'SELECT * FROM qsessions.login($1, $2, client_hints => $3)'
-    await db.row(login, key, user, null)
-    const kept = await db.value('SELECT client_hints FROM qsessions.session WHERE id = $1', id)
-    assert.deepEqual(kept, { 'sec-ch-ua-model': '""', 'sec-ch-ua-platform': '"Windows"' })
-  },
-
-  async 'a transaction knows who is asking'(db, user) {
-    const { key, id } = await db.row('SELECT * FROM qsessions.create_session($1)', user)
-    const who = 'SELECT qsessions.current_user_id() AS user, qsessions.current_session_id() AS session'
-    const client = await db.pool.connect()
-    try {
-      await client.query('BEGIN')
-      const { rows } = await client.query('SELECT * FROM qsessions.authenticate($1, $2, $3)', [key, '192.0.2.7', userAgent])
-      assert.equal(rows[0].id, id)
-      assert.deepEqual((await client.query(who)).rows, [{ user: String(user), session: id }])
-      await client.query('COMMIT')
-      assert.deepEqual((await client.query(who)).rows, [{ user: null, session: null }])
-    } finally {
-      client.release()
-    }
-  },
-
-  async 'the state is monitored'(db) {
-    await db.row('SELECT * FROM qsessions.create_session()')
-    const estimated = await db.row('SELECT * FROM qsessions.stats($1)', false)
-    assert.equal(Number(estimated.total), Number(estimated.active) + Number(estimated.expired))
-    assert.equal((await db.row('SELECT * FROM qsessions.stats(exact => $1)', true)).total, '1')
-    assert.ok('logins_total' in await db.row('SELECT * FROM qsessions.metrics()'))
-  },
-
   async 'errors come with their SQLSTATE'(db, user) {
     const { key } = await db.row('SELECT * FROM qsessions.create_session($1)', user)
     const save = 'SELECT qsessions.save_session($1, $2)'
@@ -337,13 +254,15 @@ const checks = {
     assert.deepEqual(Object.entries((await db.load(key)).data), [['a', 3], ['b', 4], ['long', 1]])
   },
 
-  async 'user agents and addresses are parsed'(db) {
-    const told = await db.row('SELECT * FROM qsessions.parse_user_agent($1)', userAgent)
-    assert.deepEqual([told.browser, told.os, told.is_bot], ['Firefox', 'Linux', false])
-    assert.match(await db.value('SELECT qsessions.device($1)', userAgent), /Firefox/)
-    assert.equal(await db.value('SELECT qsessions.device($1)', null), null)
-    assert.equal(await db.value('SELECT qsessions.location($1)', '192.0.2.1'), null)
-    assert.equal(await db.value('SELECT qsessions.location_info($1, locale => $2)', '192.0.2.1', 'de'), null)
+  async 'a user who is null owns no session'(db, user) {
+    const { key, id } = await db.row('SELECT * FROM qsessions.create_session($1)', user)
+    for (const type of ['bigint', 'integer', 'uuid', 'text']) {
+      const error = await db.error(`SELECT qsessions.revoke_session($1, $2::${type})`, id, null)
+      assert.equal(error.code, '22004')
+    }
+    assert.equal((await db.error('SELECT qsessions.revoke_session($1, $2)', id, undefined)).code, '22004')
+    assert.equal(await db.value('SELECT qsessions.session_exists($1)', key), true)
+    assert.equal(await db.value('SELECT qsessions.revoke_session($1)', id), true)
   },
 
   async 'expired sessions are purged'(db) {
@@ -352,21 +271,4 @@ const checks = {
     assert.equal(await db.value('SELECT qsessions.purge_expired($1)', 1), '1')
     await db.pool.query('CALL qsessions.purge(batch_size => $1, max_batches => $2)', [100, null])
   },
-}
-
-const [keyType, ...ids] = process.argv.slice(2)
-// Numbers that JavaScript represents exactly, and the types that are used for others.
-const asNumber = (id) => (Number.isSafeInteger(Number(id)) ? Number(id) : BigInt(id))
-const [user, other] = keyType === 'bigint' ? ids.map(asNumber) : ids
-
-const pool = new pg.Pool({ max: 4 })
-for (const prepared of [false, true]) {
-  const db = new Database(pool, prepared)
-  for (const [name, check] of Object.entries(checks)) {
-    console.log(`${prepared ? 'prepared' : 'unprepared'}: ${name}`)
-    await pool.query('TRUNCATE qsessions.session')
-    await check(db, user, other)
-  }
-}
-await pool.end()
-console.log('done')
+})

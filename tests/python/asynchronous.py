@@ -1,8 +1,6 @@
 """Calls functions through asyncpg, which takes the types of parameters from the server and checks arguments.
 
-    asynchronous.py bigint|uuid|text USER OTHER
-
-The arguments and the connection are those of contract.py.
+The arguments and the database are those of database.py.
 """
 
 import asyncio
@@ -10,12 +8,9 @@ import datetime
 import hashlib
 import ipaddress
 import json
-import sys
-import uuid
 
 import asyncpg
-
-KEY_TYPES = {"bigint": int, "uuid": uuid.UUID, "text": str}
+from database import USER_AGENT, parse_arguments
 
 
 async def refuses(connection, statement, *arguments):
@@ -70,20 +65,52 @@ async def check_bulk(connection, key_type, user):
     rotate = "SELECT qsessions.rotate_key($1, grace => $2)"
     present = await connection.fetchval(rotate, begun[0]["key"], datetime.timedelta(seconds=30))
     save = f"SELECT qsessions.save_session($1, $2, user_id => $3::{key_type})"
-    assert await connection.fetchval(save, begun[0]["key"], "{}", user) == 2
+    assert await connection.fetchval(save, begun[0]["key"], "{}", None) == 2
     assert await connection.fetchval(save, present, "{}", user) == 3
+    assert await connection.fetchrow("SELECT * FROM qsessions.load_session($1)", begun[0]["key"]) is None
     revoke = f"SELECT qsessions.revoke_sessions($1::{key_type}, ip => $2, created_before => $3, max_rows => $4)"
     hour = datetime.timedelta(hours=1)
     assert await connection.fetchval(revoke, user, ipaddress.ip_network("192.0.2.0/24"), now + hour, 10) == 1
     assert await connection.fetchval(revoke, user, None, None, None) == 1
 
 
+async def check_visitors(connection, key_type, user):
+    hints = json.dumps({"Sec-CH-UA-Platform": '"Linux"'})
+    await connection.execute("SELECT qsessions.create_event_table($1)", datetime.timedelta(days=30))
+    login = f"SELECT * FROM qsessions.login($1, $2::{key_type}, $3, $4, client_hints => $5)"
+    visit = (ipaddress.ip_address("192.0.2.7"), USER_AGENT, hints)
+    for is_new in (True, False):
+        begun = await connection.fetchrow(login, None, user, *visit)
+        assert begun["is_new_device"] is is_new and begun["is_new_place"] is None
+    for argument, cast in ((str(user), ""), (user, f"::{key_type}")):
+        events = await connection.fetch(f"SELECT * FROM qsessions.user_events($1{cast}, $2)", argument, 2)
+        assert [row["event"] for row in events] == ["login", "login"]
+        assert events[0]["session_id"] == begun["id"] and events[0]["ip"] == visit[0]
+    await connection.execute(
+        "DROP TABLE qsessions.session_event, qsessions.session_event_known, qsessions.session_event_retention")
+
+    who = "SELECT qsessions.current_session_id(), qsessions.current_user_id()"
+    async with connection.transaction():
+        authenticate = "SELECT * FROM qsessions.authenticate($1, $2, $3, $4)"
+        assert (await connection.fetchrow(authenticate, begun["key"], *visit))["id"] == begun["id"]
+        assert tuple(await connection.fetchrow(who)) == (begun["id"], str(user))
+        assert await connection.fetchval(f"SELECT qsessions.current_user_id()::{key_type}") == user
+    assert tuple(await connection.fetchrow(who)) == (None, None)
+
+    shown = await connection.fetchval("SELECT qsessions.device($1, client_hints => $2)", USER_AGENT, hints)
+    assert shown == "PC / Linux / Firefox 140.0"
+    assert await connection.fetchval("SELECT qsessions.address($1)", "192.0.2.7:4711") == visit[0]
+    estimated = await connection.fetchrow("SELECT * FROM qsessions.stats($1)", False)
+    assert estimated["total"] == estimated["active"] + estimated["expired"]
+    assert "logins_total" in dict(await connection.fetchrow("SELECT * FROM qsessions.metrics()"))
+
+
 async def main():
-    key_type, user, _ = sys.argv[1:]
+    key_type, user, _ = parse_arguments()
     connection = await asyncpg.connect()
     try:
-        await check(connection, key_type, KEY_TYPES[key_type](user))
-        await check_bulk(connection, key_type, KEY_TYPES[key_type](user))
+        for check_some in (check, check_bulk, check_visitors):
+            await check_some(connection, key_type, user)
     finally:
         await connection.close()
     print("done")

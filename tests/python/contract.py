@@ -1,56 +1,17 @@
-"""Calls the functions with the types that are usual in Python.
+"""Calls the functions for sessions with the types that are usual in Python.
 
-    contract.py bigint|uuid|text USER OTHER
-
-PGHOST, PGDATABASE and PGUSER name a database with an empty session table. It is linked to a users table whose
-keys have the given type and include the two given users.
+The arguments and the database are those of database.py.
 """
 
 import datetime
 import hashlib
 import ipaddress
 import json
-import sys
 import uuid
 
 import psycopg
-from psycopg.rows import namedtuple_row
+from database import USER_AGENT, run
 from psycopg.types.json import Json, Jsonb
-
-KEY_TYPES = {"bigint": int, "uuid": uuid.UUID, "text": str}
-USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-
-
-class Database:
-    """Runs statements with or without preparing them."""
-
-    def __init__(self, connection, prepare):
-        self.connection = connection
-        self.prepare = prepare
-
-    def rows(self, statement, *arguments, **named):
-        with self.connection.cursor() as cursor:
-            options = {} if self.prepare is None else {"prepare": self.prepare}
-            cursor.execute(statement, named or arguments, **options)
-            return cursor.fetchall()
-
-    def row(self, statement, *arguments, **named):
-        (row,) = self.rows(statement, *arguments, **named)
-        return row
-
-    def value(self, statement, *arguments, **named):
-        (value,) = self.row(statement, *arguments, **named)
-        return value
-
-    def error(self, statement, *arguments, **named):
-        try:
-            rows = self.rows(statement, *arguments, **named)
-        except psycopg.Error as error:
-            return error
-        raise AssertionError(f"{statement} returned {rows} instead of an error")
-
-    def load(self, key):
-        return self.row("SELECT * FROM qsessions.load_session(%s)", key)
 
 
 def a_session_stores_what_python_passes(db, user, other):
@@ -285,69 +246,6 @@ def lists_are_filtered(db, user, other):
     assert db.error(listed, user, None, "Germany", None).sqlstate == "22023"
 
 
-def client_hints_are_kept(db, user, other):
-    hints = Jsonb({"Sec-CH-UA-Platform": '"Windows"', "sec-ch-ua-platform-version": '"15.0.0"'})
-    begun = db.row(
-        "SELECT * FROM qsessions.create_session(user_agent => %s, client_hints => %s)", USER_AGENT, hints)
-    more = Jsonb({"Sec-CH-UA-Model": '""', "Cookie": "none of ours"})
-    resume = "SELECT * FROM qsessions.resume_session(%s, client_hints => %s)"
-    assert db.row(resume, begun.key, more).id == begun.id
-    assert db.row(resume, begun.key, Jsonb(["hostile"])).id == begun.id
-    kept = "SELECT client_hints FROM qsessions.session WHERE id = %s"
-    assert set(db.value(kept, begun.id)) == {
-        "sec-ch-ua-platform", "sec-ch-ua-platform-version", "sec-ch-ua-model"}
-    login = "SELECT * FROM qsessions.login(%s, %s, client_hints => %s)"
-    member = db.row(login, begun.key, user, None)
-    assert len(db.value(kept, member.id)) == 3
-    stranger = db.row(login, None, other, more)
-    assert set(db.value(kept, stranger.id)) == {"sec-ch-ua-model"}
-
-
-def a_transaction_knows_who_is_asking(db, user, other):
-    del other
-    begun = db.row("SELECT * FROM qsessions.create_session(%s)", user)
-    who = "SELECT qsessions.current_user_id(), qsessions.current_session_id()"
-    authenticate = "SELECT * FROM qsessions.authenticate(%s, %s, %s)"
-    with db.connection.transaction():
-        session = db.row(authenticate, begun.key, ipaddress.ip_address("192.0.2.7"), USER_AGENT)
-        assert session.id == begun.id and session.user_id == str(user)
-        assert tuple(db.row(who)) == (str(user), begun.id)
-        assert db.rows(authenticate, None, None, None) == []
-        assert tuple(db.row(who)) == (None, None)
-    assert tuple(db.row(who)) == (None, None)
-
-
-def events_are_recorded(db, user, other):
-    del other
-    db.rows("SELECT qsessions.create_event_table(%s)", datetime.timedelta(days=30))
-    try:
-        login = "SELECT * FROM qsessions.login(NULL, %s, user_agent => %s)"
-        first = db.row(login, user, USER_AGENT)
-        assert first.is_new_device is True and first.is_new_place is None
-        assert db.row(login, user, USER_AGENT).is_new_device is False
-        db.value("SELECT qsessions.logout(%s)", first.key)
-        events = db.rows("SELECT * FROM qsessions.user_events(%s, %s)", user, 10)
-        assert [event.event for event in events] == ["logout", "login", "login"]
-        assert "Firefox" in events[0].device and events[0].session_id == first.id
-        assert db.rows("SELECT * FROM qsessions.user_events(%s)", str(user)) == events
-    finally:
-        db.connection.execute(
-            """TRUNCATE qsessions.session;
-               DROP TABLE qsessions.session_event, qsessions.session_event_retention, qsessions.session_event_known;
-               DROP TRIGGER session_record_deletions ON qsessions.session"""
-        )
-
-
-def the_state_is_monitored(db, user, other):
-    del user, other
-    db.row("SELECT * FROM qsessions.create_session()")
-    estimated = db.row("SELECT * FROM qsessions.stats(%s)", False)
-    assert estimated.total == estimated.active + estimated.expired
-    assert db.row("SELECT * FROM qsessions.stats(exact => %s)", True).total == 1
-    metrics = db.row("SELECT * FROM qsessions.metrics()")
-    assert {"sessions_created_total", "logins_total", "revoked_total"} <= set(metrics._fields)
-
-
 def errors_come_with_their_sqlstate(db, user, other):
     del other
     key = db.row("SELECT * FROM qsessions.create_session(%s)", user).key
@@ -398,16 +296,14 @@ def jsonb_changes_the_order_of_members(db, user, other):
     assert list(db.load(key).data.items()) == [("a", 3), ("b", 4), ("long", 1)]
 
 
-def user_agents_and_addresses_are_parsed(db, user, other):
-    del user, other
-    told = db.row("SELECT * FROM qsessions.parse_user_agent(%s)", USER_AGENT)
-    assert (told.browser, told.os, told.is_bot) == ("Firefox", "Linux", False)
-    assert "Firefox" in db.value("SELECT qsessions.device(%s)", USER_AGENT)
-    assert db.value("SELECT qsessions.device(%s)", None) is None
-    address = ipaddress.ip_address("192.0.2.1")
-    assert db.value("SELECT qsessions.location(%s)", address) is None
-    assert db.value("SELECT qsessions.location_info(%s, locale => %s)", address, "de") is None
-    assert db.value("SELECT qsessions.country_code(%s)", address) is None
+def a_user_who_is_null_owns_no_session(db, user, other):
+    del other
+    begun = db.row("SELECT * FROM qsessions.create_session(%s)", user)
+    for nobody in ("%s", "NULL", "NULL::bigint", "NULL::integer", "NULL::uuid", "NULL::text"):
+        arguments = (None,) if nobody == "%s" else ()
+        assert db.error(f"SELECT qsessions.revoke_session(%s, {nobody})", begun.id, *arguments).sqlstate == "22004"
+    assert db.value("SELECT qsessions.session_exists(%s)", begun.key) is True
+    assert db.value("SELECT qsessions.revoke_session(%s)", begun.id) is True
 
 
 def expired_sessions_are_purged(db, user, other):
@@ -421,7 +317,7 @@ def expired_sessions_are_purged(db, user, other):
         cursor.execute("CALL qsessions.purge(batch_size => %s, max_batches => %s)", (100, None))
 
 
-CHECKS = (
+run((
     a_session_stores_what_python_passes,
     none_is_null_and_null_is_the_default,
     data_may_be_jsonb_text_or_cast_json,
@@ -434,36 +330,9 @@ CHECKS = (
     visits_are_recorded_in_bulk,
     sessions_are_revoked_by_filters,
     lists_are_filtered,
-    client_hints_are_kept,
-    a_transaction_knows_who_is_asking,
-    events_are_recorded,
-    the_state_is_monitored,
     errors_come_with_their_sqlstate,
     text_that_jsonb_refuses_can_be_cleaned,
     jsonb_changes_the_order_of_members,
-    user_agents_and_addresses_are_parsed,
+    a_user_who_is_null_owns_no_session,
     expired_sessions_are_purged,
-)
-
-
-def main():
-    key_type, user, other = sys.argv[1:]
-    user, other = KEY_TYPES[key_type](user), KEY_TYPES[key_type](other)
-    # Cursor sends arguments separately. ClientCursor inserts them into the statement, as psycopg2
-    # does.
-    for cursor_type, prepare in (
-        (psycopg.Cursor, False),
-        (psycopg.Cursor, True),
-        (psycopg.ClientCursor, None),
-    ):
-        with psycopg.connect(
-            autocommit=True, row_factory=namedtuple_row, cursor_factory=cursor_type
-        ) as connection:
-            for check in CHECKS:
-                print(f"{cursor_type.__name__}, prepare={prepare}: {check.__name__}", flush=True)
-                connection.execute("TRUNCATE qsessions.session")
-                check(Database(connection, prepare), user, other)
-    print("done")
-
-
-main()
+))

@@ -96,7 +96,8 @@ impl Store<Pool> {
     /// transaction mode. The intervals vary by a quarter. The task tries again after an error; the
     /// pauses begin with a second, double, and are never longer than the interval.
     ///
-    /// The role needs the privilege to delete sessions, as `grant_access` grants it.
+    /// The role needs the privilege to delete sessions, as `grant_access` grants it. Old events are
+    /// dropped only if it owns the table of events.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::attempt::{Attempt, Call, attempt};
 use super::{Known, USERS, Worker};
-use crate::history::{Effect, KeyHash, Nanos, now};
+use crate::history::{Effect, KeyHash, Nanos, Who, now};
 
 /// Longer than a run.
 pub(super) const LONG: Duration = Duration::from_secs(3600);
@@ -149,15 +149,30 @@ impl Worker {
         self.look_again(rng, &[known]).await;
     }
 
-    /// Makes an anonymous session that of a user under the key that it has.
+    /// Makes an anonymous session that of a user under the key that it has, which ends the grace of
+    /// a former key. The version tells that it was anonymous until then.
     pub(super) async fn save_user(&self, rng: &mut Rng, known: &Known) {
+        let Attempt::Done(Some(session)) = attempt(rng, self.store.load(&known.key)).await else {
+            return;
+        };
         let (id, user, token) = (known.id, rng.i64(1..=USERS), self.token());
         let call = self.call("save with a user");
         let save = self.store.save(&known.key, json!({ "token": token }));
-        let saved = attempt(rng, save.user(user)).await;
+        let save = save.user(user).expected_version(session.version);
+        let saved = attempt(rng, save).await;
         let mut effects = self.saved(known, &saved, token);
         effects.push(Effect::Owned { id, user });
-        self.note_change(call, &saved, known, effects);
+        if session.user_id.is_some() {
+            self.note_change(call, &saved, known, effects);
+        } else if let Attempt::Refused(Error::SessionNotFound) = saved {
+            // The key is dead, or a former one.
+            let who = Who::Session(id);
+            call.refused(vec![Effect::MayEnd { who }]);
+        } else {
+            let (key, former) = (known.hash(), None);
+            effects.push(Effect::Rekeyed { id, key, former });
+            self.note(call, &saved, effects);
+        }
         self.look_again(rng, &[known]).await;
     }
 
