@@ -26,8 +26,8 @@ BEGIN
             USING ERRCODE = 'duplicate_table',
                   HINT = 'To change how long events are kept: UPDATE qsessions.session_event_retention SET retention = ''1 year'';';
     END IF;
-    IF retention <= interval '0' THEN
-        RAISE EXCEPTION 'argument "retention" must be longer than zero'
+    IF retention <= interval '0' OR retention > interval '1000 years' THEN
+        RAISE EXCEPTION 'argument "retention" must be longer than zero and not longer than 1000 years'
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Pass an interval such as ''180 days'', or null to keep events for ever.';
     END IF;
@@ -77,7 +77,7 @@ BEGIN
         'Of a login: what the same place is recognized by (city and country)';
 
     CREATE TABLE qsessions.session_event_retention (
-        retention interval CHECK (retention > interval '0'),
+        retention interval CHECK (retention > interval '0' AND retention <= interval '1000 years'),
         is_only   boolean PRIMARY KEY DEFAULT true CHECK (is_only)
     );
     INSERT INTO qsessions.session_event_retention (retention) VALUES (retention);
@@ -194,7 +194,7 @@ BEGIN
         RETURN;
     END IF;
     IF to_regclass('qsessions.session_event_retention') IS NOT NULL THEN
-        SELECT coalesce(now() - r.retention, '-infinity') INTO oldest FROM qsessions.session_event_retention AS r;
+        oldest := coalesce((SELECT now() - r.retention FROM qsessions.session_event_retention AS r), '-infinity');
     END IF;
 
     SELECT array_agg(m ORDER BY m) INTO months

@@ -422,7 +422,7 @@ async fn the_table_is_made_once_and_after_the_session_table() {
         .batch_execute("SELECT qsessions.create_session_table()")
         .await
         .unwrap();
-    for retention in ["'0'", "'-1 day'"] {
+    for retention in ["'0'", "'-1 day'", "'1001 years'"] {
         let call = format!("SELECT qsessions.create_event_table({retention})");
         assert_eq!(failure(&client, &call, &[]).await.code, "22023");
     }
