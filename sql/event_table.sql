@@ -52,7 +52,7 @@ BEGIN
     CREATE INDEX session_event_user_id_at_idx ON qsessions.session_event (user_id, at DESC) WHERE user_id IS NOT NULL;
     -- The table has no primary key, which a subscriber needs for what is deleted or moved here.
     ALTER TABLE qsessions.session_event REPLICA IDENTITY FULL;
-    -- Events of a month for which nobody has made a partition.
+    -- Events of months that have no partition.
     CREATE TABLE qsessions.session_event_default PARTITION OF qsessions.session_event DEFAULT;
     ALTER TABLE qsessions.session_event_default REPLICA IDENTITY FULL;
     COMMENT ON TABLE qsessions.session_event IS 'What has happened to sessions, made by qsessions.create_event_table';
