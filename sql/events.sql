@@ -106,8 +106,8 @@ $$;
 
 COMMENT ON FUNCTION qsessions._record_import(uuid) IS 'Internal: records that a session was imported';
 
--- Runs at each login, so it qualifies names and operators instead of having a SET clause, and one
--- statement does all that a login from a known device and place takes.
+-- Runs at each login, so it qualifies names and operators instead of having a SET clause, and the
+-- statement that records a login from a known device also looks the device up.
 CREATE OR REPLACE FUNCTION qsessions._record_login(
     session_id uuid, user_text text, ip inet, user_agent text, client_hints jsonb,
     former_ip inet DEFAULT NULL, former_agent text DEFAULT NULL, former_hints jsonb DEFAULT NULL,
@@ -119,6 +119,7 @@ DECLARE
     user_id pg_catalog.text;
     device_key pg_catalog.text;
     place_key pg_catalog.text;
+    is_known boolean;
 BEGIN
     IF NOT pg_catalog.has_table_privilege('qsessions.session_event'::pg_catalog.regclass::pg_catalog.oid, 'INSERT') THEN
         PERFORM qsessions._warn_not_recorded('login', '42501', 'permission denied for table session_event');
@@ -132,15 +133,24 @@ BEGIN
     END IF;
     is_new_device := CASE WHEN device_key IS NOT NULL THEN false END;
     is_new_place := CASE WHEN place_key IS NOT NULL THEN false END;
-    INSERT INTO qsessions.session_event
-        (event, session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key)
-    SELECT 'login', session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key
-    WHERE (SELECT pg_catalog.count(*) FROM qsessions.session_event_known AS k
-           WHERE k.user_id OPERATOR(pg_catalog.=) user_id
-             AND k.key OPERATOR(pg_catalog.=) ANY (ARRAY[device_key, place_key])
-             AND k.last_on OPERATOR(pg_catalog.>) (current_date OPERATOR(pg_catalog.-) 30))
-          OPERATOR(pg_catalog.=) pg_catalog.num_nonnulls(device_key, place_key);
-    IF NOT FOUND THEN
+    is_known := true;
+    IF device_key IS NOT NULL AND place_key IS NOT NULL THEN
+        PERFORM FROM qsessions.session_event_known AS k
+        WHERE k.user_id OPERATOR(pg_catalog.=) user_id AND k.key OPERATOR(pg_catalog.=) place_key
+          AND k.last_on OPERATOR(pg_catalog.>) (current_date OPERATOR(pg_catalog.-) 30);
+        is_known := FOUND;
+    END IF;
+    IF is_known THEN
+        INSERT INTO qsessions.session_event
+            (event, session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key)
+        SELECT 'login', session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key
+        FROM qsessions.session_event_known AS k
+        WHERE k.user_id OPERATOR(pg_catalog.=) user_id
+          AND k.key OPERATOR(pg_catalog.=) coalesce(device_key, place_key)
+          AND k.last_on OPERATOR(pg_catalog.>) (current_date OPERATOR(pg_catalog.-) 30);
+        is_known := FOUND;
+    END IF;
+    IF NOT is_known THEN
         is_new_device := qsessions._is_new(
             user_id, device_key, qsessions._has_used_device(session_id, user_id, device_key, former_agent, former_hints));
         is_new_place := qsessions._is_new(
