@@ -31,7 +31,8 @@ DECLARE
     seen_agent text := qsessions._kept_user_agent(user_agent);
     seen_hints jsonb := qsessions._kept_client_hints(client_hints);
     created qsessions.new_session;
-    novelty record;
+    is_new_device boolean;
+    is_new_place boolean;
     is_counted boolean;
     ended bigint;
 BEGIN
@@ -48,7 +49,7 @@ BEGIN
     -- see what the login before has committed.
     is_locked := qsessions._lock_user_hash(
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0),
-        max_sessions IS NOT NULL);
+        max_sessions IS NOT NULL) AND qsessions._count('logins');
 
     -- PostgreSQL would plan this statement, and the DELETE below, anew for each null.
     IF key IS NOT NULL THEN
@@ -98,13 +99,15 @@ BEGIN
 
     IF has_events THEN
         IF is_kept THEN
-            novelty := qsessions._record_login(
+            SELECT r.is_new_device, r.is_new_place INTO is_new_device, is_new_place
+            FROM qsessions._record_login(
                 created.id, user_text, coalesce(qsessions._host(ip), former_ip), coalesce(seen_agent, former_agent),
                 qsessions._merged_client_hints(former_agent, former_hints, seen_agent, seen_hints),
                 CASE WHEN was_theirs THEN former_ip END, CASE WHEN was_theirs THEN former_agent END,
-                CASE WHEN was_theirs THEN former_hints END);
+                CASE WHEN was_theirs THEN former_hints END) AS r;
         ELSE
-            novelty := qsessions._record_login(created.id, user_text, qsessions._host(ip), seen_agent, seen_hints);
+            SELECT r.is_new_device, r.is_new_place INTO is_new_device, is_new_place
+            FROM qsessions._record_login(created.id, user_text, qsessions._host(ip), seen_agent, seen_hints) AS r;
         END IF;
     END IF;
 
@@ -120,11 +123,7 @@ BEGIN
         is_begun := qsessions._end_event_reason();
         is_counted := qsessions._count('revoked', ended);
     END IF;
-    is_counted := qsessions._count('logins');
-    IF has_events THEN
-        RETURN ROW(created.key, created.id, created.expires_at, novelty.is_new_device, novelty.is_new_place);
-    END IF;
-    RETURN ROW(created.key, created.id, created.expires_at, NULL::boolean, NULL::boolean);
+    RETURN ROW(created.key, created.id, created.expires_at, is_new_device, is_new_place);
 END
 $$;
 
