@@ -214,7 +214,8 @@ BEGIN
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             RETURN;
         WHEN OTHERS THEN
-            RAISE WARNING 'could not add partition % to the event table', to_char(month, 'YYYY-MM') USING DETAIL = SQLERRM;
+            RAISE WARNING 'could not add partition % to the event table', to_char(month, 'YYYY-MM')
+                USING DETAIL = SQLERRM, HINT = 'The next purge tries again.';
         END;
     END LOOP;
 
@@ -229,14 +230,16 @@ BEGIN
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             RETURN;
         WHEN OTHERS THEN
-            RAISE WARNING 'could not drop partition "%" of the event table', partition USING DETAIL = SQLERRM;
+            RAISE WARNING 'could not drop partition "%" of the event table', partition
+                USING DETAIL = SQLERRM, HINT = 'The next purge tries again.';
         END;
     END LOOP;
     IF has_default THEN
         DELETE FROM qsessions.session_event_default AS e WHERE e.at < oldest;
     END IF;
 EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'could not maintain the event table' USING DETAIL = SQLERRM;
+    RAISE WARNING 'could not maintain the event table'
+        USING DETAIL = SQLERRM, HINT = 'The next purge tries again.';
 END
 $$;
 

@@ -24,12 +24,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 BEGIN
-    IF code = '42501' THEN
-        RAISE WARNING 'could not record event "%"', event
-            USING DETAIL = reason, HINT = 'Call qsessions.grant_access for the role that uses sessions.';
-    ELSE
-        RAISE WARNING 'could not record event "%"', event USING DETAIL = reason;
-    END IF;
+    RAISE WARNING 'could not record event "%"', event
+        USING DETAIL = reason,
+              HINT = CASE code WHEN '42501' THEN 'Call qsessions.grant_access for the role that uses sessions.'
+                               ELSE 'Check the constraints, triggers and partitions of table qsessions.session_event.' END;
 END
 $$;
 
@@ -42,7 +40,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    reason pg_catalog.text := qsessions._event_reason();
+    reason text := qsessions._event_reason();
+    ended_as text := CASE WHEN reason IS NULL OR reason = 'login' THEN 'deleted'
+                          WHEN reason IN ('logout', 'expired') THEN reason
+                          ELSE 'revoked' END;
 BEGIN
     -- The trigger stays when the table is dropped.
     IF qsessions._has_events() THEN
@@ -50,17 +51,14 @@ BEGIN
             -- A session that had expired before a function ended it was not ended by that function.
             INSERT INTO qsessions.session_event
                 (at, event, revoked_by, session_id, user_id, ip, user_agent, client_hints)
-            SELECT pg_catalog.clock_timestamp(), e.event,
-                   CASE WHEN e.event OPERATOR(pg_catalog.=) 'revoked' THEN reason END,
-                   d.id, d.user_id::pg_catalog.text, d.ip, d.user_agent, d.client_hints
+            SELECT clock_timestamp(), e.event, CASE WHEN e.event = 'revoked' THEN reason END,
+                   d.id, d.user_id::text, d.ip, d.user_agent, d.client_hints
             FROM deleted_sessions AS d
             CROSS JOIN LATERAL (
-                SELECT CASE WHEN reason IS NULL OR reason OPERATOR(pg_catalog.=) 'login' THEN 'deleted'
-                            WHEN d.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now() THEN 'expired'
-                            WHEN reason OPERATOR(pg_catalog.=) ANY ('{logout, expired}'::pg_catalog.text[]) THEN reason
-                            ELSE 'revoked' END) AS e (event);
+                SELECT CASE WHEN ended_as <> 'deleted' AND d.expires_at <= now() THEN 'expired'
+                            ELSE ended_as END) AS e (event);
         EXCEPTION WHEN OTHERS THEN
-            PERFORM qsessions._warn_not_recorded(coalesce(reason, 'deleted'), SQLSTATE, SQLERRM);
+            PERFORM qsessions._warn_not_recorded(ended_as, SQLSTATE, SQLERRM);
         END;
     END IF;
     RETURN NULL;

@@ -46,7 +46,8 @@ BEGIN
         PERFORM qsessions._check_max_sessions(max_sessions);
     END IF;
     -- Logins that count the sessions of one user go one at a time: the statements after this one
-    -- see what the login before has committed.
+    -- see what the login before has committed. The login itself is counted here too, since each
+    -- expression of its own takes time; if it fails, the count is dropped.
     is_locked := qsessions._lock_user_hash(
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0),
         max_sessions IS NOT NULL) AND qsessions._count('logins');

@@ -335,7 +335,7 @@ async fn a_reason_ends_with_its_function_also_after_an_error() {
 #[tokio::test]
 async fn a_function_that_a_trigger_calls_has_a_reason_of_its_own() {
     let (_database, client) = with_events().await;
-    // Whoever logs out takes the sessions of user 9 along.
+    // A logout deletes the sessions of user 9 too.
     client
         .batch_execute(
             "CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN

@@ -343,7 +343,7 @@ async fn a_revocation_and_a_delete_of_the_user_do_not_deadlock() {
             }
         );
         deleted.unwrap();
-        // The batch takes the row that nobody has locked before it waits for the other.
+        // The batch takes the row that is not locked before it waits for the other.
         assert_eq!(
             ended,
             i64::from(arguments.contains("max_rows")),

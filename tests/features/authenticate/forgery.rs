@@ -47,7 +47,7 @@ const ATTEMPTS: &[&[&str]] = &[
         "ALTER FUNCTION qsessions.current_user_id() RENAME TO gone",
         "ALTER FUNCTION qsessions.current_user_id() SET search_path = forged",
         "SET search_path = forged, qsessions, pg_catalog",
-        "SELECT FROM qsessions.authenticate('a key of nobody')",
+        "SELECT FROM qsessions.authenticate('a key without a session')",
         "SELECT FROM qsessions.authenticate(NULL)",
         "DROP EXTENSION qsessions CASCADE",
     ],
@@ -61,7 +61,7 @@ const ATTEMPTS: &[&[&str]] = &[
         "CREATE OPERATOR public.= (LEFTARG = bytea, RIGHTARG = bytea, FUNCTION = pg_temp.equal)",
         "CREATE DOMAIN pg_temp.user_key AS text",
         "SET search_path = pg_temp, public, qsessions, pg_catalog",
-        "SELECT FROM qsessions.authenticate('a key of nobody')",
+        "SELECT FROM qsessions.authenticate('a key without a session')",
         "SELECT FROM qsessions.authenticate('ID')",
     ],
     // Statements that are kept, and the ends of transactions.
@@ -194,7 +194,7 @@ async fn is_nobody(client: &Client, after: &str) {
                         (SELECT count(*) FROM public.note)";
     match client.query_one(asked, &[]).await {
         Ok(row) => {
-            assert!(row.get::<_, bool>(0), "somebody after {after}");
+            assert!(row.get::<_, bool>(0), "a user is current after {after}");
             assert_eq!(row.get::<_, i64>(1), 0, "rows after {after}");
         }
         Err(error) => {

@@ -39,7 +39,7 @@ async fn tables() -> (Database, Client, Begun, Begun) {
     for (name, user) in [
         ("asking", "qsessions.current_user_id()::bigint"),
         ("literal", "7"),
-        ("nobody", "NULL::bigint"),
+        ("no_user", "NULL::bigint"),
     ] {
         let tables = TABLES
             .replace("NAME", name)
@@ -212,7 +212,7 @@ async fn without_a_session_every_statement_gives_the_same_rows_as_with_a_null() 
         let null = statement.replace("USER", "NULL::bigint");
         assert_eq!(
             asked,
-            outcome(&client, "nobody", &null).await,
+            outcome(&client, "no_user", &null).await,
             "{statement}"
         );
     }

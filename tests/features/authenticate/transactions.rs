@@ -54,7 +54,7 @@ async fn a_rollback_to_a_savepoint_restores_the_session_before_it() {
     run(&client, "SAVEPOINT b").await;
     assert_eq!(authenticate(&client, &eight.key).await, 1);
     run(&client, "SAVEPOINT c").await;
-    assert_eq!(authenticate(&client, "a key of nobody").await, 0);
+    assert_eq!(authenticate(&client, "a key without a session").await, 0);
     assert_eq!(id(&client).await, None);
     run(&client, "ROLLBACK TO c").await;
     assert_eq!(id(&client).await, Some(eight.id));

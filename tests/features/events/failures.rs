@@ -48,8 +48,8 @@ async fn warnings(database: &Database, admin: &Client, refuse: &str, code: &str)
 const ALL: [&str; 6] = [
     "could not record event \"rotated\"",
     "could not record event \"logout\"",
-    "could not record event \"administrator\"",
-    "could not record event \"user\"",
+    "could not record event \"revoked\"",
+    "could not record event \"revoked\"",
     "could not record event \"deleted\"",
     "could not record event \"logout\"",
 ];
