@@ -9,6 +9,8 @@ use std::process::{Command, Output};
 #[derive(Clone, Debug)]
 pub struct Installation {
     bin: PathBuf,
+    /// The folder of control files.
+    extensions: PathBuf,
     run_as: Option<User>,
 }
 
@@ -21,12 +23,18 @@ impl Installation {
     /// If there is none, or if there is no user to run it.
     pub fn find() -> Result<Self> {
         let pg_config = std::env::var_os("QSESSIONS_PG_CONFIG").map_or_else(
-            || {
-                Path::new(env!("CARGO_MANIFEST_DIR"))
-                    .join("../../.build/pg15/lib/postgresql/15/bin/pg_config")
-            },
+            || build_folder().join("pg15/lib/postgresql/15/bin/pg_config"),
             PathBuf::from,
         );
+        Self::of(&pg_config)
+    }
+
+    /// The PostgreSQL of this `pg_config`.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run, or if there is no user to run PostgreSQL.
+    pub fn of(pg_config: &Path) -> Result<Self> {
         // The real path, because the server's user may not have access to the repository.
         let pg_config = pg_config.canonicalize().map_err(|error| {
             format!(
@@ -34,22 +42,21 @@ impl Installation {
                 pg_config.display()
             )
         })?;
-        let output = Command::new(&pg_config).arg("--bindir").output()?;
-        let bin = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+        let folder = |option: &str| -> Result<PathBuf> {
+            let output = Command::new(&pg_config).arg(option).output()?;
+            Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+        };
         Ok(Self {
-            bin,
+            bin: folder("--bindir")?,
+            extensions: folder("--sharedir")?.join("extension"),
             run_as: server_user()?,
         })
     }
 
-    /// A program of another package that was unpacked into the private copy: `make test` installs
-    /// it there. PostgreSQL is in `lib/postgresql/15/bin`.
-    pub(crate) fn unpacked(&self, program: &str) -> Result<PathBuf> {
-        let path = self.bin.join("../../../..").join(program);
-        path.canonicalize().map_err(|error| {
-            let path = path.display();
-            format!("no program at {path} ({error}); `make test` installs one").into()
-        })
+    /// Whether this PostgreSQL has the extension, or whether the extension is only built for others.
+    #[must_use]
+    pub fn has_extension(&self, name: &str) -> bool {
+        self.extensions.join(format!("{name}.control")).exists()
     }
 
     /// A command that runs a program of PostgreSQL as the user of the servers.
@@ -106,6 +113,21 @@ impl Installation {
         }
         Ok(())
     }
+}
+
+/// A program of another package, which `make test` unpacks into `.build/tools`.
+pub(crate) fn tool(program: &str) -> Result<PathBuf> {
+    let path = build_folder().join("tools").join(program);
+    // The real path, as for PostgreSQL.
+    path.canonicalize().map_err(|error| {
+        let path = path.display();
+        format!("no program at {path} ({error}); `make test` installs one").into()
+    })
+}
+
+/// The folder `.build` of this clone.
+fn build_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.build")
 }
 
 /// The user that runs servers: `None`, which is the current user, unless the current user is root.
