@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 /// An installed PostgreSQL, and the user that runs its programs.
 #[derive(Clone, Debug)]
 pub struct Installation {
+    major: u32,
     bin: PathBuf,
     /// The folder of control files.
     extensions: PathBuf,
@@ -42,15 +43,29 @@ impl Installation {
                 pg_config.display()
             )
         })?;
-        let folder = |option: &str| -> Result<PathBuf> {
+        let ask = |option: &str| -> Result<String> {
             let output = Command::new(&pg_config).arg(option).output()?;
-            Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
         };
+        // Such as "PostgreSQL 15.20 (Debian 15.20-0+deb12u1)".
+        let version = ask("--version")?;
+        let major = version
+            .split([' ', '.'])
+            .nth(1)
+            .and_then(|major| major.parse().ok())
+            .ok_or_else(|| format!("{} is of {version:?}", pg_config.display()))?;
         Ok(Self {
-            bin: folder("--bindir")?,
-            extensions: folder("--sharedir")?.join("extension"),
+            major,
+            bin: PathBuf::from(ask("--bindir")?),
+            extensions: Path::new(&ask("--sharedir")?).join("extension"),
             run_as: server_user()?,
         })
+    }
+
+    /// The major version of this PostgreSQL.
+    #[must_use]
+    pub fn major(&self) -> u32 {
+        self.major
     }
 
     /// Whether this PostgreSQL has the extension, or whether the extension is only built for others.
