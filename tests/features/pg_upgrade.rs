@@ -17,9 +17,12 @@ async fn description(server: &Server) -> Vec<String> {
         "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'qsessions.session'::regclass ORDER BY 1",
         "SELECT format_type(typbasetype, typtypmod) || typowner::regrole FROM pg_type
          WHERE oid = 'qsessions.user_key'::regtype",
-        "SELECT concat_ws(' ', relname, relacl, reloptions, relrowsecurity) FROM pg_class
-         WHERE relnamespace = 'qsessions'::regnamespace ORDER BY 1",
-        "SELECT concat_ws(' ', polname, pg_get_expr(polqual, polrelid)) FROM pg_policy ORDER BY 1",
+        // From PostgreSQL 17, owners can also MAINTAIN.
+        "SELECT concat_ws(' ', relname, reloptions, relrowsecurity,
+                          (SELECT string_agg(concat(grantee, privilege_type), ',' ORDER BY grantee, privilege_type)
+                           FROM aclexplode(relacl) WHERE privilege_type <> 'MAINTAIN'))
+         FROM pg_class WHERE relnamespace = 'qsessions'::regnamespace ORDER BY 1",
+        "SELECT concat_ws(' ', polname, polroles::regrole[], pg_get_expr(polqual, polrelid)) FROM pg_policy ORDER BY 1",
         "SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
          WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND classid = 'pg_proc'::regclass
            AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'qsessions') ORDER BY 1",
