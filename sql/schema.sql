@@ -20,6 +20,36 @@ CREATE SCHEMA qsessions;
 
 COMMENT ON SCHEMA qsessions IS 'Session management for applications';
 
+-- The files of a new version do not replace the library that a server has preloaded, or a backend
+-- has loaded. An older library lacks functions that this script needs, or does something else.
+DO $$
+DECLARE
+    library pg_catalog.text := 'an older version';
+    script pg_catalog.text;
+BEGIN
+    SELECT e.extversion INTO script FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'qsessions';
+    BEGIN
+        CREATE OR REPLACE FUNCTION qsessions._library_version() RETURNS text
+        LANGUAGE c STABLE STRICT PARALLEL SAFE
+        AS 'MODULE_PATHNAME', 'library_version_wrapper';
+        library := qsessions._library_version();
+        IF pg_catalog.string_to_array(library, '.')::integer[]
+           OPERATOR(pg_catalog.>=) pg_catalog.string_to_array(script, '.')::integer[]
+        THEN
+            RETURN;
+        END IF;
+    EXCEPTION WHEN undefined_function THEN
+        -- Versions before 0.2.0 do not tell theirs.
+    END;
+    RAISE EXCEPTION 'the library of qsessions that the server has loaded is % and too old for extension version %',
+            library, script
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'If qsessions is in shared_preload_libraries, restart the server. Otherwise, connect again. Then repeat the command.';
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._library_version() IS 'Internal: the version of the library that this backend has loaded';
+
 -- PUBLIC may look names up; what it may run is the subject of access.sql.
 GRANT USAGE ON SCHEMA qsessions TO PUBLIC;
 

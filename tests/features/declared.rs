@@ -149,6 +149,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_key_digest",
     "_key_opens",
     "_last_logins",
+    "_library_version",
     "_lock_expired",
     "_lock_user_hash",
     "_maintain_event_table",

@@ -1,5 +1,7 @@
 //! Updates: an updated installation equals a new one, and its sessions continue.
 
+mod load;
+
 use crate::common::roles::{DENIED, application, new_role};
 use crate::common::{add_expired, alive, begin, begun, failure, row, sessions, texts};
 use qsessions_testkit::{Database, Users};
