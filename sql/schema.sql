@@ -24,7 +24,7 @@ COMMENT ON SCHEMA qsessions IS 'Session management for applications';
 -- has loaded. An older library lacks functions that this script needs, or does something else.
 DO $$
 DECLARE
-    library pg_catalog.text := 'an older version';
+    library pg_catalog.text;
     script pg_catalog.text;
 BEGIN
     SELECT e.extversion INTO script FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'qsessions';
@@ -33,18 +33,18 @@ BEGIN
         LANGUAGE c STABLE STRICT PARALLEL SAFE
         AS 'MODULE_PATHNAME', 'library_version_wrapper';
         library := qsessions._library_version();
-        IF pg_catalog.string_to_array(library, '.')::integer[]
-           OPERATOR(pg_catalog.>=) pg_catalog.string_to_array(script, '.')::integer[]
-        THEN
-            RETURN;
-        END IF;
     EXCEPTION WHEN undefined_function THEN
-        -- Versions before 0.2.0 do not tell theirs.
+        -- The library of 0.1.0 does not have the function.
+        library := '0.1.0';
     END;
-    RAISE EXCEPTION 'the library of qsessions that the server has loaded is % and too old for extension version %',
-            library, script
-        USING ERRCODE = 'object_not_in_prerequisite_state',
-              HINT = 'If qsessions is in shared_preload_libraries, restart the server. Otherwise, connect again. Then repeat the command.';
+    IF pg_catalog.string_to_array(library, '.')::integer[]
+       OPERATOR(pg_catalog.<) pg_catalog.string_to_array(script, '.')::integer[]
+    THEN
+        RAISE EXCEPTION 'version % of extension "qsessions" needs its library, but the server has loaded that of version %',
+                script, library
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'If qsessions is in shared_preload_libraries, restart the server. Otherwise, connect again. Then repeat the command.';
+    END IF;
 END
 $$;
 
