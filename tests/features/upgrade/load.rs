@@ -1,7 +1,7 @@
 //! An update while an application works with the old version.
 
 use super::{UPGRADE, old};
-use crate::common::{Arguments, Failure};
+use crate::common::{Arguments, Failure, failure};
 use futures_util::future::{join, join_all};
 use qsessions_testkit::Database;
 use serde_json::json;
@@ -259,4 +259,6 @@ async fn statements_with_all_columns_of_a_changed_row_must_be_prepared_again() {
         app.query(&prepared.1, &[]).await.unwrap();
         app.query(*all, &[]).await.unwrap();
     }
+    let own = "CREATE FUNCTION log_in() RETURNS qsessions.new_session LANGUAGE sql AS $$ SELECT * FROM qsessions.login(NULL, '1') $$";
+    assert_eq!(failure(&admin, own, &[]).await.code, "42P13");
 }
