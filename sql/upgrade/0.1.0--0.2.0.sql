@@ -39,37 +39,56 @@ BEGIN
 END
 $$;
 
--- These have other arguments or results now, or are gone.
+-- These have other arguments or results now, or are gone. The upgrade fails here if a view, a policy
+-- or another object that PostgreSQL keeps in parsed form calls one of them: drop it before the
+-- upgrade, and create it again afterwards.
 DROP FUNCTION qsessions._delete_deletable(uuid[]);
 DROP FUNCTION qsessions.application_functions();
 DROP FUNCTION qsessions.invalidation_status();
-DROP FUNCTION qsessions.resume_session(text, inet, text);
-DROP FUNCTION qsessions.rotate_key(text);
-DROP FUNCTION qsessions.save_session(text, jsonb, bigint, interval);
 DROP FUNCTION qsessions.stats();
 
--- The planner inlines these functions into the statement that calls them. If that statement waits
--- for the upgrade while it is planned, it has already found the function, and still needs it. So
--- these stay under another name. To drop them and to undo it shows whether that would be possible:
--- it fails like the DROP of any other function if an object of the user's own depends on one.
+-- So have these. But a call that waits for the upgrade may have found one of them, and still needs
+-- it. So they are dropped, which fails as above, and the drop is undone; then they are renamed.
 DO $$
+DECLARE
+    replaced CONSTANT pg_catalog.regprocedure[] := ARRAY[
+        'qsessions.create_session(text, jsonb, inet, text, interval, interval, interval, text)',
+        'qsessions.create_session(anynonarray, jsonb, inet, text, interval, interval, interval, text)',
+        'qsessions.list_sessions(text, boolean, inet, uuid, integer)',
+        'qsessions.list_sessions(anynonarray, boolean, inet, uuid, integer)',
+        'qsessions.load_for_cache(text)',
+        'qsessions.login(text, text, inet, text, jsonb, integer, interval, interval, interval)',
+        'qsessions.login(text, anynonarray, inet, text, jsonb, integer, interval, interval, interval)',
+        'qsessions.resume_session(text, inet, text)',
+        'qsessions.revoke_session(uuid, text)',
+        'qsessions.revoke_session(uuid, anynonarray)',
+        'qsessions.revoke_user_sessions(text, text)',
+        'qsessions.revoke_user_sessions(anynonarray, text)',
+        'qsessions.rotate_key(text)',
+        'qsessions.save_session(text, jsonb, bigint, interval)',
+        'qsessions.user_sessions(text, text)',
+        'qsessions.user_sessions(anynonarray, text)'];
+    former pg_catalog.record;
+    left_over CONSTANT pg_catalog.text := 'Internal: a function of 0.1.0, for calls that began before the update';
 BEGIN
-    DROP FUNCTION qsessions.user_sessions(text, text);
-    DROP FUNCTION qsessions.user_sessions(anynonarray, text);
-    DROP FUNCTION qsessions.load_for_cache(text);
-    DROP TYPE qsessions.cacheable_session;
-    RAISE EXCEPTION 'undo' USING ERRCODE = 'QS000';
-EXCEPTION WHEN SQLSTATE 'QS000' THEN
-    ALTER FUNCTION qsessions.user_sessions(text, text) RENAME TO _former_user_sessions;
-    ALTER FUNCTION qsessions.user_sessions(anynonarray, text) RENAME TO _former_user_sessions;
-    ALTER FUNCTION qsessions.load_for_cache(text) RENAME TO _former_load_for_cache;
+    BEGIN
+        FOR former IN SELECT signature FROM pg_catalog.unnest(replaced) AS r (signature) LOOP
+            EXECUTE pg_catalog.format('DROP FUNCTION %s', former.signature);
+        END LOOP;
+        DROP TYPE qsessions.cacheable_session;
+        RAISE EXCEPTION 'undo' USING ERRCODE = 'QS000';
+    EXCEPTION WHEN SQLSTATE 'QS000' THEN
+        -- The functions are there again.
+    END;
+    FOR former IN
+        SELECT p.oid::pg_catalog.regprocedure AS signature, p.proname
+        FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.=) ANY (replaced)
+    LOOP
+        EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', former.signature, left_over);
+        EXECUTE pg_catalog.format(
+            'ALTER FUNCTION %s RENAME TO %I', former.signature, pg_catalog.concat('_former_', former.proname));
+    END LOOP;
     ALTER TYPE qsessions.cacheable_session RENAME TO _former_cacheable_session;
-    COMMENT ON FUNCTION qsessions._former_user_sessions(text, text) IS
-        'Internal: a function of 0.1.0, for calls that began before the update';
-    COMMENT ON FUNCTION qsessions._former_user_sessions(anynonarray, text) IS
-        'Internal: a function of 0.1.0, for calls that began before the update';
-    COMMENT ON FUNCTION qsessions._former_load_for_cache(text) IS
-        'Internal: a function of 0.1.0, for calls that began before the update';
     COMMENT ON TYPE qsessions._former_cacheable_session IS
         'Internal: a type of 0.1.0, for calls that began before the update';
 END
@@ -116,20 +135,6 @@ CREATE TYPE qsessions.event_info AS (
     is_new_device boolean,
     is_new_place  boolean
 );
-
--- One function takes a user_id of any type, in place of two. The upgrade fails here if a view, a
--- policy or another object that PostgreSQL keeps in parsed form calls one of these: drop it before
--- the upgrade, and create it again afterwards.
-DROP FUNCTION qsessions.create_session(text, jsonb, inet, text, interval, interval, interval, text);
-DROP FUNCTION qsessions.create_session(anynonarray, jsonb, inet, text, interval, interval, interval, text);
-DROP FUNCTION qsessions.login(text, text, inet, text, jsonb, integer, interval, interval, interval);
-DROP FUNCTION qsessions.login(text, anynonarray, inet, text, jsonb, integer, interval, interval, interval);
-DROP FUNCTION qsessions.revoke_session(uuid, text);
-DROP FUNCTION qsessions.revoke_session(uuid, anynonarray);
-DROP FUNCTION qsessions.revoke_user_sessions(text, text);
-DROP FUNCTION qsessions.revoke_user_sessions(anynonarray, text);
-DROP FUNCTION qsessions.list_sessions(text, boolean, inet, uuid, integer);
-DROP FUNCTION qsessions.list_sessions(anynonarray, boolean, inet, uuid, integer);
 
 -- Privileges on the table decide now, and PUBLIC may execute the functions that do no more than the
 -- table allows, as access.sql has it. Grants on them go. Grants on the other functions stay.

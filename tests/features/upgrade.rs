@@ -7,6 +7,7 @@ mod library;
 mod live;
 mod load;
 mod table;
+mod waiting;
 
 use crate::common::roles::{DENIED, new_role};
 use crate::common::{add_expired, alive, begin, begun, failure, row, sessions, texts};

@@ -9,7 +9,20 @@ use tokio_postgres::Client;
 /// What the update to 0.2.0 leaves over of 0.1.0, for calls that began before it. A new
 /// installation has none of these.
 const LEFT_OVER: &[&str] = &[
+    "function qsessions._former_create_session(anynonarray,jsonb,inet,text,interval,interval,interval,text)",
+    "function qsessions._former_create_session(text,jsonb,inet,text,interval,interval,interval,text)",
+    "function qsessions._former_list_sessions(anynonarray,boolean,inet,uuid,integer)",
+    "function qsessions._former_list_sessions(text,boolean,inet,uuid,integer)",
     "function qsessions._former_load_for_cache(text)",
+    "function qsessions._former_login(text,anynonarray,inet,text,jsonb,integer,interval,interval,interval)",
+    "function qsessions._former_login(text,text,inet,text,jsonb,integer,interval,interval,interval)",
+    "function qsessions._former_resume_session(text,inet,text)",
+    "function qsessions._former_revoke_session(uuid,anynonarray)",
+    "function qsessions._former_revoke_session(uuid,text)",
+    "function qsessions._former_revoke_user_sessions(anynonarray,text)",
+    "function qsessions._former_revoke_user_sessions(text,text)",
+    "function qsessions._former_rotate_key(text)",
+    "function qsessions._former_save_session(text,jsonb,bigint,interval)",
     "function qsessions._former_user_sessions(anynonarray,text)",
     "function qsessions._former_user_sessions(text,text)",
     "function qsessions.check_interval(text,interval)",
