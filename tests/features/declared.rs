@@ -150,6 +150,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_key_fits",
     "_key_opens",
     "_last_logins",
+    "_library_version",
     "_lock_expired",
     "_lock_user_hash",
     "_maintain_event_table",
