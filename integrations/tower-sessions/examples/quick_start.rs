@@ -1,3 +1,5 @@
+//! Signs in, shows the devices of the user, and signs out.
+
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Form};
@@ -24,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(axum::serve(listener, app).await?)
 }
 
-pub fn app(store: Store) -> Router {
+pub(crate) fn app(store: Store) -> Router {
     let sessions =
         QsessionsStore::new(store.clone()).user_id(|data| Some(data.get("user")?.as_i64()?.into()));
     let two_weeks = Expiry::OnInactivity(Duration::weeks(2));
@@ -74,7 +76,7 @@ async fn sign_out(session: Session) -> Result<(), StatusCode> {
 }
 
 #[derive(serde::Deserialize)]
-pub struct SignIn {
+struct SignIn {
     id: i64,
 }
 

@@ -48,6 +48,7 @@ type FindUser = dyn Fn(&Data) -> Option<UserId> + Send + Sync;
 pub struct QsessionsStore<E = Pool> {
     store: Store<E>,
     user_id: Arc<FindUser>,
+    max_sessions: Option<u32>,
 }
 
 impl<E: Executor> QsessionsStore<E> {
@@ -66,6 +67,7 @@ impl<E: Executor> QsessionsStore<E> {
         Self {
             store,
             user_id: Arc::new(|data| axum_login_user(data, AXUM_LOGIN_DATA)),
+            max_sessions: None,
         }
     }
 
@@ -93,6 +95,22 @@ impl<E: Executor> QsessionsStore<E> {
         self
     }
 
+    /// How many sessions a user may have. When another one begins with the user in its data, as it
+    /// does with each login of axum-login, those beyond this number that were not seen for the
+    /// longest time are revoked in the same transaction.
+    ///
+    /// ```
+    /// use qsessions_tower_sessions::QsessionsStore;
+    ///
+    /// # fn example(store: qsessions::Store) {
+    /// let sessions = QsessionsStore::new(store).max_sessions(10);
+    /// # }
+    /// ```
+    pub fn max_sessions(mut self, max_sessions: u32) -> Self {
+        self.max_sessions = Some(max_sessions);
+        self
+    }
+
     /// The store of qsessions, for lists of sessions and for revocation.
     pub fn store(&self) -> &Store<E> {
         &self.store
@@ -110,7 +128,7 @@ impl<E: Executor> QsessionsStore<E> {
         };
         let mut call = self.store.create().key(key).data(data).ttl(ttl);
         if let Some(user_id) = (self.user_id)(data) {
-            call = call.user(user_id);
+            call = call.user(user_id).max_sessions(self.max_sessions);
         }
         let request = Request::current();
         if let Some(request) = &request {
@@ -227,6 +245,7 @@ where
         Self {
             store: self.store.clone(),
             user_id: Arc::clone(&self.user_id),
+            max_sessions: self.max_sessions,
         }
     }
 }

@@ -153,7 +153,7 @@ impl Site {
         database.connect().await.batch_execute(USERS).await.unwrap();
         let pool = pool(&database.config());
         let store = Store::new(pool.clone());
-        let sessions = SessionManagerLayer::new(QsessionsStore::new(store.clone()))
+        let sessions = SessionManagerLayer::new(QsessionsStore::new(store.clone()).max_sessions(3))
             .with_secure(false)
             .with_expiry(Expiry::OnInactivity(Duration::days(1)));
         let auth = AuthManagerLayerBuilder::new(Backend(pool), sessions).build();
@@ -280,6 +280,20 @@ async fn revoking_a_session_sends_its_browser_to_the_login() {
     assert!(is_sent_to_login(&mut other).await);
     assert_eq!(site.browser.get("/").await.body, "hello ada");
     assert_eq!(site.sessions_of(1).await, 1);
+}
+
+#[tokio::test]
+async fn a_login_beyond_the_limit_ends_the_session_that_was_unseen_longest() {
+    let site = Site::new().await;
+    let mut browsers = vec![site.browser.clone(); 4];
+    for browser in &mut browsers {
+        log_in_as_ada(browser).await;
+    }
+    assert_eq!(site.sessions_of(1).await, 3);
+    assert!(is_sent_to_login(&mut browsers[0]).await);
+    for browser in &mut browsers[1..] {
+        assert_eq!(browser.get("/").await.body, "hello ada");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The quick start in the README.
 
-#[allow(dead_code, missing_docs, unreachable_pub)]
+// The function `main` of the example is not called.
+#[allow(dead_code)]
 #[path = "../../examples/quick_start.rs"]
 mod example;
 
