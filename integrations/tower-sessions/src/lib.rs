@@ -35,11 +35,13 @@
 #![deny(missing_docs)]
 #![warn(missing_debug_implementations)]
 
+#[cfg(not(any(feature = "v0_14", feature = "v0_15")))]
+compile_error!("enable the feature v0_14 or v0_15, for the version of tower-sessions");
+
 mod data;
 mod request;
 mod store;
 mod user;
-#[cfg(any(feature = "v0_14", feature = "v0_15"))]
 mod versions;
 mod visitor;
 
