@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderMap;
 use http::header::USER_AGENT;
-use qsessions::{ClientHints, Uuid};
+use qsessions::{ClientHints, SessionData, UserId, Uuid};
 use tokio::task::futures::TaskLocalFuture;
 
 use crate::data::Data;
@@ -34,15 +34,19 @@ pub(crate) struct Known {
     /// changed it.
     pub(crate) stored: Arc<Data>,
     pub(crate) version: i64,
+    /// The user that the session belongs to. It stays the same as long as the session has its key.
+    pub(crate) user_id: Option<UserId>,
 }
 
 impl Known {
     /// A session that was just loaded.
-    pub(crate) fn at(version: i64, data: Arc<Data>) -> Self {
+    pub(crate) fn of(session: &SessionData, data: Data) -> Self {
+        let data = Arc::new(data);
         Self {
             given: Arc::clone(&data),
             stored: data,
-            version,
+            version: session.version,
+            user_id: session.user_id.as_ref().map(UserId::from),
         }
     }
 }

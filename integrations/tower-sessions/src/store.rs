@@ -156,8 +156,7 @@ impl<E: Executor> QsessionsStore<E> {
         };
         let data = members(&session.data);
         if let Some(request) = request {
-            let given = Arc::new(data.clone());
-            request.remember(session.id, Known::at(session.version, given));
+            request.remember(session.id, Known::of(&session, data.clone()));
         }
         Ok(Some((data, expiry(session.expires_at))))
     }
@@ -173,27 +172,28 @@ impl<E: Executor> QsessionsStore<E> {
         let Some(ttl) = time_left(expiry) else {
             return self.end(key).await;
         };
+        let user_id = (self.user_id)(data);
         let request = Request::current();
         let known = key.id().zip(request).and_then(|(id, request)| {
             let known = request.take(id)?;
             Some((id, request, known))
         });
         let Some((id, request, mut known)) = known else {
-            self.save(key, data, ttl, data, None).await?;
+            self.save(key, data, ttl, user_id, None).await?;
             return Ok(());
         };
+        let new_user = user_id.filter(|user_id| known.user_id.as_ref() != Some(user_id));
         let changes = Changes::between(&known.given, data);
         loop {
             let merged = changes.apply(&known.stored);
-            match self
-                .save(key, &merged, ttl, data, Some(known.version))
-                .await
-            {
+            let (user_id, version) = (new_user.clone(), Some(known.version));
+            match self.save(key, &merged, ttl, user_id, version).await {
                 Ok(version) => {
-                    known = Known {
+                    let known = Known {
                         given: Arc::new(data.clone()),
                         stored: Arc::new(merged),
                         version,
+                        user_id: new_user.or(known.user_id),
                     };
                     request.remember(id, known);
                     return Ok(());
@@ -212,13 +212,13 @@ impl<E: Executor> QsessionsStore<E> {
     async fn save(
         &self,
         key: &Key,
-        merged: &Data,
-        ttl: Duration,
         data: &Data,
+        ttl: Duration,
+        user_id: Option<UserId>,
         version: Option<i64>,
     ) -> Result<i64, Error> {
-        let mut call = self.store.save(key, merged).ttl(ttl);
-        if let Some(user_id) = (self.user_id)(data) {
+        let mut call = self.store.save(key, data).ttl(ttl);
+        if let Some(user_id) = user_id {
             call = call.user(user_id);
         }
         if let Some(version) = version {

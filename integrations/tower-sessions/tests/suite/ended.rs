@@ -112,6 +112,29 @@ async fn a_store_with_a_cache_knows_of_sessions_that_others_end() {
 }
 
 #[tokio::test]
+async fn an_old_state_in_the_cache_does_not_undo_what_others_have_saved() {
+    let database = Database::new().await;
+    let layer = an_hour(QsessionsStore::new(cached(&database).await));
+    let mut browser = Browser::of(routes().layer(layer).layer(visitors()));
+    browser.set("foo", "1").await;
+    assert_eq!(browser.value("foo").await, "1");
+    let silent = "BEGIN; ALTER TABLE qsessions.session DISABLE TRIGGER ALL;
+         UPDATE qsessions.session SET version = version + 1, data = '{\"theirs\": 2}';
+         ALTER TABLE qsessions.session ENABLE TRIGGER ALL; COMMIT";
+    database
+        .connect()
+        .await
+        .batch_execute(silent)
+        .await
+        .unwrap();
+    assert_eq!(browser.value("theirs").await, "null");
+    browser.set("bar", "3").await;
+    for (name, value) in [("foo", "null"), ("theirs", "2"), ("bar", "3")] {
+        assert_eq!(browser.value(name).await, value);
+    }
+}
+
+#[tokio::test]
 async fn a_store_with_a_cache_reads_what_it_has_saved_itself() {
     let database = Database::new().await;
     let layer = an_hour(QsessionsStore::new(cached(&database).await));

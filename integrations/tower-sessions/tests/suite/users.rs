@@ -1,6 +1,6 @@
 //! Sessions of users: lists, logins, and what is refused.
 
-use super::{Browser, an_hour, one, routes, store, visit};
+use super::{Browser, an_hour, one, routes, store, visit, visitors};
 use axum::http::StatusCode;
 use qsessions::Key;
 use qsessions_testkit::{Database, Users};
@@ -50,6 +50,20 @@ async fn a_session_is_not_given_to_another_user_under_the_same_id() {
         store.revoke_user_sessions(2).await.unwrap();
         browser.set("user", "1").await;
     }
+}
+
+#[tokio::test]
+async fn with_the_layer_too_a_session_is_not_given_to_another_user() {
+    let (database, mut browser) = visit().await;
+    browser.app = browser.app.layer(visitors());
+    browser.set("foo", "1").await;
+    browser.set("user", "1").await;
+    browser.set("foo", "2").await;
+    let listed = store(&database).user_sessions(1).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    let reply = browser.get("/set/user/2").await;
+    assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(browser.value("user").await, "1");
 }
 
 #[tokio::test]
