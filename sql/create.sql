@@ -11,7 +11,8 @@ CREATE OR REPLACE FUNCTION qsessions.create_session(
     idle_timeout interval DEFAULT NULL,
     max_age interval DEFAULT NULL,
     key text DEFAULT NULL,
-    client_hints jsonb DEFAULT NULL)
+    client_hints jsonb DEFAULT NULL,
+    max_sessions integer DEFAULT NULL)
 RETURNS qsessions.new_session
 LANGUAGE plpgsql
 AS $$
@@ -23,7 +24,7 @@ DECLARE
     is_begun pg_catalog.bool;
     created qsessions.new_session;
 BEGIN
-    IF key IS NOT NULL OR ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
+    IF key IS NOT NULL OR ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL OR max_sessions IS NOT NULL THEN
         IF key IS NOT NULL THEN
             -- A session that has expired but was not purged yet must not keep a new one from
             -- getting its key.
@@ -33,12 +34,15 @@ BEGIN
               AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
             is_begun := qsessions._end_event_reason();
         END IF;
+        IF max_sessions IS NOT NULL THEN
+            PERFORM qsessions._check_max_sessions(max_sessions);
+        END IF;
         SELECT e.expires_at, e.deadline INTO expires_at, deadline
         FROM qsessions._expiry(ttl, idle_timeout, max_age) AS e;
     END IF;
 
     -- The lock of the user comes before the row: revoke_user_sessions waits for the lock, and then
-    -- finds the row.
+    -- finds the row. With max_sessions, the calls for one user go one at a time.
     INSERT INTO qsessions.session AS s
         (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline,
          client_hints)
@@ -58,10 +62,12 @@ BEGIN
       AND qsessions._count('sessions_created') IS NOT NULL
       AND (user_id IS NULL OR qsessions._lock_user_hash(
           'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
-          pg_catalog.hash_record_extended(ROW(user_id::pg_catalog.text::qsessions.user_key), 0), false))
+          pg_catalog.hash_record_extended(ROW(user_id::pg_catalog.text::qsessions.user_key), 0),
+          max_sessions IS NOT NULL))
     RETURNING new_key, s.id, s.expires_at INTO created;
     IF created.id IS NULL OR user_id IS NOT NULL AND (
            pg_catalog.right(user_id::pg_catalog.text, 1) OPERATOR(pg_catalog.=) ' '
+           OR max_sessions IS NOT NULL
            OR qsessions._has_events() AND coalesce(qsessions._event_reason() OPERATOR(pg_catalog.<>) 'login', true)) THEN
         IF created.id IS NULL AND NOT qsessions._data_fits(data) THEN
             PERFORM qsessions._raise_data_too_large(data);
@@ -76,13 +82,16 @@ BEGIN
                 created, user_id::pg_catalog.text, qsessions._host(ip), qsessions._kept_user_agent(user_agent),
                 qsessions._kept_client_hints(client_hints));
         END IF;
+        IF max_sessions IS NOT NULL AND user_id IS NOT NULL THEN
+            PERFORM qsessions._revoke_beyond(max_sessions, user_id::pg_catalog.text, created.id);
+        END IF;
     END IF;
     RETURN created;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.create_session(anycompatiblenonarray, jsonb, inet, text, interval, interval, interval, text, jsonb) IS
-    'Creates a session and returns its key. ttl is a fixed expiry, by default qsessions.default_ttl; idle_timeout is an expiry that slides with activity; max_age bounds either. user_id may be text, bigint, integer or uuid. client_hints are the headers Sec-CH-UA-* that the browser has sent, by name';
+COMMENT ON FUNCTION qsessions.create_session(anycompatiblenonarray, jsonb, inet, text, interval, interval, interval, text, jsonb, integer) IS
+    'Creates a session and returns its key. ttl is a fixed expiry, by default qsessions.default_ttl; idle_timeout is an expiry that slides with activity; max_age bounds either. user_id may be text, bigint, integer or uuid. client_hints are the headers Sec-CH-UA-* that the browser has sent, by name. With max_sessions, the sessions of the user beyond that number that were unseen longest end';
 
 -- A column of type varchar(n) drops trailing blanks for which it has no room, as the SQL standard
 -- says. The session would then belong to another user.

@@ -31,8 +31,6 @@ DECLARE
     seen_hints jsonb;
     created qsessions.new_session;
     result qsessions.new_login;
-    is_counted boolean;
-    ended bigint;
 BEGIN
     -- PL/pgSQL prepares each expression again in each transaction, so one IF is for all that is
     -- rare.
@@ -116,16 +114,7 @@ BEGIN
     END IF;
 
     IF max_sessions IS NOT NULL THEN
-        is_begun := qsessions._begin_event_reason('limit');
-        DELETE FROM qsessions.session AS s
-        WHERE s.id IN (
-            SELECT o.id FROM qsessions.session AS o
-            WHERE o.user_id = user_text::qsessions.user_key AND o.id <> created.id AND o.expires_at > now()
-            ORDER BY o.last_seen_at DESC, o.id DESC
-            OFFSET max_sessions - 1);
-        GET DIAGNOSTICS ended = ROW_COUNT;
-        is_begun := qsessions._end_event_reason();
-        is_counted := qsessions._count('revoked', ended);
+        PERFORM qsessions._revoke_beyond(max_sessions, user_text, created.id);
     END IF;
     RETURN result;
 END
@@ -136,6 +125,32 @@ COMMENT ON FUNCTION qsessions.login(text, anycompatiblenonarray, inet, text, jso
 
 COMMENT ON FUNCTION qsessions._lock_user_hash(oid, bigint, boolean) IS
     'Internal: locks a user until the transaction ends, for a role that may write to the session table';
+
+-- The caller has locked the user exclusively, so that this sees the sessions of all logins before.
+CREATE OR REPLACE FUNCTION qsessions._revoke_beyond(max_sessions integer, user_text text, kept uuid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    is_begun boolean := qsessions._begin_event_reason('limit');
+    is_counted boolean;
+    ended bigint;
+BEGIN
+    DELETE FROM qsessions.session AS s
+    WHERE s.id IN (
+        SELECT o.id FROM qsessions.session AS o
+        WHERE o.user_id = user_text::qsessions.user_key AND o.id <> kept AND o.expires_at > now()
+        ORDER BY o.last_seen_at DESC, o.id DESC
+        OFFSET max_sessions - 1);
+    GET DIAGNOSTICS ended = ROW_COUNT;
+    is_begun := qsessions._end_event_reason();
+    is_counted := qsessions._count('revoked', ended);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._revoke_beyond(integer, text, uuid) IS
+    'Internal: ends the sessions of a user beyond a number, those that were unseen longest, but not the one that is kept';
 
 CREATE OR REPLACE FUNCTION qsessions._check_max_sessions(max_sessions integer) RETURNS void
 LANGUAGE plpgsql STABLE

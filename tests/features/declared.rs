@@ -13,7 +13,8 @@ pub(crate) const CONTRACT: &[&str] = &[
     "create_session(user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
      user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
      idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
-     key text DEFAULT NULL::text, client_hints jsonb DEFAULT NULL::jsonb) -> qsessions.new_session",
+     key text DEFAULT NULL::text, client_hints jsonb DEFAULT NULL::jsonb, \
+     max_sessions integer DEFAULT NULL::integer) -> qsessions.new_session",
     "import_session(key text, user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, \
      ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
      created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
@@ -171,6 +172,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_record_login",
     "_record_new_login",
     "_record_rotation",
+    "_revoke_beyond",
     "_schedule_purge",
     "_slide",
     "_sync_user_key_type",
