@@ -1,0 +1,28 @@
+//! Sessions of qsessions for axum.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![warn(missing_debug_implementations)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod builder;
+mod calls;
+mod cookies;
+mod error;
+mod layer;
+mod login;
+mod next;
+mod session;
+mod shared;
+mod state;
+mod store;
+mod visitor;
+
+pub use builder::SessionLayerBuilder;
+pub use cookies::SameSite;
+pub use error::{BuildError, Error, Interrupted};
+pub use layer::{SessionLayer, SessionService};
+pub use login::{LoggedIn, Login};
+pub use next::safe_path;
+pub use session::{ClientAddress, Session};
+pub use store::SessionStore;
+pub use visitor::ProxyHeader;
