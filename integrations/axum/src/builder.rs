@@ -215,7 +215,10 @@ impl SessionLayerBuilder {
     pub(crate) fn into_config(self) -> Result<Config, BuildError> {
         const MINUTE: Duration = Duration::from_secs(60);
         let fail = |message: &str| Err(BuildError::new(message.to_owned()));
-        if self.grace.is_some_and(|grace| grace.is_zero() || grace > MINUTE) {
+        if self
+            .grace
+            .is_some_and(|grace| grace.is_zero() || grace > MINUTE)
+        {
             return fail("the grace must be longer than nothing and at most a minute");
         }
         if self.max_sessions == Some(0) {

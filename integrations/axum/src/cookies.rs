@@ -66,8 +66,7 @@ pub(crate) struct Cookies {
 impl Cookies {
     pub(crate) fn new(settings: CookieSettings) -> Result<Self, BuildError> {
         let fail = |message: String| Err(BuildError::new(message));
-        let is_bound_to_host =
-            settings.secure && settings.path == "/" && settings.domain.is_none();
+        let is_bound_to_host = settings.secure && settings.path == "/" && settings.domain.is_none();
         let prefix = if is_bound_to_host { "__Host-" } else { "" };
         let session = settings.name.clone();
         let session = session.unwrap_or_else(|| format!("{prefix}session"));

@@ -7,6 +7,7 @@
 mod builder;
 mod calls;
 mod cookies;
+mod csrf;
 mod error;
 mod layer;
 mod login;
@@ -15,14 +16,17 @@ mod session;
 mod shared;
 mod state;
 mod store;
+mod user;
 mod visitor;
 
 pub use builder::SessionLayerBuilder;
 pub use cookies::SameSite;
+pub use csrf::{CsrfForm, CsrfHeader, CsrfRejection, CsrfToken};
 pub use error::{BuildError, Error, Interrupted};
 pub use layer::{SessionLayer, SessionService};
 pub use login::{LoggedIn, Login};
-pub use next::safe_path;
+pub use next::{Next, safe_path};
 pub use session::{ClientAddress, Session};
 pub use store::SessionStore;
+pub use user::{CurrentUser, NotSignedIn, RequireLogin, RequireLoginService};
 pub use visitor::ProxyHeader;

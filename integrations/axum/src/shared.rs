@@ -47,7 +47,7 @@ pub(crate) struct Shared {
 /// What the session needs to know of its request.
 pub(crate) struct Request {
     key: Option<Key>,
-    pub(crate) csrf_secret: Option<String>,
+    csrf_secret: Option<String>,
     pub(crate) visitor: Visitor,
 }
 
@@ -94,6 +94,11 @@ impl Shared {
         self.request().map_or(&NOBODY, |request| &request.visitor)
     }
 
+    /// The secret that a browser without a session has sent.
+    pub(crate) fn csrf_secret(&self) -> Option<&str> {
+        self.request()?.csrf_secret.as_deref()
+    }
+
     /// A panic of the application cannot leave the state half changed, because no code of the
     /// application runs under the lock.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -109,7 +114,12 @@ impl Shared {
     }
 
     async fn resume(&self) -> Result<(), Error> {
-        let Some(Request { key: Some(key), visitor, .. }) = self.request() else {
+        let Some(Request {
+            key: Some(key),
+            visitor,
+            ..
+        }) = self.request()
+        else {
             return Ok(());
         };
         let config = self.config();

@@ -65,7 +65,10 @@ impl State {
     }
 
     pub(crate) fn names(&self) -> BTreeSet<String> {
-        let data = self.record.as_ref().and_then(|record| record.data.as_object());
+        let data = self
+            .record
+            .as_ref()
+            .and_then(|record| record.data.as_object());
         let mut names: BTreeSet<String> = data.into_iter().flat_map(Map::keys).cloned().collect();
         for (name, change) in self.saved.iter().chain(&self.pending) {
             match change {
@@ -121,7 +124,10 @@ impl State {
     /// A user has logged in. A change that was made in the session of another user does not become
     /// part of the new one.
     pub(crate) fn open_for(&mut self, user_id: &str, session: NewSession) {
-        let is_another = self.user_id.as_deref().is_some_and(|former| former != user_id);
+        let is_another = self
+            .user_id
+            .as_deref()
+            .is_some_and(|former| former != user_id);
         if is_another {
             self.pending.clear();
         }
@@ -153,5 +159,8 @@ pub(crate) fn split(changes: &Changes) -> (Map<String, Value>, Vec<&str>) {
         Some((name.clone(), value.clone()))
     });
     let removed = changes.iter().filter(|(_, value)| value.is_none());
-    (set.collect(), removed.map(|(name, _)| name.as_str()).collect())
+    (
+        set.collect(),
+        removed.map(|(name, _)| name.as_str()).collect(),
+    )
 }

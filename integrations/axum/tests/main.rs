@@ -1,0 +1,12 @@
+//! Tests against a real server, one file per feature.
+
+mod common;
+mod concurrency;
+mod cookies;
+mod csrf;
+mod failures;
+mod lazy;
+mod login;
+mod streaming;
+mod users;
+mod visitors;
