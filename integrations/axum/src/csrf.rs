@@ -111,7 +111,8 @@ impl fmt::Debug for CsrfToken {
 
 /// A form with the right token: in the field `csrf_token`, or in the header `X-CSRF-Token`.
 ///
-/// It reads forms that are sent by POST and URL-encoded, as [`Form`] does.
+/// It reads forms that are sent by POST and URL-encoded, as [`Form`] does. A form that has only a
+/// button is a `CsrfForm<IgnoredAny>`, with [`serde::de::IgnoredAny`].
 #[derive(Debug, Clone, Copy)]
 pub struct CsrfForm<T>(pub T);
 

@@ -8,6 +8,8 @@ mod builder;
 mod calls;
 mod cookies;
 mod csrf;
+#[cfg(feature = "devices")]
+pub mod devices;
 mod error;
 mod layer;
 mod login;
@@ -22,6 +24,8 @@ mod visitor;
 pub use builder::SessionLayerBuilder;
 pub use cookies::SameSite;
 pub use csrf::{CsrfForm, CsrfHeader, CsrfRejection, CsrfToken};
+#[cfg(feature = "devices")]
+pub use devices::Devices;
 pub use error::{BuildError, Error, Interrupted};
 pub use layer::{SessionLayer, SessionService};
 pub use login::{LoggedIn, Login};

@@ -22,12 +22,10 @@ use serde::{Deserialize, Deserializer};
 /// }
 ///
 /// async fn form(csrf: CsrfToken, next: Next) -> Html<String> {
-///     // As text of an attribute: a template escapes it by itself.
-///     let next = next.as_str().replace('&', "&amp;").replace('"', "&quot;");
 ///     Html(format!(
-///         r#"<form method="post">{}<input type="hidden" name="next" value="{next}">
-///         <button>Sign in</button></form>"#,
-///         csrf.field()
+///         r#"<form method="post">{}{}<button>Sign in</button></form>"#,
+///         csrf.field(),
+///         next.field(),
 ///     ))
 /// }
 ///
@@ -50,6 +48,14 @@ impl Next {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or("/")
+    }
+
+    /// The path as a hidden field `next` of a form, in HTML. A template must not escape it.
+    #[must_use]
+    pub fn field(&self) -> String {
+        // A safe path has no other character that means something in HTML.
+        let value = self.as_str().replace('&', "&amp;");
+        format!(r#"<input type="hidden" name="{NEXT}" value="{value}">"#)
     }
 
     /// The path, or another one if there was none that is safe.
@@ -88,8 +94,8 @@ pub(crate) const NEXT: &str = "next";
 ///
 /// Browsers read `//host` and `/\host` as another site, remove tabs and line breaks before they
 /// look, and follow `javascript:`. So a safe path begins with one slash, is no longer than 2,048
-/// bytes, and has only visible ASCII characters without a backslash. Its first segment is also not
-/// empty when it is decoded, because proxies and applications may do that before they redirect.
+/// bytes, and has only the characters that RFC 3986 allows. Its first segment is also not empty
+/// when it is decoded, because proxies and applications may do that before they redirect.
 ///
 /// ```
 /// use qsessions_axum::safe_path;
@@ -101,8 +107,9 @@ pub(crate) const NEXT: &str = "next";
 #[must_use]
 pub fn safe_path(path: &str) -> Option<&str> {
     const MAX_BYTES: usize = 2048;
+    const OTHERS: &[u8] = b"-._~:/?#[]@!$&'()*+,;=%";
     let rest = path.strip_prefix('/')?;
-    let is_clean = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    let is_clean = |byte: u8| byte.is_ascii_alphanumeric() || OTHERS.contains(&byte);
     let leads_away = |rest: &str| {
         let start = rest.get(..3).unwrap_or_default().to_ascii_lowercase();
         rest.starts_with('/') || start == "%2f" || start == "%5c"
@@ -130,6 +137,8 @@ mod tests {
             let (mut parts, ()) = Request::get(query).body(()).unwrap().into_parts();
             let Ok(found) = Next::from_request_parts(&mut parts, &()).await;
             assert_eq!(found.as_str(), next, "{query}");
+            let field = format!(r#"name="next" value="{next}""#);
+            assert!(found.field().contains(&field), "{query}");
             assert_eq!(found.or("/home"), if next == "/" { "/home" } else { next });
         }
     }
@@ -170,6 +179,7 @@ mod tests {
             " /orders",
             "/ orders",
             "/\u{e4}",
+            "/\"><script>",
             "/\0",
             &long,
         ] {

@@ -4,6 +4,7 @@ mod common;
 mod concurrency;
 mod cookies;
 mod csrf;
+mod devices;
 mod failures;
 mod lazy;
 mod login;
