@@ -1,6 +1,6 @@
 //! The page of devices.
 
-use crate::common::{Browser, Page, SESSION, Site};
+use crate::common::{Browser, Page, SESSION, Site, between};
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::connect_info::MockConnectInfo;
@@ -36,12 +36,6 @@ async fn signed_in(app: &Router, user_agent: &str, user: i64) -> Browser {
     let mut browser = Browser::of(app).with("user-agent", user_agent);
     browser.get(&format!("/login/{user}")).await;
     browser
-}
-
-/// The text between two marks, for each time that they occur.
-fn between<'a>(text: &'a str, start: &str, end: &str) -> Vec<&'a str> {
-    let parts = text.split(start).skip(1);
-    parts.map(|part| part.split(end).next().unwrap()).collect()
 }
 
 fn token(page: &Page) -> String {

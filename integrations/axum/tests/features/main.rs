@@ -8,6 +8,7 @@ mod devices;
 mod failures;
 mod lazy;
 mod login;
+mod quick_start;
 mod streaming;
 mod users;
 mod visitors;
