@@ -1,5 +1,7 @@
 //! The calls that change a session. In one request, they follow one another.
 
+use std::future::{Future, pending};
+use std::panic::resume_unwind;
 use std::time::SystemTime;
 
 use qsessions::{Error as StoreError, Executor, Expiry, Key, NewSession, Store};
@@ -9,6 +11,19 @@ use crate::shared::Shared;
 use crate::state::{Changes, CookieChange, State, split};
 use crate::store::on_store;
 use crate::visitor::Visitor;
+
+/// Runs a call to its end, although the handler may give it up: a timeout inside of the layer must
+/// not lose the key that the database has just made. The layer waits for its turn.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    call: impl Future<Output = T> + Send + 'static,
+) -> T {
+    match tokio::spawn(call).await {
+        Ok(output) => output,
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        // The runtime shuts down, and this task with it.
+        Err(_) => pending().await,
+    }
+}
 
 /// Saves what has changed: the session begins, or its changed members are patched.
 pub(crate) async fn save(shared: &Shared) -> Result<(), Error> {

@@ -56,8 +56,9 @@ use crate::store::{SessionStore, on_store};
 ///   builder](SessionLayerBuilder::when_interrupted), by default with the status 401. A request
 ///   that has changed nothing is answered as usual.
 /// - **The database fails while the session is saved:** the response is 503, or 500.
-/// - **It is given up,** because the visitor has gone or a timeout outside of the layer has ended
-///   it: changes are dropped. Put timeouts inside of the layer, so that a new cookie is not lost.
+/// - **A timeout** inside of the layer answers in place of the handler: a login or a rotation that
+///   is under way is done, and its cookie is set. Outside of the layer, a timeout would lose the
+///   cookie: put the layer around it.
 ///
 /// If a handler has asked for the session, the response gets `Vary: Cookie`. If it sets a cookie and
 /// has no `Cache-Control`, it gets `Cache-Control: private`.
@@ -149,8 +150,10 @@ where
         Box::pin(async move {
             let response = match unless_it_panics(response).await {
                 Ok(response) => response?.into_response(),
-                Err(panic) if shared.state().cookie == CookieChange::None => resume_unwind(panic),
-                Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                Err(_) if shared.state().cookie.is_new() => {
+                    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+                }
+                Err(panic) => resume_unwind(panic),
             };
             Ok(match shared.request() {
                 None => response,
@@ -227,6 +230,9 @@ async fn cookies(shared: &Shared) -> Vec<HeaderValue> {
         (CookieChange::Set | CookieChange::Prolong, Some(key)) => {
             let is_persistent = is_persistent(&state, config.is_persistent);
             let expires_at = is_persistent.then_some(state.expires_at);
+            if let Some(id) = state.id {
+                shared.layer.told.note(id, state.expires_at);
+            }
             Some(config.cookies.set(key, expires_at))
         }
         (CookieChange::Remove, _) => Some(config.cookies.remove()),

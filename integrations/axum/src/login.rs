@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use qsessions::{Error as StoreError, Executor, Expiry, Key, NewLogin, Store, UserId, Uuid};
@@ -17,8 +18,8 @@ use crate::visitor::Visitor;
 
 /// The arguments of [`Session::login`](crate::Session::login). Awaiting it signs the user in.
 #[must_use = "a login is sent when it is awaited"]
-pub struct Login<'a> {
-    shared: &'a Shared,
+pub struct Login {
+    shared: Arc<Shared>,
     user_id: UserId,
     expiry: Option<Expiry>,
     max_sessions: Option<u32>,
@@ -41,13 +42,13 @@ pub struct LoggedIn {
     pub is_new_place: Option<bool>,
 }
 
-impl<'a> Login<'a> {
-    pub(crate) fn new(shared: &'a Shared, user_id: UserId) -> Self {
+impl Login {
+    pub(crate) fn new(shared: Arc<Shared>, user_id: UserId) -> Self {
         Self {
+            max_sessions: shared.config().max_sessions,
             shared,
             user_id,
             expiry: None,
-            max_sessions: shared.config().max_sessions,
             is_persistent: None,
         }
     }
@@ -77,13 +78,13 @@ impl<'a> Login<'a> {
         if let Some(is_persistent) = self.is_persistent {
             let mark = Some(Value::Bool(is_persistent));
             self.shared.state().set(PERSISTENT.to_owned(), mark);
-            calls::save(self.shared).await?;
+            calls::save(&self.shared).await?;
         }
         Ok(login)
     }
 
     async fn log_in(&self) -> Result<LoggedIn, Error> {
-        let shared = self.shared;
+        let shared = &*self.shared;
         let _turn = shared.calls.lock().await;
         shared.check_head()?;
         let (key, changes) = {
@@ -135,16 +136,16 @@ impl<'a> Login<'a> {
     }
 }
 
-impl<'a> IntoFuture for Login<'a> {
+impl IntoFuture for Login {
     type Output = Result<LoggedIn, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        Box::pin(calls::to_its_end(self.send()))
     }
 }
 
-impl fmt::Debug for Login<'_> {
+impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").finish_non_exhaustive()
     }

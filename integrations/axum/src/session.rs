@@ -133,8 +133,8 @@ impl Session {
     ///     })
     /// }
     /// ```
-    pub fn login(&self, user_id: impl Into<qsessions::UserId>) -> Login<'_> {
-        Login::new(&self.shared, user_id.into())
+    pub fn login(&self, user_id: impl Into<qsessions::UserId>) -> Login {
+        Login::new(Arc::clone(&self.shared), user_id.into())
     }
 
     /// Ends the session at once, and removes the cookie. Does nothing if there is none.
@@ -143,7 +143,8 @@ impl Session {
     ///
     /// [`Error::Store`]. The session then goes on.
     pub async fn logout(&self) -> Result<(), Error> {
-        calls::logout(&self.shared).await
+        let shared = Arc::clone(&self.shared);
+        calls::to_its_end(async move { calls::logout(&shared).await }).await
     }
 
     /// Gives the session a new key at once, as after a change of password. Does nothing if the
@@ -158,7 +159,8 @@ impl Session {
     ///
     /// [`Error::Interrupted`] if the session has ended; [`Error::HeadSent`]; [`Error::Store`].
     pub async fn rotate(&self) -> Result<(), Error> {
-        calls::rotate(&self.shared).await
+        let shared = Arc::clone(&self.shared);
+        calls::to_its_end(async move { calls::rotate(&shared).await }).await
     }
 
     /// Gives the session another expiry at once, counted from now. Does nothing if the session has
@@ -168,7 +170,8 @@ impl Session {
     ///
     /// [`Error::Interrupted`] if the session has ended; [`Error::HeadSent`]; [`Error::Store`].
     pub async fn set_expiry(&self, expiry: Expiry) -> Result<(), Error> {
-        calls::set_expiry(&self.shared, expiry).await
+        let shared = Arc::clone(&self.shared);
+        calls::to_its_end(async move { calls::set_expiry(&shared, expiry).await }).await
     }
 
     /// Saves what has changed at once. The layer does so when the head of the response is ready;
@@ -180,7 +183,8 @@ impl Session {
     /// [`Error::HeadSent`] if the session has not begun, and it is too late for a cookie.
     /// [`Error::Store`], after which it can be called again.
     pub async fn save(&self) -> Result<(), Error> {
-        calls::save(&self.shared).await
+        let shared = Arc::clone(&self.shared);
+        calls::to_its_end(async move { calls::save(&shared).await }).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use axum::http::request::Parts;
-use qsessions::{Key, Session as Record, Uuid};
+use qsessions::{Key, Uuid};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::builder::Config;
@@ -18,14 +18,14 @@ use crate::visitor::Visitor;
 /// What all requests of a layer share.
 pub(crate) struct LayerState {
     pub(crate) config: Config,
-    prolonged: Prolonged,
+    pub(crate) told: ToldExpiries,
 }
 
 impl LayerState {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             config,
-            prolonged: Prolonged::default(),
+            told: ToldExpiries::default(),
         }
     }
 }
@@ -131,7 +131,7 @@ impl Shared {
         // have set a new one.
         if let Some(record) = record {
             let mut state = State::loaded(key.clone(), record.clone());
-            if config.prolongs_cookies && self.layer.prolonged.is_news(&record) {
+            if config.prolongs_cookies && self.layer.told.note(record.id, record.expires_at) {
                 state.cookie = CookieChange::Prolong;
             }
             // A secret for forms may have been made before.
@@ -155,14 +155,29 @@ impl Shared {
     }
 }
 
+/// Changes after the head of the response need a call of `save`.
+#[cfg(feature = "tracing")]
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.state();
+        if state.is_head_sent && state.has_changes() {
+            let id = state.id.map(tracing::field::display);
+            tracing::warn!(
+                session = id,
+                "a session was changed after the head of the response, and not saved"
+            );
+        }
+    }
+}
+
 /// Which expiries this process has already told browsers, as hashes by session. A session that
 /// shares its slot with another one is told again, which does no harm.
-struct Prolonged {
+pub(crate) struct ToldExpiries {
     hasher: RandomState,
     slots: Box<[AtomicU64]>,
 }
 
-impl Default for Prolonged {
+impl Default for ToldExpiries {
     fn default() -> Self {
         const SLOTS: usize = 4096;
         Self {
@@ -172,13 +187,9 @@ impl Default for Prolonged {
     }
 }
 
-impl Prolonged {
-    /// Whether a visit has moved the expiry of a session since it was asked for.
-    fn is_news(&self, record: &Record) -> bool {
-        self.note(record.id, record.expires_at)
-    }
-
-    fn note(&self, id: Uuid, expires_at: Option<SystemTime>) -> bool {
+impl ToldExpiries {
+    /// Notes the expiry of a session, and returns whether it is news.
+    pub(crate) fn note(&self, id: Uuid, expires_at: Option<SystemTime>) -> bool {
         let slot = usize::try_from(self.hasher.hash_one(id)).unwrap_or(usize::MAX);
         let slot = &self.slots[slot % self.slots.len()];
         let told = self.hasher.hash_one((id, expires_at));
@@ -193,12 +204,12 @@ mod tests {
 
     #[test]
     fn an_expiry_is_news_once() {
-        let (prolonged, id) = (Prolonged::default(), Uuid::from_u128(7));
+        let (told, id) = (ToldExpiries::default(), Uuid::from_u128(7));
         let expiry = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        assert!(prolonged.note(id, expiry(1)));
-        assert!(!prolonged.note(id, expiry(1)));
-        assert!(prolonged.note(id, expiry(2)));
-        assert!(!prolonged.note(id, expiry(2)));
-        assert!(prolonged.note(id, None));
+        assert!(told.note(id, expiry(1)));
+        assert!(!told.note(id, expiry(1)));
+        assert!(told.note(id, expiry(2)));
+        assert!(!told.note(id, expiry(2)));
+        assert!(told.note(id, None));
     }
 }

@@ -21,6 +21,13 @@ pub(crate) enum CookieChange {
     Remove,
 }
 
+impl CookieChange {
+    /// Whether the browser must not miss it.
+    pub(crate) fn is_new(self) -> bool {
+        matches!(self, Self::Set | Self::Remove)
+    }
+}
+
 /// The session as one request sees it.
 #[derive(Debug, Default)]
 pub(crate) struct State {

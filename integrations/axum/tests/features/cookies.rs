@@ -176,6 +176,7 @@ async fn a_visit_that_moves_the_expiry_prolongs_the_cookie_once() {
     let mut browser = Browser::of(&app);
     let page = browser.get("/begin").await;
     assert_in_step(&site, &browser, &page.cookie(SESSION).unwrap()).await;
+    assert_eq!(browser.get("/look").await.cookies().len(), 0);
     let client = site.database.connect().await;
     // As if the last visit had been half an hour ago.
     let earlier = "UPDATE qsessions.session SET last_seen_at = last_seen_at - interval '30 min', \

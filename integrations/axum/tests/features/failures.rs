@@ -9,6 +9,8 @@ use qsessions::Store;
 use qsessions_axum::{Error, Session, SessionLayer};
 use serde_json::json;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 async fn change(session: &Session) -> Result<(), Error> {
     session.insert("n", 1)
@@ -150,4 +152,50 @@ async fn a_session_that_cannot_be_saved_is_an_error_and_not_a_success() {
         (page.status, page.cookies().len()),
         (StatusCode::SERVICE_UNAVAILABLE, 0)
     );
+}
+
+#[tokio::test]
+async fn a_rotation_that_a_timeout_gives_up_still_sets_its_cookie() {
+    let site = Site::new().await;
+    let give_up = Arc::new(Notify::new());
+    let timeout = Arc::clone(&give_up);
+    let rotate = async move |session: Session| {
+        tokio::select! {
+            _ = session.rotate() => StatusCode::OK,
+            () = timeout.notified() => StatusCode::GATEWAY_TIMEOUT,
+        }
+    };
+    let app = Router::new()
+        .route("/rotate", get(rotate))
+        .route(
+            "/login",
+            get(async |session: Session| session.login(1).await.map(drop)),
+        )
+        .layer(site.layer());
+    let mut browser = Browser::of(&app);
+    browser.get("/login").await;
+    let before = browser.cookie(SESSION).unwrap().to_owned();
+    let mut client = site.database.connect().await;
+    let locked = client.transaction().await.unwrap();
+    let lock = "SELECT FROM qsessions.session FOR UPDATE";
+    locked.execute(lock, &[]).await.unwrap();
+    let request = browser.get("/rotate");
+    let meanwhile = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pid IN \
+                     (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))";
+        while !locked
+            .query_one(waits, &[])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+        {
+            tokio::task::yield_now().await;
+        }
+        give_up.notify_one();
+        locked.commit().await.unwrap();
+    };
+    let (page, ()) = tokio::join!(request, meanwhile);
+    assert_eq!(page.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_ne!(browser.cookie(SESSION), Some(before.as_str()));
+    assert!(site.session(&browser).await.is_some());
 }

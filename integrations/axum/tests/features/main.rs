@@ -1,5 +1,6 @@
 //! Tests against a real server, one file per feature.
 
+mod cached;
 mod common;
 mod concurrency;
 mod cookies;

@@ -1,9 +1,11 @@
 //! What happens after the head of the response is sent.
 
-use crate::common::{Browser, SESSION, Site};
+use crate::common::{Browser, SESSION, Site, http};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::routing::get;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::response::Response;
+use axum::routing::{any, get};
 use futures_util::stream;
 use qsessions::Expiry;
 use qsessions_axum::{Error, Session};
@@ -100,4 +102,42 @@ async fn a_logout_is_never_too_late() {
     assert_eq!(browser.get("/log-out-later").await.text, "Ok(())");
     assert!(browser.cookie(SESSION).is_some());
     assert!(site.session(&browser).await.is_none());
+}
+
+#[tokio::test]
+async fn a_websocket_saves_its_changes_itself() {
+    async fn on_socket(session: Session, upgrade: WebSocketUpgrade) -> Response {
+        upgrade.on_upgrade(async move |mut socket| {
+            session.insert("socket", true).unwrap();
+            let saved = format!("{:?}", session.save().await);
+            socket.send(saved.into()).await.unwrap();
+        })
+    }
+    let site = Site::new().await;
+    let app = Router::new()
+        .route("/socket", any(on_socket))
+        .merge(self::app(&site));
+    let mut browser = Browser::of(&app);
+    browser.get("/login").await;
+    let app = app.layer(site.layer());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let answer = http(
+        address,
+        &format!(
+            "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             cookie: {SESSION}={}\r\n\r\n",
+            browser.cookie(SESSION).unwrap()
+        ),
+    )
+    .await;
+    server.abort();
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert!(answer.contains("Ok(())"), "{answer}");
+    assert_eq!(
+        site.session(&browser).await.unwrap().data,
+        json!({"socket": true})
+    );
 }
