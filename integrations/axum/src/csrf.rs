@@ -45,7 +45,7 @@ type Token = [u8; BYTES];
 #[derive(Clone)]
 pub struct CsrfToken {
     shared: Arc<Shared>,
-    token: Token,
+    of_browser: Option<Token>,
 }
 
 impl CsrfToken {
@@ -54,7 +54,7 @@ impl CsrfToken {
     pub fn token(&self) -> String {
         let mask: Token = random();
         let mut masked = [0; 2 * BYTES];
-        for (n, byte) in self.token.iter().enumerate() {
+        for (n, byte) in self.unmasked().iter().enumerate() {
             masked[n] = mask[n];
             masked[BYTES + n] = mask[n] ^ byte;
         }
@@ -70,12 +70,25 @@ impl CsrfToken {
         )
     }
 
+    /// The token of the key that the session has now, which a login of this request has changed.
+    fn unmasked(&self) -> Token {
+        match (self.shared.key(), self.of_browser) {
+            (Some(key), _) => mac(key.expose()),
+            (None, Some(token)) => token,
+            (None, None) => {
+                let mut state = self.shared.state();
+                let new = || URL_SAFE_NO_PAD.encode(random::<BYTES>());
+                mac(state.new_csrf_secret.get_or_insert_with(new))
+            }
+        }
+    }
+
     /// Whether a token that was sent back is one of this session or browser, for requests that
     /// [`CsrfForm`] and [`CsrfHeader`] do not fit, such as multipart forms. The comparison takes the
     /// same time wherever the tokens differ.
     #[must_use]
     pub fn verify(&self, token: &str) -> bool {
-        verify(&self.shared, token)
+        verify(&self.shared, self.of_browser, token)
     }
 }
 
@@ -85,21 +98,11 @@ impl<S: Sync> FromRequestParts<S> for CsrfToken {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let shared = Shared::of(parts)?;
         shared.load().await?;
-        let mut state = shared.state();
-        let token = match &state.key {
-            Some(key) => mac(key.expose()),
-            None => match shared.csrf_secret().or(state.new_csrf_secret.as_deref()) {
-                Some(secret) => mac(secret),
-                None => {
-                    let secret = URL_SAFE_NO_PAD.encode(random::<BYTES>());
-                    let token = mac(&secret);
-                    state.new_csrf_secret = Some(secret);
-                    token
-                }
-            },
-        };
-        drop(state);
-        Ok(Self { shared, token })
+        let of_browser = of_browser(&shared, &parts.headers);
+        let token = Self { shared, of_browser };
+        // A page may be written after the head of the response, which sets the cookie.
+        token.unmasked();
+        Ok(token)
     }
 }
 
@@ -145,9 +148,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CsrfForm<T> {
             let mut fields = form_urlencoded::parse(&bytes);
             fields.find_map(|(name, value)| (name == FIELD).then_some(value))
         };
+        let of_browser = of_browser(&shared, &head.headers);
         let is_right = match header(&head.headers) {
-            Some(token) => verify(&shared, token),
-            None => is_form(&head.headers) && field().is_some_and(|token| verify(&shared, &token)),
+            Some(token) => verify(&shared, of_browser, token),
+            None if is_form(&head.headers) => {
+                field().is_some_and(|token| verify(&shared, of_browser, &token))
+            }
+            None => false,
         };
         if !is_right {
             return Err(CsrfRejection::Token);
@@ -179,8 +186,9 @@ impl<S: Sync> FromRequestParts<S> for CsrfHeader {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, CsrfRejection> {
         let shared = Shared::of(parts)?;
         shared.load().await?;
+        let of_browser = of_browser(&shared, &parts.headers);
         match header(&parts.headers) {
-            Some(token) if verify(&shared, token) => Ok(Self),
+            Some(token) if verify(&shared, of_browser, token) => Ok(Self),
             _ => Err(CsrfRejection::Token),
         }
     }
@@ -246,18 +254,20 @@ fn is_form(headers: &HeaderMap) -> bool {
     })
 }
 
+/// The token of a browser that has got a secret in place of a session.
+fn of_browser(shared: &Shared, headers: &HeaderMap) -> Option<Token> {
+    shared.config().cookies.csrf_secret(headers).map(mac)
+}
+
 /// The token of the session counts. For a visitor who is not signed in, so does that of the
 /// browser: the form may have been shown before the session began.
-fn verify(shared: &Shared, token: &str) -> bool {
+fn verify(shared: &Shared, of_browser: Option<Token>, token: &str) -> bool {
     let Some(token) = unmask(token) else {
         return false;
     };
     let state = shared.state();
     let of_session = state.key.as_ref().map(|key| mac(key.expose()));
-    let of_browser = match state.user_id {
-        None => shared.csrf_secret().map(mac),
-        Some(_) => None,
-    };
+    let of_browser = of_browser.filter(|_| state.user_id.is_none());
     let known = [of_session, of_browser];
     known
         .iter()

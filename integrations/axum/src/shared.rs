@@ -47,7 +47,6 @@ pub(crate) struct Shared {
 /// What the session needs to know of its request.
 pub(crate) struct Request {
     key: Option<Key>,
-    csrf_secret: Option<String>,
     pub(crate) visitor: Visitor,
 }
 
@@ -72,10 +71,6 @@ impl Shared {
         let config = self.config();
         self.request.get_or_init(|| Request {
             key: config.cookies.key(&parts.headers),
-            csrf_secret: config
-                .cookies
-                .csrf_secret(&parts.headers)
-                .map(str::to_owned),
             visitor: Visitor::new(parts, &config.proxies),
         });
     }
@@ -92,11 +87,6 @@ impl Shared {
     pub(crate) fn visitor(&self) -> &Visitor {
         static NOBODY: std::sync::LazyLock<Visitor> = std::sync::LazyLock::new(Visitor::default);
         self.request().map_or(&NOBODY, |request| &request.visitor)
-    }
-
-    /// The secret that a browser without a session has sent.
-    pub(crate) fn csrf_secret(&self) -> Option<&str> {
-        self.request()?.csrf_secret.as_deref()
     }
 
     /// A panic of the application cannot leave the state half changed, because no code of the

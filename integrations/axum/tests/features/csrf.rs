@@ -133,6 +133,9 @@ async fn a_token_ends_with_the_login_and_with_the_key() {
     assert_eq!(submit(&mut browser, &of_user).await, StatusCode::OK);
     browser.get("/rotate").await;
     assert_eq!(submit(&mut browser, &of_user).await, StatusCode::FORBIDDEN);
+    // A page that is shown after the login has the new token.
+    let new = browser.get("/login-and-token").await.text;
+    assert_eq!(submit(&mut browser, &new).await, StatusCode::OK);
 }
 
 #[tokio::test]
