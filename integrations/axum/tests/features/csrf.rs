@@ -34,6 +34,13 @@ fn app(site: &Site) -> Router {
             "/cart",
             get(async |session: Session| session.insert("cart", 1)),
         )
+        .route(
+            "/login-and-token",
+            get(async |csrf: CsrfToken, session: Session| {
+                session.login(1).await?;
+                Ok::<_, Error>(csrf.token())
+            }),
+        )
         .route("/login/{user}", get(login))
         .route(
             "/rotate",
