@@ -72,7 +72,7 @@ async fn the_page_shows_where_the_user_is_signed_in() {
     );
     assert!(this.contains(r##"<use href="#desktop"/>"##), "{this}");
     assert!(
-        this.contains("(192.0.2.7)") && this.contains("just now"),
+        this.contains("<dd>192.0.2.7</dd>") && this.contains("just now"),
         "{this}"
     );
     assert!(
