@@ -142,6 +142,9 @@ fn value_of(argument: &str) -> &'static str {
         "name" => "name 'id'",
         "pg_attribute" => "NULL::pg_attribute",
         "oid" => "'qsessions.session'::regclass::oid",
+        "qsessions.new_session" => {
+            "ROW('12345678', '00000000-0000-7000-8000-000000000000', 'infinity')::qsessions.new_session"
+        }
         "regclass" => "regclass 'users'",
         "regrole" => "regrole 'pg_monitor'",
         "text" => "text '12345678'",
