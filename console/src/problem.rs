@@ -7,21 +7,25 @@ use qsessions::deadpool_postgres::PoolError;
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
-    pub(crate) title: String,
+    pub(crate) title: &'static str,
     /// What has happened, and what to do.
     pub(crate) sentences: String,
     /// SQL that mends it.
-    pub(crate) sql: Option<String>,
+    pub(crate) sql: Option<&'static str>,
     /// What the server says, with its SQLSTATE.
     pub(crate) reported: Option<String>,
-    pub(crate) sqlstate: Option<String>,
+    pub(crate) sqlstate: Option<Box<str>>,
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, title: &str, sentences: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        title: &'static str,
+        sentences: impl Into<String>,
+    ) -> Self {
         Self {
             status,
-            title: title.to_owned(),
+            title,
             sentences: sentences.into(),
             sql: None,
             reported: None,
@@ -29,8 +33,8 @@ impl Problem {
         }
     }
 
-    pub(crate) fn with_sql(mut self, sql: impl Into<String>) -> Self {
-        self.sql = Some(sql.into());
+    pub(crate) fn with_sql(mut self, sql: &'static str) -> Self {
+        self.sql = Some(sql);
         self
     }
 
@@ -70,7 +74,7 @@ impl Problem {
             StatusCode::FORBIDDEN,
             "The role may not read events",
             "The role that the console connects as may not read the table of events. Its owner can \
-             allow it:",
+             allow it, with the name of the role in place of shop_console:",
         )
         .with_sql("GRANT SELECT, INSERT ON qsessions.session_event TO shop_console;")
     }
@@ -84,7 +88,7 @@ impl Problem {
             StatusCode::FORBIDDEN,
             "The role may not end sessions",
             "The role that the console connects as may read sessions, but not delete them. The owner of \
-             the session table can allow it:",
+             the session table can allow it, with the name of the role in place of shop_console:",
         )
         .with_sql("GRANT DELETE, UPDATE (last_seen_at) ON qsessions.session TO shop_console;")
     }
@@ -136,7 +140,7 @@ impl Problem {
                 server.message(),
                 hint.unwrap_or_default()
             )),
-            sqlstate: Some(code.to_owned()),
+            sqlstate: Some(code.into()),
             ..problem
         }
     }
