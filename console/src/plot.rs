@@ -1,13 +1,17 @@
 //! Plots as SVG. The colors are names for the style sheet, which gives each of them a color that
 //! suits the light or the dark scheme: a fill of `#000003` is that of the series.
 
+use crate::words::number;
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Wide enough for a desktop, and still readable when it is shrunk to the width of a phone.
 const WIDTH: u32 = 480;
 const HEIGHT: u32 = 210;
-const ROW: u32 = 30;
+/// Three of these stand side by side on a desktop.
+const NARROW: u32 = 340;
+const ROW: u32 = 38;
 const TEXT: RGBColor = RGBColor(0, 0, 1);
 const LINE: RGBColor = RGBColor(0, 0, 2);
 const SERIES: RGBColor = RGBColor(0, 0, 3);
@@ -19,7 +23,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// A bar for each value. Of each bar, the second number is a part that stands out.
 pub(crate) fn bars(title: &str, labels: &[String], values: &[(u64, u64)]) -> String {
-    drawn(title, HEIGHT, |area| {
+    drawn(title, (WIDTH, HEIGHT), |area| {
         let top = values.iter().map(|(value, _)| *value).max().unwrap_or(0);
         let mut chart = ChartBuilder::on(area)
             .margin(6)
@@ -40,7 +44,7 @@ pub(crate) fn bars(title: &str, labels: &[String], values: &[(u64, u64)]) -> Str
 
 /// A line over points, which are at the edges between the labels: one more than labels.
 pub(crate) fn line(title: &str, labels: &[String], points: &[(usize, u64)]) -> String {
-    drawn(title, HEIGHT, |area| {
+    drawn(title, (WIDTH, HEIGHT), |area| {
         let top = points.iter().map(|(_, value)| *value).max().unwrap_or(0);
         let mut chart = ChartBuilder::on(area)
             .margin(6)
@@ -60,26 +64,29 @@ pub(crate) fn line(title: &str, labels: &[String], points: &[(usize, u64)]) -> S
 
 /// A horizontal bar for each value, under its name.
 pub(crate) fn shares(title: &str, values: &[(String, u64)]) -> String {
-    drawn(title, ROW * values.len().max(1) as u32, |area| {
+    let height = ROW * u32::try_from(values.len().max(1)).unwrap_or(1);
+    drawn(title, (NARROW, height), |area| {
         let top = values
             .iter()
             .map(|(_, value)| *value)
             .max()
             .unwrap_or(0)
             .max(1);
-        let name = (FONT, 14).into_font().color(&TEXT);
-        for (row, (label, value)) in values.iter().enumerate() {
-            let y = (row as u32 * ROW) as i32;
-            let length = (*value as f64 / top as f64 * f64::from(WIDTH - 2)) as i32;
+        let name = (FONT, 15).into_font().color(&TEXT);
+        let count = name.pos(Pos::new(HPos::Right, VPos::Top));
+        let width = NARROW as i32;
+        let mut y = 0;
+        for (label, value) in values {
+            let length = (*value as f64 / top as f64 * f64::from(NARROW)) as i32;
             area.draw(&Text::new(shortened(label), (0, y + 2), name.clone()))?;
-            area.draw(&Rectangle::new(
-                [(0, y + 19), (WIDTH as i32, y + 26)],
-                LINE.filled(),
-            ))?;
-            area.draw(&Rectangle::new(
-                [(0, y + 19), (length.max(2), y + 26)],
-                SERIES.filled(),
-            ))?;
+            area.draw(&Text::new(number(*value), (width, y + 2), count.clone()))?;
+            for (color, end) in [(LINE, width), (SERIES, length.max(2))] {
+                area.draw(&Rectangle::new(
+                    [(0, y + 22), (end, y + 29)],
+                    color.filled(),
+                ))?;
+            }
+            y += ROW as i32;
         }
         Ok(())
     })
@@ -135,7 +142,7 @@ fn rounded(value: f64) -> String {
 }
 
 fn shortened(label: &str) -> String {
-    const LONGEST: usize = 50;
+    const LONGEST: usize = 32;
     if label.chars().count() <= LONGEST {
         return label.to_owned();
     }
@@ -144,10 +151,10 @@ fn shortened(label: &str) -> String {
 
 /// The SVG, with its title for screen readers. A plot that cannot be drawn is left out, because its
 /// numbers are in a table below it.
-fn drawn(title: &str, height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> String {
+fn drawn(title: &str, size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) -> String {
     let mut svg = String::new();
     let result = {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         draw(&area).and_then(|()| area.present())
     };
     match result {
