@@ -64,3 +64,8 @@ pub fn router(pool: Pool, options: Options) -> Router {
         .merge(assets::routes())
         .layer(map_response(async |response| headers::protect(response)))
 }
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
