@@ -19,12 +19,12 @@ pub(crate) const FIREFOX: &str =
 /// The SQL of the documentation that gives a role its privileges.
 pub(crate) fn grants(role: &str) -> String {
     let page = include_str!("../../../docs/console.md");
-    let block = page.split("```sql role\n").nth(1).unwrap();
-    block
-        .split("```")
-        .next()
-        .unwrap()
-        .replace("shop_console", role)
+    let mut blocks = page.split("```sql\n");
+    let block = blocks
+        .find(|block| block.starts_with("CREATE ROLE"))
+        .unwrap();
+    let sql = block.split("```").next().unwrap();
+    sql.replace("shop_console", role)
 }
 
 /// A pool of connections.
