@@ -52,14 +52,15 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let router = door.router(pool, options);
     let host = arguments.hosts.first().cloned();
     let show_link = || println!("  {}", link(address, host.as_deref(), &door.new_link()));
+    // Before the signals are mentioned.
+    let mut more_links = signal(SignalKind::user_defined1())?;
+    let mut terminated = signal(SignalKind::terminate())?;
     println!("Sessions of {target}. Open this link, which works once:");
     show_link();
     println!(
         "Another link: kill -USR1 {}. To stop: Ctrl-C.",
         std::process::id()
     );
-    let mut more_links = signal(SignalKind::user_defined1())?;
-    let mut terminated = signal(SignalKind::terminate())?;
     let mut server = Box::pin(async { axum::serve(listener, router).await });
     loop {
         tokio::select! {
