@@ -49,6 +49,14 @@ impl Database {
         self.begin(client, true, self.statement_timeout).await
     }
 
+    /// A transaction that looks for sessions to end. That may take longer than a page.
+    pub(crate) async fn count<'c>(
+        &self,
+        client: &'c mut Client,
+    ) -> Result<Transaction<'c>, Problem> {
+        self.begin(client, true, self.statement_timeout * 6).await
+    }
+
     /// A transaction that ends sessions. A batch may take longer than a page, but does not wait long
     /// for a session that another transaction has locked.
     pub(crate) async fn write<'c>(

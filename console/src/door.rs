@@ -7,7 +7,7 @@ use crate::{Options, random, router};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -194,7 +194,11 @@ async fn watch(State(door): State<Door>, request: Request, next: Next) -> Respon
     .response(StatusCode::UNAUTHORIZED)
 }
 
-async fn open(State(door): State<Door>, Path(token): Path<String>) -> Response {
+async fn open(State(door): State<Door>, method: Method, Path(token): Path<String>) -> Response {
+    // A program that only looks at the headers must not use the link up.
+    if method != Method::GET {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
     let is_right = {
         let mut link = locked(&door.0.link);
         let is_right = link.as_ref().is_some_and(|pass| pass.accepts(&token));

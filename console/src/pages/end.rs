@@ -80,7 +80,7 @@ async fn prepare<'a>(
 ) -> Result<EndPage<'a>, Problem> {
     let filter = filter(form)?;
     let mut client = site.database.client().await?;
-    let transaction = site.database.read(&mut client).await?;
+    let transaction = site.database.count(&mut client).await?;
     rights(&transaction).await?.check_end()?;
     let found = sessions::find(&transaction, &filter, None).await?;
     let counted_at = found
@@ -168,7 +168,7 @@ async fn end(site: &Site, pairs: &Pairs) -> Result<(u64, bool), (u64, Problem)> 
     let before = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(before));
     let found = {
         let mut client = site.database.client().await.map_err(none)?;
-        let transaction = site.database.write(&mut client).await.map_err(none)?;
+        let transaction = site.database.count(&mut client).await.map_err(none)?;
         rights(&transaction)
             .await
             .and_then(|rights| rights.check_end())

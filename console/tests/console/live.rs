@@ -90,6 +90,7 @@ async fn the_script_and_the_style_are_served() {
     for (path, kind) in [
         ("/assets/live.js", "text/javascript"),
         ("/assets/console.css", "text/css"),
+        ("/assets/icon.svg", "image/svg+xml"),
     ] {
         let page = console.get(path).await;
         assert_eq!(page.status, StatusCode::OK);

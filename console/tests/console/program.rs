@@ -129,6 +129,13 @@ async fn the_link_works_once_and_the_cookie_opens_the_pages() {
         .get("/open/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "")
         .await;
     assert!(wrong.starts_with("HTTP/1.1 403"), "{wrong}");
+    let host = format!("127.0.0.1:{}", program.port);
+    let head = format!("HEAD {}", program.path);
+    let head = program.request(&head, &host, "", "").await;
+    assert!(
+        head.starts_with("HTTP/1.1 405") && !head.contains("set-cookie"),
+        "{head}"
+    );
     let cookie = program.open().await;
     let again = program.get(&program.path, "").await;
     assert!(
