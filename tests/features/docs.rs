@@ -82,6 +82,9 @@ impl Document {
             root.join("CONTRIBUTING.md"),
             root.join("SECURITY.md"),
             root.join("client/README.md"),
+            root.join("integrations/tower-sessions/README.md"),
+            root.join("integrations/axum/README.md"),
+            root.join("console/README.md"),
         ];
         for entry in fs::read_dir(root.join("docs")).unwrap() {
             paths.push(entry.unwrap().path());

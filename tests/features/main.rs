@@ -38,6 +38,7 @@ mod secrecy;
 mod sessions;
 mod standby;
 mod table;
+mod templates;
 mod upgrade;
 mod user_agents;
 mod user_keys;

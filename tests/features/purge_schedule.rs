@@ -13,13 +13,13 @@ const NOT_READY: &str = "55000";
 
 /// Each call starts a background worker, and a server has only eight slots, so the tests in this
 /// file take turns.
-async fn turn() -> MutexGuard<'static, ()> {
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
 }
 
 /// The jobs of a database, from pg_cron's table.
-async fn jobs(server: &Server, database: &str) -> Vec<String> {
+pub(crate) async fn jobs(server: &Server, database: &str) -> Vec<String> {
     let cron = server.connect("postgres").await.unwrap();
     let query = format!(
         "SELECT format('%s | %s | %s | %s | %s', jobid, schedule, command, username, active)
