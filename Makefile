@@ -26,7 +26,7 @@ help: ## Show this list
 demo: ## Run a demonstration in a private PostgreSQL (KEEP=1 leaves the server running)
 	@scripts/demo
 
-test: ## Run every test
+test: ## Run every test (PG_MAJOR=18 for another PostgreSQL than 15)
 	@scripts/test
 
 soak: ## Run processes with caches at random, and check their history (SOAK_SECONDS=…, SEED=…)
