@@ -10,7 +10,6 @@ use crate::values::RawJsonb;
 use checks::{check_channel, check_interval_or_zero, check_positive_interval, parse_interval};
 use pgrx::datum::Interval;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
-use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
@@ -165,7 +164,7 @@ fn reserve_prefix() {}
 #[cfg(not(feature = "pg14"))]
 fn reserve_prefix() {
     // SAFETY: the prefix is a static C string.
-    unsafe { pg_sys::MarkGUCPrefixReserved(c"qsessions".as_ptr()) };
+    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"qsessions".as_ptr()) };
 }
 
 /// Calls `use_it` with the path of the GeoIP databases, or with an empty one. The path is not
