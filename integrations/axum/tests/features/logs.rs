@@ -72,6 +72,10 @@ async fn changes_that_are_not_saved_and_failures_are_logged_without_keys() {
     let app = Router::new()
         .route("/insert", get(insert))
         .route("/forget-to-save", get(forget_to_save))
+        .route(
+            "/login-of-nobody",
+            get(async |session: Session| session.login(77).await.map(drop)),
+        )
         .layer(site.layer())
         .nest("/broken", broken);
     let mut browser = Browser::of(&app);
@@ -79,6 +83,7 @@ async fn changes_that_are_not_saved_and_failures_are_logged_without_keys() {
     assert!(!log.text().contains("not saved"), "{}", log.text());
     browser.get("/forget-to-save").await;
     browser.get("/broken/insert").await;
+    browser.get("/login-of-nobody").await;
     let text = log.text();
     let id = site.session(&browser).await.unwrap().id.to_string();
     let warning = text
@@ -89,11 +94,16 @@ async fn changes_that_are_not_saved_and_failures_are_logged_without_keys() {
         warning.contains("WARN") && warning.contains(&id),
         "{warning}"
     );
-    let error = text.lines().find(|line| line.contains("ERROR")).unwrap();
+    let mut errors = text.lines().filter(|line| line.contains("ERROR"));
+    let error = errors.next().unwrap();
     assert!(
         error.contains("the pool has given no connection"),
         "{error}"
     );
+    assert!(error.contains("closed"), "{error}");
+    let error = errors.next().unwrap();
+    assert!(error.contains("violates foreign key"), "{error}");
+    assert!(!text.contains("is not present in table"), "{text}");
     assert!(!text.contains(browser.cookie(SESSION).unwrap()), "{text}");
     assert!(!text.contains("of the visitor"), "{text}");
 }
