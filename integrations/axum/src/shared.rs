@@ -79,14 +79,16 @@ impl Shared {
         &self.layer.config
     }
 
-    /// `None` if nothing has asked for the session.
-    pub(crate) fn request(&self) -> Option<&Request> {
-        self.request.get()
+    /// Whether something has asked for the session.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.is_loaded.initialized()
     }
 
     pub(crate) fn visitor(&self) -> &Visitor {
         static NOBODY: std::sync::LazyLock<Visitor> = std::sync::LazyLock::new(Visitor::default);
-        self.request().map_or(&NOBODY, |request| &request.visitor)
+        self.request
+            .get()
+            .map_or(&NOBODY, |request| &request.visitor)
     }
 
     /// A panic of the application cannot leave the state half changed, because no code of the
@@ -108,7 +110,7 @@ impl Shared {
             key: Some(key),
             visitor,
             ..
-        }) = self.request()
+        }) = self.request.get()
         else {
             return Ok(());
         };
