@@ -1,14 +1,27 @@
 # Each target runs the script of its name in scripts/. `make help` lists the targets.
 # Variables of the command line (KEEP=1, PG_CONFIG=…, DESTDIR=…) are passed in the environment.
 
-export PG_MAJOR ?= 15
+.PHONY: all install uninstall package test-package help demo test soak lint accuracy fuzz bench clean
 
-.PHONY: help demo test soak lint accuracy fuzz install package bench clean
+all: ## Build the extension for PG_CONFIG (default: pg_config)
+	@scripts/build
+
+install: ## Build and install the extension for PG_CONFIG, under DESTDIR if set
+	@scripts/install
+
+uninstall: ## Remove the files that `make install` has installed
+	@scripts/install --remove
+
+package: ## Make a .deb, an archive and a zip for PGXN in target/ (PG_CONFIG=… or PG_MAJOR=…)
+	@scripts/package $(PG_MAJOR)
+
+test-package: ## Install, upgrade and remove the .deb in a clean system
+	@scripts/test-package
 
 help: ## Show this list
 	@echo "Usage: make TARGET"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## Run a demonstration in a private PostgreSQL (KEEP=1 leaves the server running)
 	@scripts/demo
@@ -27,12 +40,6 @@ accuracy: ## Show how many User-Agents are parsed right, and each miss
 
 fuzz: ## Parse 200,000 generated User-Agents of each kind (CASES=1000000 for more)
 	@scripts/fuzz
-
-install: ## Install the extension for PG_CONFIG (default: pg_config), under DESTDIR if set
-	@scripts/install
-
-package: ## Make target/qsessions-VERSION-pgMAJOR-OS-ARCH.tar.gz
-	@scripts/package
 
 bench: ## Measure functions, notifications and the client
 	@scripts/bench

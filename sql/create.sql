@@ -1,6 +1,7 @@
 -- This function runs for every new visitor. So it qualifies names and operators instead of having a
--- SET clause, which takes a fifth of its time. Its INSERT also counts: PL/pgSQL prepares each
--- expression of its own again in each transaction.
+-- SET clause, which takes a fifth of its time. PL/pgSQL prepares each of its expressions again in
+-- each transaction, so this has as few as possible: the INSERT also counts, and one IF is for all
+-- rare arguments.
 CREATE OR REPLACE FUNCTION qsessions.create_session(
     user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text,
     data jsonb DEFAULT '{}',
@@ -10,74 +11,87 @@ CREATE OR REPLACE FUNCTION qsessions.create_session(
     idle_timeout interval DEFAULT NULL,
     max_age interval DEFAULT NULL,
     key text DEFAULT NULL,
-    client_hints jsonb DEFAULT NULL)
+    client_hints jsonb DEFAULT NULL,
+    max_sessions integer DEFAULT NULL)
 RETURNS qsessions.new_session
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    user_text pg_catalog.text := user_id;
     new_key pg_catalog.text := coalesce(key, qsessions.generate_key());
     expires_at pg_catalog.timestamptz;
     deadline pg_catalog.timestamptz;
     is_begun pg_catalog.bool;
     created qsessions.new_session;
 BEGIN
-    IF key IS NOT NULL THEN
-        -- A session that has expired but was not purged yet must not keep a new one from getting
-        -- its key.
-        is_begun := qsessions._begin_event_reason('expired');
-        DELETE FROM qsessions.session AS s
-        WHERE s.id OPERATOR(pg_catalog.=) qsessions.session_id(new_key)
-          AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
-        is_begun := qsessions._end_event_reason();
-    END IF;
-    IF ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
+    IF key IS NOT NULL OR ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL OR max_sessions IS NOT NULL THEN
+        IF key IS NOT NULL THEN
+            -- A session that has expired but was not purged yet must not keep a new one from
+            -- getting its key.
+            is_begun := qsessions._begin_event_reason('expired');
+            DELETE FROM qsessions.session AS s
+            WHERE s.id OPERATOR(pg_catalog.=) qsessions.session_id(new_key)
+              AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
+            is_begun := qsessions._end_event_reason();
+        END IF;
+        IF max_sessions IS NOT NULL THEN
+            PERFORM qsessions._check_max_sessions(max_sessions);
+        END IF;
         SELECT e.expires_at, e.deadline INTO expires_at, deadline
         FROM qsessions._expiry(ttl, idle_timeout, max_age) AS e;
     END IF;
 
     -- The lock of the user comes before the row: revoke_user_sessions waits for the lock, and then
-    -- finds the row.
+    -- finds the row. With max_sessions, the calls for one user go one at a time.
     INSERT INTO qsessions.session AS s
         (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline,
          client_hints)
     SELECT
         qsessions._find_session_id(new_key),
         qsessions._key_digest(new_key),
-        user_text::qsessions.user_key,
+        user_id::pg_catalog.text::qsessions.user_key,
         coalesce(data, '{}'),
         qsessions._host(ip),
         qsessions._kept_user_agent(user_agent),
-        CASE WHEN user_text IS NOT NULL THEN pg_catalog.now() END,
+        CASE WHEN user_id IS NOT NULL THEN pg_catalog.now() END,
         coalesce(expires_at, pg_catalog.now() OPERATOR(pg_catalog.+) qsessions._default_ttl()),
         idle_timeout,
         coalesce(deadline, 'infinity'),
         qsessions._kept_client_hints(client_hints)
     WHERE qsessions._data_fits(coalesce(data, '{}'))
       AND qsessions._count('sessions_created') IS NOT NULL
-      AND (user_text IS NULL OR qsessions._lock_user_hash(
+      AND (user_id IS NULL OR qsessions._lock_user_hash(
           'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
-          pg_catalog.hash_record_extended(ROW(user_text::qsessions.user_key), 0), false))
+          pg_catalog.hash_record_extended(ROW(user_id::pg_catalog.text::qsessions.user_key), 0),
+          max_sessions IS NOT NULL))
     RETURNING new_key, s.id, s.expires_at INTO created;
-    IF created.id IS NULL AND NOT qsessions._data_fits(data) THEN
-        PERFORM qsessions._raise_data_too_large(data);
-    END IF;
-    IF pg_catalog.right(user_text, 1) OPERATOR(pg_catalog.=) ' ' THEN
-        PERFORM qsessions._check_user_kept(created.id, user_text);
-    END IF;
-    -- A login records itself.
-    IF user_text IS NOT NULL AND qsessions._has_events() AND coalesce(qsessions._event_reason() OPERATOR(pg_catalog.<>) 'login', true) THEN
-        PERFORM qsessions._record_login(
-            created.id, user_text, qsessions._host(ip), qsessions._kept_user_agent(user_agent),
-            qsessions._kept_client_hints(client_hints));
+    IF created.id IS NULL OR user_id IS NOT NULL AND (
+           pg_catalog.right(user_id::pg_catalog.text, 1) OPERATOR(pg_catalog.=) ' '
+           OR max_sessions IS NOT NULL
+           OR qsessions._has_events() AND coalesce(qsessions._event_reason() OPERATOR(pg_catalog.<>) 'login', true)) THEN
+        IF created.id IS NULL AND NOT qsessions._data_fits(data) THEN
+            PERFORM qsessions._raise_data_too_large(data);
+        END IF;
+        IF pg_catalog.right(user_id::pg_catalog.text, 1) OPERATOR(pg_catalog.=) ' ' THEN
+            PERFORM qsessions._check_user_kept(created.id, user_id::pg_catalog.text);
+        END IF;
+        -- A login records itself.
+        IF user_id IS NOT NULL AND qsessions._has_events()
+           AND coalesce(qsessions._event_reason() OPERATOR(pg_catalog.<>) 'login', true) THEN
+            PERFORM qsessions._record_login(
+                created, user_id::pg_catalog.text, qsessions._host(ip), qsessions._kept_user_agent(user_agent),
+                qsessions._kept_client_hints(client_hints));
+        END IF;
+        IF max_sessions IS NOT NULL AND user_id IS NOT NULL THEN
+            PERFORM qsessions._revoke_beyond(max_sessions, user_id::pg_catalog.text, created.id);
+        END IF;
     END IF;
     RETURN created;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.create_session(anycompatiblenonarray, jsonb, inet, text, interval, interval, interval, text, jsonb) IS
-    'Creates a session and returns its key. ttl is a fixed expiry, by default qsessions.default_ttl; idle_timeout is an expiry that slides with activity; max_age bounds either. user_id may be text, bigint, integer or uuid. client_hints are the headers Sec-CH-UA-* that the browser has sent, by name';
+COMMENT ON FUNCTION qsessions.create_session(anycompatiblenonarray, jsonb, inet, text, interval, interval, interval, text, jsonb, integer) IS
+    'Creates a session and returns its key. ttl is a fixed expiry, by default qsessions.default_ttl; idle_timeout is an expiry that slides with activity; max_age bounds either. user_id may be text, bigint, integer or uuid. client_hints are the headers Sec-CH-UA-* that the browser has sent, by name. With max_sessions, the sessions of the user beyond that number that were unseen longest end';
 
 -- A column of type varchar(n) drops trailing blanks for which it has no room, as the SQL standard
 -- says. The session would then belong to another user.

@@ -104,64 +104,90 @@ $$;
 
 COMMENT ON FUNCTION qsessions._record_import(uuid) IS 'Internal: records that a session was imported';
 
--- Runs at each login, so it qualifies names and operators instead of having a SET clause, and the
--- statement that records a login from a known device also looks the device up.
+-- Runs at each login, so it qualifies names and operators instead of having a SET clause. A login
+-- from a known device is recorded by the statement that looks the device up.
 CREATE OR REPLACE FUNCTION qsessions._record_login(
-    session_id uuid, user_text text, ip inet, user_agent text, client_hints jsonb,
-    former_ip inet DEFAULT NULL, former_agent text DEFAULT NULL, former_hints jsonb DEFAULT NULL,
-    OUT is_new_device boolean, OUT is_new_place boolean)
+    created qsessions.new_session, user_text text, ip inet, user_agent text, client_hints jsonb,
+    former_ip inet DEFAULT NULL, former_agent text DEFAULT NULL, former_hints jsonb DEFAULT NULL)
+RETURNS qsessions.new_login
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    user_id pg_catalog.text;
-    device_key pg_catalog.text;
+    device_key pg_catalog.text := CASE
+        WHEN pg_catalog.has_table_privilege('qsessions.session_event'::pg_catalog.regclass::pg_catalog.oid, 'INSERT')
+        THEN qsessions._device_key(user_agent, client_hints) END;
     place_key pg_catalog.text;
-    is_known boolean;
+    is_known pg_catalog.bool;
+    result qsessions.new_login;
 BEGIN
-    IF NOT pg_catalog.has_table_privilege('qsessions.session_event'::pg_catalog.regclass::pg_catalog.oid, 'INSERT') THEN
-        PERFORM qsessions._warn_not_recorded('login', '42501', 'permission denied for table session_event');
-        RETURN;
-    END IF;
-    user_id := user_text::qsessions.user_key;
-    device_key := qsessions._device_key(user_agent, client_hints);
     IF pg_catalog.has_function_privilege(
         'qsessions.location(inet, text)'::pg_catalog.regprocedure::pg_catalog.oid, 'EXECUTE') THEN
         place_key := qsessions.location(ip, 'en');
     END IF;
-    is_new_device := CASE WHEN device_key IS NOT NULL THEN false END;
-    is_new_place := CASE WHEN place_key IS NOT NULL THEN false END;
-    is_known := true;
-    IF device_key IS NOT NULL AND place_key IS NOT NULL THEN
-        PERFORM FROM qsessions.session_event_known AS k
-        WHERE k.user_id OPERATOR(pg_catalog.=) user_id AND k.key OPERATOR(pg_catalog.=) place_key
-          AND k.last_on OPERATOR(pg_catalog.>) (current_date OPERATOR(pg_catalog.-) 30);
-        is_known := FOUND;
+    IF device_key IS NULL OR place_key IS NOT NULL THEN
+        IF NOT pg_catalog.has_table_privilege('qsessions.session_event'::pg_catalog.regclass::pg_catalog.oid, 'INSERT') THEN
+            PERFORM qsessions._warn_not_recorded('login', '42501', 'permission denied for table session_event');
+            result := ROW(created.key, created.id, created.expires_at, NULL, NULL);
+            RETURN result;
+        END IF;
+        IF device_key IS NOT NULL THEN
+            PERFORM FROM qsessions.session_event_known AS k
+            WHERE k.user_id OPERATOR(pg_catalog.=) user_text::qsessions.user_key::pg_catalog.text
+              AND k.key OPERATOR(pg_catalog.=) place_key
+              AND k.last_on OPERATOR(pg_catalog.>) (current_date OPERATOR(pg_catalog.-) 30);
+            is_known := FOUND;
+        END IF;
     END IF;
-    IF is_known THEN
-        INSERT INTO qsessions.session_event
-            (event, session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key)
-        SELECT 'login', session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key
-        FROM qsessions.session_event_known AS k
-        WHERE k.user_id OPERATOR(pg_catalog.=) user_id
-          AND k.key OPERATOR(pg_catalog.=) coalesce(device_key, place_key)
-          AND k.last_on OPERATOR(pg_catalog.>) (current_date OPERATOR(pg_catalog.-) 30);
-        is_known := FOUND;
+    INSERT INTO qsessions.session_event
+        (event, session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key)
+    SELECT 'login', created.id, k.user_id, ip, user_agent, client_hints,
+           CASE WHEN device_key IS NOT NULL THEN false END, CASE WHEN place_key IS NOT NULL THEN false END,
+           device_key, place_key
+    FROM qsessions.session_event_known AS k
+    WHERE k.user_id OPERATOR(pg_catalog.=) user_text::qsessions.user_key::pg_catalog.text
+      AND k.key OPERATOR(pg_catalog.=) coalesce(device_key, place_key)
+      AND k.last_on OPERATOR(pg_catalog.>) (current_date OPERATOR(pg_catalog.-) 30)
+      AND is_known IS NOT FALSE;
+    IF FOUND THEN
+        result := ROW(
+            created.key, created.id, created.expires_at,
+            CASE WHEN device_key IS NOT NULL THEN false END, CASE WHEN place_key IS NOT NULL THEN false END);
+    ELSE
+        result := qsessions._record_new_login(
+            created, user_text::qsessions.user_key::pg_catalog.text, ip, user_agent, client_hints, device_key, place_key,
+            former_ip, former_agent, former_hints);
     END IF;
-    IF NOT is_known THEN
-        is_new_device := qsessions._is_new(
-            user_id, device_key, qsessions._has_used_device(session_id, user_id, device_key, former_agent, former_hints));
-        is_new_place := qsessions._is_new(
-            user_id, place_key, qsessions._has_used_place(session_id, user_id, place_key, former_ip));
-        INSERT INTO qsessions.session_event
-            (event, session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key)
-        VALUES ('login', session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key);
-    END IF;
+    RETURN result;
 END
 $$;
 
-COMMENT ON FUNCTION qsessions._record_login(uuid, text, inet, text, jsonb, inet, text, jsonb) IS
-    'Internal: records the login of a session, and returns whether device and place are new to the user; former_ip, former_agent and former_hints are those of the session before, if it belonged to the user already';
+COMMENT ON FUNCTION qsessions._record_login(qsessions.new_session, text, inet, text, jsonb, inet, text, jsonb) IS
+    'Internal: records the login of a session, and returns it with whether device and place are new to the user; former_ip, former_agent and former_hints are those of the session before, if it belonged to the user already';
+
+CREATE OR REPLACE FUNCTION qsessions._record_new_login(
+    created qsessions.new_session, user_id text, ip inet, user_agent text, client_hints jsonb, device_key text,
+    place_key text, former_ip inet, former_agent text, former_hints jsonb)
+RETURNS qsessions.new_login
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    is_new_device boolean := qsessions._is_new(
+        user_id, device_key, qsessions._has_used_device(created.id, user_id, device_key, former_agent, former_hints));
+    is_new_place boolean := qsessions._is_new(
+        user_id, place_key, qsessions._has_used_place(created.id, user_id, place_key, former_ip));
+BEGIN
+    INSERT INTO qsessions.session_event
+        (event, session_id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key)
+    VALUES ('login', created.id, user_id, ip, user_agent, client_hints, is_new_device, is_new_place, device_key, place_key);
+    RETURN ROW(created.key, created.id, created.expires_at, is_new_device, is_new_place);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._record_new_login(qsessions.new_session, text, inet, text, jsonb, text, text, inet, text, jsonb) IS
+    'Internal: records a login from a device or at a place that is not known of the user';
 
 -- The primary key decides which of several logins at once is the first from a device: the others
 -- wait for its transaction.

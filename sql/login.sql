@@ -19,7 +19,6 @@ AS $$
 DECLARE
     user_text text := user_id;
     is_locked boolean;
-    has_events boolean := qsessions._has_events();
     is_begun boolean;
     previous_id uuid;
     is_kept boolean;
@@ -28,31 +27,33 @@ DECLARE
     former_agent text;
     former_hints jsonb;
     new_key text;
-    seen_agent text := qsessions._kept_user_agent(user_agent);
-    seen_hints jsonb := qsessions._kept_client_hints(client_hints);
+    seen_agent text;
+    seen_hints jsonb;
     created qsessions.new_session;
-    is_new_device boolean;
-    is_new_place boolean;
-    is_counted boolean;
-    ended bigint;
+    result qsessions.new_login;
 BEGIN
-    IF user_text IS NULL THEN
-        PERFORM qsessions._raise_null('user_id');
-    END IF;
-    IF NOT qsessions._data_fits(data) THEN
-        PERFORM qsessions._raise_data_too_large(data);
-    END IF;
-    IF max_sessions IS NOT NULL THEN
-        PERFORM qsessions._check_max_sessions(max_sessions);
+    -- PL/pgSQL prepares each expression again in each transaction, so one IF is for all that is
+    -- rare.
+    IF user_text IS NULL OR max_sessions IS NOT NULL OR NOT qsessions._data_fits(data) THEN
+        IF user_text IS NULL THEN
+            PERFORM qsessions._raise_null('user_id');
+        END IF;
+        IF NOT qsessions._data_fits(data) THEN
+            PERFORM qsessions._raise_data_too_large(data);
+        END IF;
+        IF max_sessions IS NOT NULL THEN
+            PERFORM qsessions._check_max_sessions(max_sessions);
+        END IF;
     END IF;
     -- Logins that count the sessions of one user go one at a time: the statements after this one
-    -- see what the login before has committed. The login itself is counted here too, since each
-    -- expression of its own takes time; if it fails, the count is dropped.
+    -- see what the login before has committed. The login itself is counted here too, and the reason
+    -- begins, since each expression of its own takes time; if the login fails, both are dropped. With
+    -- this reason, create_session does not record a login: it is recorded below.
     is_locked := qsessions._lock_user_hash(
         'qsessions.session'::regclass, hash_record_extended(ROW(user_text::qsessions.user_key), 0),
-        max_sessions IS NOT NULL) AND qsessions._count('logins');
+        max_sessions IS NOT NULL) AND qsessions._begin_event_reason('login') AND qsessions._count('logins');
 
-    -- PostgreSQL would plan this statement, and the DELETE below, anew for each null.
+    -- PostgreSQL would plan these statements anew for each null.
     IF key IS NOT NULL THEN
         SELECT s.id, s.user_id IS NULL OR s.user_id = user_text::qsessions.user_key,
                s.user_id IS NOT NULL, s.ip, s.user_agent, s.client_hints
@@ -60,9 +61,16 @@ BEGIN
         FROM qsessions.session AS s
         WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
         FOR UPDATE;
+        IF NOT is_kept THEN
+            is_begun := qsessions._begin_event_reason('logout');
+            DELETE FROM qsessions.session AS s WHERE s.id = previous_id;
+            is_begun := qsessions._end_event_reason();
+        END IF;
     END IF;
 
     IF is_kept THEN
+        seen_agent := qsessions._kept_user_agent(user_agent);
+        seen_hints := qsessions._kept_client_hints(client_hints);
         new_key := qsessions._generate_key_for(previous_id);
         UPDATE qsessions.session AS s SET
             digest = qsessions._key_digest(new_key),
@@ -87,44 +95,28 @@ BEGIN
             SELECT new_key, created.id, qsessions.set_expiry(new_key, ttl, idle_timeout, max_age) INTO created;
         END IF;
     ELSE
-        IF previous_id IS NOT NULL THEN
-            is_begun := qsessions._begin_event_reason('logout');
-            DELETE FROM qsessions.session AS s WHERE s.id = previous_id;
-            is_begun := qsessions._end_event_reason();
-        END IF;
-        -- The login is recorded below, once.
-        is_begun := qsessions._begin_event_reason('login');
         created := qsessions.create_session(user_text, data, ip, user_agent, ttl, idle_timeout, max_age, NULL, client_hints);
-        is_begun := qsessions._end_event_reason();
     END IF;
 
-    IF has_events THEN
-        IF is_kept THEN
-            SELECT r.is_new_device, r.is_new_place INTO is_new_device, is_new_place
-            FROM qsessions._record_login(
-                created.id, user_text, coalesce(qsessions._host(ip), former_ip), coalesce(seen_agent, former_agent),
-                qsessions._merged_client_hints(former_agent, former_hints, seen_agent, seen_hints),
-                CASE WHEN was_theirs THEN former_ip END, CASE WHEN was_theirs THEN former_agent END,
-                CASE WHEN was_theirs THEN former_hints END) AS r;
-        ELSE
-            SELECT r.is_new_device, r.is_new_place INTO is_new_device, is_new_place
-            FROM qsessions._record_login(created.id, user_text, qsessions._host(ip), seen_agent, seen_hints) AS r;
-        END IF;
+    -- _end_event_reason always returns false.
+    IF qsessions._end_event_reason() OR NOT qsessions._has_events() THEN
+        result := ROW(created.key, created.id, created.expires_at, NULL, NULL);
+    ELSIF is_kept THEN
+        result := qsessions._record_login(
+            created, user_text, coalesce(qsessions._host(ip), former_ip), coalesce(seen_agent, former_agent),
+            qsessions._merged_client_hints(former_agent, former_hints, seen_agent, seen_hints),
+            CASE WHEN was_theirs THEN former_ip END, CASE WHEN was_theirs THEN former_agent END,
+            CASE WHEN was_theirs THEN former_hints END);
+    ELSE
+        result := qsessions._record_login(
+            created, user_text, qsessions._host(ip), qsessions._kept_user_agent(user_agent),
+            qsessions._kept_client_hints(client_hints));
     END IF;
 
     IF max_sessions IS NOT NULL THEN
-        is_begun := qsessions._begin_event_reason('limit');
-        DELETE FROM qsessions.session AS s
-        WHERE s.id IN (
-            SELECT o.id FROM qsessions.session AS o
-            WHERE o.user_id = user_text::qsessions.user_key AND o.id <> created.id AND o.expires_at > now()
-            ORDER BY o.last_seen_at DESC, o.id DESC
-            OFFSET max_sessions - 1);
-        GET DIAGNOSTICS ended = ROW_COUNT;
-        is_begun := qsessions._end_event_reason();
-        is_counted := qsessions._count('revoked', ended);
+        PERFORM qsessions._revoke_beyond(max_sessions, user_text, created.id);
     END IF;
-    RETURN ROW(created.key, created.id, created.expires_at, is_new_device, is_new_place);
+    RETURN result;
 END
 $$;
 
@@ -133,6 +125,32 @@ COMMENT ON FUNCTION qsessions.login(text, anycompatiblenonarray, inet, text, jso
 
 COMMENT ON FUNCTION qsessions._lock_user_hash(oid, bigint, boolean) IS
     'Internal: locks a user until the transaction ends, for a role that may write to the session table';
+
+-- The caller has locked the user exclusively, so that this sees the sessions of all logins before.
+CREATE OR REPLACE FUNCTION qsessions._revoke_beyond(max_sessions integer, user_text text, kept uuid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    is_begun boolean := qsessions._begin_event_reason('limit');
+    is_counted boolean;
+    ended bigint;
+BEGIN
+    DELETE FROM qsessions.session AS s
+    WHERE s.id IN (
+        SELECT o.id FROM qsessions.session AS o
+        WHERE o.user_id = user_text::qsessions.user_key AND o.id <> kept AND o.expires_at > now()
+        ORDER BY o.last_seen_at DESC, o.id DESC
+        OFFSET max_sessions - 1);
+    GET DIAGNOSTICS ended = ROW_COUNT;
+    is_begun := qsessions._end_event_reason();
+    is_counted := qsessions._count('revoked', ended);
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._revoke_beyond(integer, text, uuid) IS
+    'Internal: ends the sessions of a user beyond a number, those that were unseen longest, but not the one that is kept';
 
 CREATE OR REPLACE FUNCTION qsessions._check_max_sessions(max_sessions integer) RETURNS void
 LANGUAGE plpgsql STABLE

@@ -20,6 +20,36 @@ CREATE SCHEMA qsessions;
 
 COMMENT ON SCHEMA qsessions IS 'Session management for applications';
 
+-- The files of a new version do not replace the library that a server has preloaded, or a backend
+-- has loaded. An older library lacks functions that this script needs, or does something else.
+DO $$
+DECLARE
+    library pg_catalog.text;
+    script pg_catalog.text;
+BEGIN
+    SELECT e.extversion INTO script FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'qsessions';
+    BEGIN
+        CREATE OR REPLACE FUNCTION qsessions._library_version() RETURNS text
+        LANGUAGE c STABLE STRICT PARALLEL SAFE
+        AS 'MODULE_PATHNAME', 'library_version_wrapper';
+        library := qsessions._library_version();
+    EXCEPTION WHEN undefined_function THEN
+        -- The library of 0.1.0 does not have the function.
+        library := '0.1.0';
+    END;
+    IF pg_catalog.string_to_array(library, '.')::integer[]
+       OPERATOR(pg_catalog.<) pg_catalog.string_to_array(script, '.')::integer[]
+    THEN
+        RAISE EXCEPTION 'version % of extension "qsessions" needs its library, but the server has loaded that of version %',
+                script, library
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'If qsessions is in shared_preload_libraries, restart the server. Otherwise, connect again. Then repeat the command.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._library_version() IS 'Internal: the version of the library that this backend has loaded';
+
 -- PUBLIC may look names up; what it may run is the subject of access.sql.
 GRANT USAGE ON SCHEMA qsessions TO PUBLIC;
 

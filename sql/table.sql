@@ -269,26 +269,6 @@ BEGIN
     -- ALWAYS, because changes that logical replication applies change sessions too.
     ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER session_announce_row;
     ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER session_announce_truncate;
-
-    COMMENT ON TABLE qsessions.session IS 'Sessions of an application, made by qsessions.create_session_table';
-    COMMENT ON COLUMN qsessions.session.id IS 'Public id, safe in a URL or a log';
-    COMMENT ON COLUMN qsessions.session.digest IS 'SHA-256 of the key; the key itself is not kept';
-    COMMENT ON COLUMN qsessions.session.user_id IS 'User of the session; null if it is anonymous';
-    COMMENT ON COLUMN qsessions.session.data IS 'Data of the application';
-    COMMENT ON COLUMN qsessions.session.ip IS 'Last address seen';
-    COMMENT ON COLUMN qsessions.session.user_agent IS
-        'Last User-Agent seen, cut to qsessions.user_agent_max_length characters';
-    COMMENT ON COLUMN qsessions.session.created_at IS 'Time of creation; never changes';
-    COMMENT ON COLUMN qsessions.session.authenticated_at IS 'Time of the last login';
-    COMMENT ON COLUMN qsessions.session.updated_at IS 'Time of the last change of data or user';
-    COMMENT ON COLUMN qsessions.session.last_seen_at IS
-        'Time of the last activity, as exact as qsessions.touch_interval';
-    COMMENT ON COLUMN qsessions.session.expires_at IS 'From this time on, the session has expired';
-    COMMENT ON COLUMN qsessions.session.idle_timeout IS
-        'Each activity moves expires_at to this long after it; null for a fixed expiry';
-    COMMENT ON COLUMN qsessions.session.deadline IS 'Latest possible expires_at';
-    COMMENT ON COLUMN qsessions.session.version IS 'Increases by one with every change of data or user';
-    COMMENT ON COLUMN qsessions.session.expires_hour IS 'Hour of expires_at, by which purges search';
     PERFORM qsessions.update_session_table();
 
     IF users IS NOT NULL THEN
@@ -329,10 +309,31 @@ BEGIN
         ADD COLUMN IF NOT EXISTS client_hints jsonb,
         ADD COLUMN IF NOT EXISTS former_digest bytea,
         ADD COLUMN IF NOT EXISTS former_digest_until timestamptz;
+
+    COMMENT ON TABLE qsessions.session IS 'Sessions of an application, made by qsessions.create_session_table';
+    COMMENT ON COLUMN qsessions.session.id IS 'Public id, safe in a URL or a log';
+    COMMENT ON COLUMN qsessions.session.digest IS 'SHA-256 of the key; the key itself is not kept';
+    COMMENT ON COLUMN qsessions.session.user_id IS 'User of the session; null if it is anonymous';
+    COMMENT ON COLUMN qsessions.session.data IS 'Data of the application';
+    COMMENT ON COLUMN qsessions.session.ip IS 'Last address seen';
+    COMMENT ON COLUMN qsessions.session.user_agent IS
+        'Last User-Agent seen, cut to qsessions.user_agent_max_length characters';
+    COMMENT ON COLUMN qsessions.session.created_at IS 'Time of creation; never changes';
+    COMMENT ON COLUMN qsessions.session.authenticated_at IS 'Time of the last login';
+    COMMENT ON COLUMN qsessions.session.updated_at IS 'Time of the last change of data or user';
+    COMMENT ON COLUMN qsessions.session.last_seen_at IS
+        'Time of the last activity, as exact as qsessions.touch_interval';
+    COMMENT ON COLUMN qsessions.session.expires_at IS 'From this time on, the session has expired';
+    COMMENT ON COLUMN qsessions.session.idle_timeout IS
+        'Each activity moves expires_at to this long after it; null for a fixed expiry';
+    COMMENT ON COLUMN qsessions.session.deadline IS 'Latest possible expires_at';
+    COMMENT ON COLUMN qsessions.session.version IS 'Increases by one with every change of data or user';
+    COMMENT ON COLUMN qsessions.session.expires_hour IS 'Hour of expires_at, by which purges search';
     COMMENT ON COLUMN qsessions.session.client_hints IS 'Last client hints seen: the headers Sec-CH-UA-* by name';
     COMMENT ON COLUMN qsessions.session.former_digest IS
         'SHA-256 of the key before the last rotation, if that was with a grace';
     COMMENT ON COLUMN qsessions.session.former_digest_until IS 'Until then, the former key opens the session too';
+
     -- Roles that may write the columns of the older table.
     FOR grantee IN
         SELECT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END

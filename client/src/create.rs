@@ -16,7 +16,7 @@ use crate::expiry::Expiry;
 use crate::key::Key;
 use crate::store::Store;
 use crate::user_id::UserId;
-use crate::wire::{Data, instant};
+use crate::wire::{Data, instant, integer};
 
 /// A session that [`Store::create`] has begun: a row of the SQL type `new_session`.
 ///
@@ -63,6 +63,7 @@ pub struct Create<'a, E> {
     client_hints: Option<&'a ClientHints>,
     expiry: Expiry,
     key: Option<&'a Key>,
+    max_sessions: Option<u32>,
 }
 
 impl<E: Executor> Store<E> {
@@ -71,10 +72,10 @@ impl<E: Executor> Store<E> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if the durations do not make an expiry; [`Error::DataTooLarge`];
-    /// [`Error::Data`] if the data cannot be written as JSON; [`Error::InvalidKey`] and
-    /// [`Error::KeyExists`] for the key that was passed. A user who is not in the table of users is
-    /// [`Error::Database`] with SQLSTATE 23503.
+    /// [`Error::InvalidArgument`] if the durations do not make an expiry, or `max_sessions` is zero;
+    /// [`Error::DataTooLarge`]; [`Error::Data`] if the data cannot be written as JSON;
+    /// [`Error::InvalidKey`] and [`Error::KeyExists`] for the key that was passed. A user who is not
+    /// in the table of users is [`Error::Database`] with SQLSTATE 23503.
     ///
     /// ```
     /// use std::time::Duration;
@@ -100,6 +101,7 @@ impl<E: Executor> Store<E> {
             client_hints: None,
             expiry: Expiry::default(),
             key: None,
+            max_sessions: None,
         }
     }
 
@@ -187,6 +189,13 @@ impl<'a, E> Create<'a, E> {
         self.key = key.into();
         self
     }
+
+    /// How many sessions the [`user`](Self::user) may have, this one included. The sessions beyond
+    /// this number that were not seen for the longest time are revoked in the same transaction.
+    pub fn max_sessions(mut self, max_sessions: impl Into<Option<u32>>) -> Self {
+        self.max_sessions = max_sessions.into();
+        self
+    }
 }
 
 impl<E: Executor> Create<'_, E> {
@@ -194,17 +203,19 @@ impl<E: Executor> Create<'_, E> {
         let user_id = self.user_id.as_ref().map(UserId::as_str);
         let key = self.key.map(Key::argument);
         let data = self.data.into_json()?;
+        let max_sessions = integer("max_sessions", self.max_sessions)?;
         let [ttl, idle_timeout, max_age] = self.expiry.intervals()?;
         let _begins = self.key.and_then(|key| self.store.begins(key));
-        self.store
+        let session = self
+            .store
             .database
             .row(
                 // In FROM, the row would be put into a tuple store first, which takes longer.
                 "SELECT (made).key, (made).id, (made).expires_at FROM (SELECT \
                  qsessions.create_session(user_id => $1::text, data => $2::jsonb, ip => $3::inet, \
                  user_agent => $4::text, ttl => $5::interval, idle_timeout => $6::interval, \
-                 max_age => $7::interval, key => $8::text, client_hints => $9::jsonb) AS made) \
-                 AS call",
+                 max_age => $7::interval, key => $8::text, client_hints => $9::jsonb, \
+                 max_sessions => $10::integer) AS made) AS call",
                 &[
                     (&user_id, Type::TEXT),
                     (&data, Type::JSONB),
@@ -215,10 +226,16 @@ impl<E: Executor> Create<'_, E> {
                     (&max_age, Type::INTERVAL),
                     (&key, Type::TEXT),
                     (&ClientHints::argument(self.client_hints), Type::JSONB),
+                    (&max_sessions, Type::INT4),
                 ],
                 NewSession::from_row,
             )
-            .await
+            .await;
+        if max_sessions.is_some() {
+            // Only the notification names the sessions that were revoked.
+            self.store.hear_of_changes().await;
+        }
+        session
     }
 }
 

@@ -209,7 +209,28 @@ impl<E: Executor> Database<E> {
     }
 
     async fn fetch(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
+        match self.send(sql, parameters).await {
+            Err(error) if error.may_be_of_another_version() => Err(self.explain(error).await),
+            result => result,
+        }
+    }
+
+    async fn send(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         self.executor.fetch(sql, parameters, self.statements).await
+    }
+
+    /// Asks for the version of the extension, which only the error of a call makes necessary. In a
+    /// transaction of the caller, which has failed, the server does not answer.
+    async fn explain(&self, error: Error) -> Error {
+        let sql = "SELECT (SELECT extversion FROM pg_catalog.pg_extension \
+                   WHERE extname OPERATOR(pg_catalog.=) 'qsessions')";
+        let Ok(rows) = self.send(sql, &[]).await else {
+            return error;
+        };
+        match rows.first().map(|row| row.try_get(0)) {
+            Some(Ok(found)) => Error::version(found).unwrap_or(error),
+            _ => error,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong in a call.
 
 mod kind;
+mod version;
 
 use std::fmt;
 use std::sync::Arc;
@@ -85,6 +86,22 @@ pub enum Error {
         message: String,
     },
 
+    /// The database has an older version of the extension than this client calls, or none. Calls
+    /// that the older version has too still work.
+    ///
+    /// In a transaction of yours, the client cannot ask for the version. The error is then
+    /// [`Database`](Self::Database), with a hint.
+    #[error(
+        "extension qsessions {needed} or later is needed, but the database has {}",
+        version::Found(found.as_deref())
+    )]
+    ExtensionVersion {
+        /// The oldest version that this client works with.
+        needed: &'static str,
+        /// The version that the database has; none if the extension is not installed there.
+        found: Option<String>,
+    },
+
     /// The pool has given no connection.
     #[error("the pool has given no connection")]
     Pool(#[source] Arc<PoolError>),
@@ -132,7 +149,9 @@ impl Error {
             | Self::KeyExists
             | Self::InvalidArgument { .. }
             | Self::Data(_) => ErrorKind::Caller,
-            Self::Configuration { .. } | Self::Listener { .. } => ErrorKind::Setup,
+            Self::Configuration { .. } | Self::Listener { .. } | Self::ExtensionVersion { .. } => {
+                ErrorKind::Setup
+            }
             Self::Pool(error) => match error.as_ref() {
                 PoolError::Backend(error) => ErrorKind::of(error),
                 PoolError::Timeout(_) | PoolError::Closed => ErrorKind::Unavailable,
@@ -236,6 +255,11 @@ impl fmt::Debug for Error {
                 .field("message", message)
                 .field("hint", hint)
                 .finish(),
+            Self::ExtensionVersion { needed, found } => f
+                .debug_struct("ExtensionVersion")
+                .field("needed", needed)
+                .field("found", found)
+                .finish(),
             Self::Pool(error) => f.debug_tuple("Pool").field(&cause(error)).finish(),
             Self::Database(error) => f
                 .debug_struct("Database")
@@ -289,6 +313,11 @@ impl fmt::Display for Sqlstate<'_> {
         match code.code() {
             "26000" | "42P05" => f.write_str(
                 " (hint: behind a pooler in transaction mode, build the store with unnamed_statements())",
+            ),
+            code if version::may_differ(code) => write!(
+                f,
+                " (hint: does the database have extension qsessions {} or later?)",
+                version::NEEDED
             ),
             _ => Ok(()),
         }

@@ -59,6 +59,20 @@ impl Expiry {
         self
     }
 
+    /// Whether visits move the expiry.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use qsessions::Expiry;
+    /// let hour = Duration::from_secs(3600);
+    /// assert!(Expiry::idle_timeout(hour).max_age(8 * hour).is_sliding());
+    /// assert!(!Expiry::ttl(hour).is_sliding());
+    /// ```
+    #[must_use]
+    pub fn is_sliding(&self) -> bool {
+        self.idle_timeout.is_some()
+    }
+
     /// The arguments `ttl`, `idle_timeout` and `max_age` of the SQL functions.
     pub(crate) fn intervals(&self) -> Result<[Option<Interval>; 3], Error> {
         Ok([

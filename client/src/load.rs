@@ -104,6 +104,30 @@ impl<E: Executor> Store<E> {
             )
             .await
     }
+
+    /// Whether the key opens a live session, and is not a former key in its
+    /// [grace](crate::RotateKey::grace). It always asks the database.
+    ///
+    /// Ask it before you set a cookie again, for example with a later `Max-Age`: the response to
+    /// another request may have set a new key in the meantime.
+    ///
+    /// ```
+    /// # async fn example(store: qsessions::Store, key: qsessions::Key) -> Result<(), qsessions::Error> {
+    /// if store.is_present_key(&key).await? {
+    ///     println!("the cookie can be set again");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn is_present_key(&self, key: &Key) -> Result<bool, Error> {
+        self.database
+            .value(
+                "SELECT EXISTS (SELECT FROM qsessions.load_for_cache(key => $1::text) \
+                 WHERE NOT is_former_key)",
+                &[(&key.argument(), Type::TEXT)],
+            )
+            .await
+    }
 }
 
 /// Where the visit comes from, for calls that record it.

@@ -53,6 +53,18 @@ pub extern "C-unwind" fn _PG_init() {
     events::init();
 }
 
+/// The version of the loaded library. `schema.sql` compares it with that of the script.
+#[pgrx::pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_library_version",
+    stable,
+    parallel_safe
+)]
+fn library_version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
 /// `cargo pgrx test` looks for this module by name.
 #[cfg(test)]
 #[allow(missing_docs)]

@@ -27,7 +27,8 @@ extension_sql_file!(
         generate_key,
         generate_key_for,
         find_session_id,
-        key_digest
+        key_digest,
+        key_fits
     ]
 );
 extension_sql_file!(

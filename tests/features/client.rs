@@ -18,7 +18,7 @@ use tokio_postgres::{Config, NoTls};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn pool(database: &Database) -> Pool {
+pub(crate) fn pool(database: &Database) -> Pool {
     pool_to(&database.config())
 }
 

@@ -5,8 +5,10 @@ pub(crate) mod mmdb;
 pub(crate) mod roles;
 pub(crate) mod waiting;
 
+use qsessions_testkit::Installation;
 use serde_json::Value;
 use std::future::poll_fn;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Row};
@@ -33,6 +35,28 @@ pub(crate) fn begun(row: &Row) -> Begun {
         key: row.get("key"),
         id: row.get("id"),
     }
+}
+
+/// Whether the PostgreSQL under test lacks an extension that a test needs. If so, the test has to
+/// return, and is counted as skipped.
+pub(crate) fn is_missing(extension: &str) -> bool {
+    let installation = Installation::find().unwrap();
+    let is_missing = !installation.has_extension(extension);
+    if is_missing {
+        let major = installation.major();
+        skipped(&format!(
+            "there is no {extension} for PostgreSQL {major} here"
+        ));
+    }
+    is_missing
+}
+
+/// Reports that a test was skipped; `scripts/test` counts these lines. They are not captured, unlike
+/// what macros print.
+pub(crate) fn skipped(reason: &str) {
+    let thread = std::thread::current();
+    let line = format!("SKIPPED {}: {reason}\n", thread.name().unwrap_or_default());
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// The single row that a statement returns.

@@ -136,6 +136,21 @@ async fn fifty_concurrent_logins_leave_exactly_the_limit() {
 }
 
 #[tokio::test]
+async fn max_sessions_is_exact_for_sessions_that_are_created_at_the_same_time() {
+    let database = Database::new().await;
+    let begun = (0..30).map(|n| {
+        let database = &database;
+        async move {
+            let client = database.connect().await;
+            let key = format!("key => 'key of a framework {n}'");
+            begin(&client, &format!("user_id => 1, max_sessions => 3, {key}")).await
+        }
+    });
+    join_all(begun).await;
+    assert_eq!(sessions(&database.connect().await).await, 3);
+}
+
+#[tokio::test]
 async fn concurrent_logins_from_sessions_of_one_user_do_not_deadlock() {
     let database = Database::new().await;
     let admin = database.connect().await;

@@ -13,7 +13,8 @@ pub(crate) const CONTRACT: &[&str] = &[
     "create_session(user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
      user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
      idle_timeout interval DEFAULT NULL::interval, max_age interval DEFAULT NULL::interval, \
-     key text DEFAULT NULL::text, client_hints jsonb DEFAULT NULL::jsonb) -> qsessions.new_session",
+     key text DEFAULT NULL::text, client_hints jsonb DEFAULT NULL::jsonb, \
+     max_sessions integer DEFAULT NULL::integer) -> qsessions.new_session",
     "import_session(key text, user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, \
      ip inet DEFAULT NULL::inet, user_agent text DEFAULT NULL::text, \
      created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, \
@@ -147,8 +148,10 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_kept_client_hints",
     "_kept_user_agent",
     "_key_digest",
+    "_key_fits",
     "_key_opens",
     "_last_logins",
+    "_library_version",
     "_lock_expired",
     "_lock_user_hash",
     "_maintain_event_table",
@@ -167,7 +170,9 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_record_deletions",
     "_record_import",
     "_record_login",
+    "_record_new_login",
     "_record_rotation",
+    "_revoke_beyond",
     "_schedule_purge",
     "_slide",
     "_sync_user_key_type",

@@ -167,3 +167,39 @@ async fn login_revokes_the_longest_unseen_sessions_beyond_the_limit() {
     assert_eq!(refused.code, "0A000");
     assert!(!refused.hint.is_empty());
 }
+
+#[tokio::test]
+async fn a_session_that_is_created_for_a_user_can_end_those_beyond_the_limit() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    client
+        .batch_execute("SELECT qsessions.create_event_table()")
+        .await
+        .unwrap();
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        sessions.push(begin(&client, "user_id => 1").await);
+    }
+    let other = begin(&client, "user_id => 2, max_sessions => 1").await;
+    let key = "key => 'a key of another framework'";
+    sessions.push(begin(&client, &format!("user_id => 1, max_sessions => 3, {key}")).await);
+    for (session, lives) in sessions.iter().zip([false, false, true, true, true]) {
+        assert_eq!(alive(&client, &session.key).await, lives);
+    }
+    assert!(alive(&client, &other.key).await);
+    // An anonymous session has no others.
+    let anonymous = begin(&client, "max_sessions => 1").await;
+    begin(&client, "max_sessions => 1").await;
+    assert!(alive(&client, &anonymous.key).await);
+
+    let by_limit: i64 = row(
+        &client,
+        "SELECT count(*) FROM qsessions.session_event WHERE event = 'revoked' AND revoked_by = 'limit'",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(by_limit, 2);
+    let statement = "SELECT qsessions.create_session(1, max_sessions => 0)";
+    assert_eq!(failure(&client, statement, &[]).await.code, "22023");
+}

@@ -37,6 +37,7 @@ mod secrecy;
 mod sessions;
 mod standby;
 mod table;
+mod templates;
 mod upgrade;
 mod user_agents;
 mod user_keys;

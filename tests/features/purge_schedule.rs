@@ -1,7 +1,7 @@
 //! Scheduling purges with pg_cron, in the same database and in another one.
 
 use crate::common::roles::{DENIED, new_role};
-use crate::common::{add_expired, begin, failure, row, sessions, texts};
+use crate::common::{add_expired, begin, failure, is_missing, row, sessions, texts};
 use qsessions_testkit::{Database, Server, shared};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
@@ -13,13 +13,13 @@ const NOT_READY: &str = "55000";
 
 /// Each call starts a background worker, and a server has only eight slots, so the tests in this
 /// file take turns.
-async fn turn() -> MutexGuard<'static, ()> {
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
 }
 
 /// The jobs of a database, from pg_cron's table.
-async fn jobs(server: &Server, database: &str) -> Vec<String> {
+pub(crate) async fn jobs(server: &Server, database: &str) -> Vec<String> {
     let cron = server.connect("postgres").await.unwrap();
     let query = format!(
         "SELECT format('%s | %s | %s | %s | %s', jobid, schedule, command, username, active)
@@ -47,6 +47,9 @@ async fn unschedule(client: &Client) -> bool {
 
 #[tokio::test]
 async fn a_purge_is_scheduled_replaced_and_unscheduled_from_another_database() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let _turn = turn().await;
     let (one, two) = (Database::new().await, Database::new().await);
     let (server, name) = (one.server(), one.name());
@@ -72,6 +75,9 @@ async fn a_purge_is_scheduled_replaced_and_unscheduled_from_another_database() {
 
 #[tokio::test]
 async fn the_name_of_the_database_can_need_quotes() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let _turn = turn().await;
     let server = shared().await;
     let admin = server.connect("postgres").await.unwrap();
@@ -93,6 +99,9 @@ async fn the_name_of_the_database_can_need_quotes() {
 
 #[tokio::test]
 async fn invalid_schedules_are_refused() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let _turn = turn().await;
     let database = Database::new().await;
     let client = database.connect().await;
@@ -152,6 +161,9 @@ async fn all_jobs(cron: &Client) -> Vec<String> {
 
 #[tokio::test]
 async fn databases_with_long_names_that_begin_alike_have_separate_jobs() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let _turn = turn().await;
     let server = shared().await;
     let admin = server.connect("postgres").await.unwrap();
@@ -180,6 +192,9 @@ async fn databases_with_long_names_that_begin_alike_have_separate_jobs() {
 
 #[tokio::test]
 async fn after_a_change_of_owner_only_the_new_owner_has_a_job() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let _turn = turn().await;
     let database = Database::new().await;
     let client = database.connect().await;
@@ -215,6 +230,9 @@ async fn after_a_change_of_owner_only_the_new_owner_has_a_job() {
 
 #[tokio::test]
 async fn after_a_rename_of_the_database_the_job_is_found() {
+    if is_missing("pg_cron") {
+        return;
+    }
     for is_scheduled_again in [true, false] {
         let (server, home, app) = unfinished().await;
         home.batch_execute("CREATE EXTENSION pg_cron")
@@ -248,6 +266,9 @@ async fn rename(home: &Client, last: Client, from: &str, to: &str) {
 
 #[tokio::test]
 async fn a_job_of_an_older_name_and_an_inactive_one_are_replaced() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let (server, home, app) = unfinished().await;
     home.batch_execute(
         "CREATE EXTENSION pg_cron;
@@ -278,6 +299,9 @@ async fn a_job_of_an_older_name_and_an_inactive_one_are_replaced() {
 /// cluster.
 #[tokio::test]
 async fn a_job_of_another_database_is_kept_regardless_of_the_oid_in_its_name() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let (server, home, app) = unfinished().await;
     home.batch_execute("CREATE EXTENSION pg_cron")
         .await
@@ -321,6 +345,9 @@ async fn a_job_of_another_database_is_kept_regardless_of_the_oid_in_its_name() {
 /// If two databases used the same job name, pg_cron would keep the database of the existing job.
 #[tokio::test]
 async fn a_job_name_of_another_database_is_refused() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let (server, home, app) = unfinished().await;
     home.batch_execute("CREATE EXTENSION pg_cron")
         .await
@@ -376,6 +403,9 @@ const FORGED: &str = "
 
 #[tokio::test]
 async fn only_pg_crons_own_functions_are_called() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let (_server, home, app) = unfinished().await;
     home.batch_execute("CREATE ROLE mallory LOGIN; ALTER DATABASE postgres OWNER TO mallory")
         .await
@@ -418,6 +448,9 @@ async fn only_pg_crons_own_functions_are_called() {
 /// type.
 #[tokio::test]
 async fn other_functions_of_the_same_name_are_not_called() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let (server, home, app) = unfinished().await;
     home.batch_execute(
         "CREATE ROLE mallory LOGIN;
@@ -480,6 +513,9 @@ async fn unfinished() -> (Server, Client, Client) {
 
 #[tokio::test]
 async fn a_purge_is_scheduled_in_the_database_of_pg_cron_once_it_is_created() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let (server, home, app) = unfinished().await;
     for client in [&home, &app] {
         for function in ["schedule_purge", "unschedule_purge"] {
@@ -527,6 +563,9 @@ async fn a_purge_is_scheduled_in_the_database_of_pg_cron_once_it_is_created() {
 
 #[tokio::test]
 async fn a_role_needs_every_privilege_to_schedule() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let _turn = turn().await;
     let database = Database::new().await;
     let admin = database.connect().await;
@@ -571,6 +610,9 @@ async fn a_role_needs_every_privilege_to_schedule() {
 
 #[tokio::test]
 async fn a_role_without_connect_on_the_database_of_pg_cron_gets_an_error() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let (server, home, app) = unfinished().await;
     home.batch_execute(
         "CREATE EXTENSION pg_cron;
@@ -605,6 +647,9 @@ async fn a_role_without_connect_on_the_database_of_pg_cron_gets_an_error() {
 
 #[tokio::test]
 async fn a_scheduled_purge_runs() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let database = Database::new().await;
     let client = database.connect().await;
     let session = begin(&client, "user_id => 1").await;

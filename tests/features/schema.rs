@@ -6,6 +6,15 @@ use qsessions_testkit::{Database, Users};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
+/// The members of the extension. From PostgreSQL 17, they also include what other members imply: the
+/// types of arrays, and of the rows of tables.
+const MEMBERS: &str = "(SELECT d.* FROM pg_depend AS d
+    LEFT JOIN pg_type AS t ON classid = 'pg_type'::regclass AND t.oid = objid
+    LEFT JOIN pg_class AS c ON c.oid = typrelid
+    WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+      AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'qsessions')
+      AND typcategory IS DISTINCT FROM 'A' AND relkind IS DISTINCT FROM 'r') AS member";
+
 /// A connection for which PostgreSQL qualifies all names except its own.
 async fn reader(users: Users) -> Client {
     let client = Database::with(users).await.connect().await;
@@ -58,11 +67,11 @@ async fn the_extension_has_only_declared_objects() {
     let client = reader(Users::Unlinked).await;
     let found = texts(
         &client,
-        "SELECT format('%s %s', o.type, CASE WHEN o.type IN ('function', 'procedure')
-                       THEN (SELECT proname FROM pg_proc WHERE oid = objid) ELSE o.identity END)
-         FROM pg_depend CROSS JOIN pg_identify_object(classid, objid, objsubid) AS o
-         WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-           AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'qsessions')",
+        &format!(
+            "SELECT format('%s %s', o.type, CASE WHEN o.type IN ('function', 'procedure')
+                           THEN (SELECT proname FROM pg_proc WHERE oid = objid) ELSE o.identity END)
+             FROM {MEMBERS} CROSS JOIN pg_identify_object(classid, objid, objsubid) AS o"
+        ),
     )
     .await;
     let of_contract = CONTRACT.iter().map(|function| {
@@ -110,10 +119,9 @@ async fn every_object_has_a_comment() {
     let client = reader(Users::Unlinked).await;
     let silent = texts(
         &client,
-        "SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
-         WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-           AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'qsessions')
-           AND coalesce(obj_description(objid, classid::regclass::text::name), '') = ''
+        &format!(
+            "SELECT pg_describe_object(classid, objid, 0) FROM {MEMBERS}
+         WHERE coalesce(obj_description(objid, classid::regclass::text::name), '') = ''
          UNION ALL
          SELECT 'extension qsessions' FROM pg_extension
          WHERE extname = 'qsessions' AND coalesce(obj_description(oid, 'pg_extension'), '') = ''
@@ -128,7 +136,8 @@ async fn every_object_has_a_comment() {
          UNION ALL
          SELECT 'domain ' || oid::regtype FROM pg_type
          WHERE typnamespace = 'qsessions'::regnamespace AND typtype = 'd'
-           AND coalesce(obj_description(oid, 'pg_type'), '') = ''",
+           AND coalesce(obj_description(oid, 'pg_type'), '') = ''"
+        ),
     )
     .await;
     assert_eq!(silent, [""; 0]);

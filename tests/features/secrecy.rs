@@ -3,7 +3,7 @@
 use crate::common::{begin, row};
 use deadpool_postgres::{Manager, Pool};
 use qsessions::{ClientHints, Executor, Expiry, Key, Store, Visit};
-use qsessions_testkit::{Database, Server, ServerBuilder};
+use qsessions_testkit::{Database, Installation, Server, ServerBuilder};
 use serde_json::json;
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -68,7 +68,12 @@ async fn use_keys(client: &Client) -> Vec<String> {
 }
 
 fn verbose() -> ServerBuilder {
-    Server::builder()
+    let server = if Installation::find().unwrap().major() >= 16 {
+        Server::builder().setting("auto_explain.log_parameter_max_length", "0")
+    } else {
+        Server::builder()
+    };
+    server
         .setting("log_min_messages", "debug1")
         .setting("log_error_verbosity", "verbose")
         .setting("log_statement", "all")
@@ -76,7 +81,7 @@ fn verbose() -> ServerBuilder {
         .setting("session_preload_libraries", "auto_explain")
         .setting("auto_explain.log_min_duration", "0")
         .setting("auto_explain.log_nested_statements", "on")
-        // The next two settings keep parameters out of the log.
+        // With the setting above, these keep parameters out of the log.
         .setting("log_parameter_max_length", "0")
         .setting("log_parameter_max_length_on_error", "0")
 }

@@ -1,7 +1,7 @@
 //! Standbys and read-only transactions: functions that read work there, resume_session does not
 //! record the visit, and functions that write raise an error.
 
-use crate::common::{add_expired, begin, failure, row};
+use crate::common::{add_expired, begin, failure, is_missing, row};
 use qsessions_testkit::{Database, Server};
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -164,6 +164,9 @@ async fn replayed(primary: &Client, standby: &Client) {
 
 #[tokio::test]
 async fn a_hot_standby_serves_reads_and_refuses_writes() {
+    if is_missing("pg_cron") {
+        return;
+    }
     let (primary, standby) = primary_and_standby().await;
     // In `postgres`, jobs are scheduled directly; in `app`, by a worker in `postgres`.
     for database in ["postgres", "app"] {

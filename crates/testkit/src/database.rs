@@ -29,7 +29,9 @@ pub async fn shared() -> &'static Server {
 async fn start_shared() -> Result<Server> {
     let server = Server::builder().start().await?;
     let client = server.connect("postgres").await?;
-    client.batch_execute("CREATE EXTENSION pg_cron").await?;
+    if server.installation().has_extension("pg_cron") {
+        client.batch_execute("CREATE EXTENSION pg_cron").await?;
+    }
     client
         .batch_execute(&format!("CREATE DATABASE {TEMPLATE}"))
         .await?;

@@ -1,6 +1,6 @@
 //! A real postgres_exporter of Prometheus.
 
-use crate::{Result, Server, StopMode, process, server};
+use crate::{Result, Server, StopMode, installation, process, server};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,7 +26,7 @@ impl Exporter {
     /// If there is no exporter (`make test` installs one), or if it does not start within a minute.
     pub async fn of(server: &Server, database: &str, role: &str, queries: &Path) -> Result<Self> {
         let installation = server.installation();
-        let program = installation.unpacked("bin/prometheus-postgres-exporter")?;
+        let program = installation::tool("bin/prometheus-postgres-exporter")?;
         let folder = server::make_folder(installation, None)?;
         // The user of the servers may not have access to the repository.
         let file = folder.join("queries.yaml");

@@ -8,7 +8,10 @@ use std::process::{Command, Output};
 /// An installed PostgreSQL, and the user that runs its programs.
 #[derive(Clone, Debug)]
 pub struct Installation {
+    major: u32,
     bin: PathBuf,
+    /// The folder of control files.
+    extensions: PathBuf,
     run_as: Option<User>,
 }
 
@@ -21,12 +24,18 @@ impl Installation {
     /// If there is none, or if there is no user to run it.
     pub fn find() -> Result<Self> {
         let pg_config = std::env::var_os("QSESSIONS_PG_CONFIG").map_or_else(
-            || {
-                Path::new(env!("CARGO_MANIFEST_DIR"))
-                    .join("../../.build/pg15/lib/postgresql/15/bin/pg_config")
-            },
+            || build_folder().join("pg15/lib/postgresql/15/bin/pg_config"),
             PathBuf::from,
         );
+        Self::of(&pg_config)
+    }
+
+    /// The PostgreSQL of this `pg_config`.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run, or if there is no user to run PostgreSQL.
+    pub fn of(pg_config: &Path) -> Result<Self> {
         // The real path, because the server's user may not have access to the repository.
         let pg_config = pg_config.canonicalize().map_err(|error| {
             format!(
@@ -34,22 +43,35 @@ impl Installation {
                 pg_config.display()
             )
         })?;
-        let output = Command::new(&pg_config).arg("--bindir").output()?;
-        let bin = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+        let ask = |option: &str| -> Result<String> {
+            let output = Command::new(&pg_config).arg(option).output()?;
+            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        };
+        // Such as "PostgreSQL 15.20 (Debian 15.20-0+deb12u1)".
+        let version = ask("--version")?;
+        let major = version
+            .split([' ', '.'])
+            .nth(1)
+            .and_then(|major| major.parse().ok())
+            .ok_or_else(|| format!("{} is of {version:?}", pg_config.display()))?;
         Ok(Self {
-            bin,
+            major,
+            bin: PathBuf::from(ask("--bindir")?),
+            extensions: Path::new(&ask("--sharedir")?).join("extension"),
             run_as: server_user()?,
         })
     }
 
-    /// A program of another package that was unpacked into the private copy: `make test` installs
-    /// it there. PostgreSQL is in `lib/postgresql/15/bin`.
-    pub(crate) fn unpacked(&self, program: &str) -> Result<PathBuf> {
-        let path = self.bin.join("../../../..").join(program);
-        path.canonicalize().map_err(|error| {
-            let path = path.display();
-            format!("no program at {path} ({error}); `make test` installs one").into()
-        })
+    /// The major version of this PostgreSQL.
+    #[must_use]
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// Whether this PostgreSQL has the extension, or whether the extension is only built for others.
+    #[must_use]
+    pub fn has_extension(&self, name: &str) -> bool {
+        self.extensions.join(format!("{name}.control")).exists()
     }
 
     /// A command that runs a program of PostgreSQL as the user of the servers.
@@ -106,6 +128,21 @@ impl Installation {
         }
         Ok(())
     }
+}
+
+/// A program of another package, which `make test` unpacks into `.build/tools`.
+pub(crate) fn tool(program: &str) -> Result<PathBuf> {
+    let path = build_folder().join("tools").join(program);
+    // The real path, as for PostgreSQL.
+    path.canonicalize().map_err(|error| {
+        let path = path.display();
+        format!("no program at {path} ({error}); `make test` installs one").into()
+    })
+}
+
+/// The folder `.build` of this clone.
+fn build_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.build")
 }
 
 /// The user that runs servers: `None`, which is the current user, unless the current user is root.

@@ -1,6 +1,6 @@
 //! A real PgBouncer in front of a server.
 
-use crate::{Result, Server, StopMode, connect, process, server};
+use crate::{Result, Server, StopMode, connect, installation, process, server};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ impl PgBouncer {
     /// If there is no PgBouncer (`make test` installs one), or if it does not start within a
     /// minute.
     pub async fn in_front_of(server: &Server, connections: u32) -> Result<Self> {
-        let program = server.installation().unpacked("sbin/pgbouncer")?;
+        let program = installation::tool("sbin/pgbouncer")?;
         let folder = server::make_folder(server.installation(), None)?;
         let mut settings = String::new();
         // Every client becomes the superuser without a password.

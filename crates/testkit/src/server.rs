@@ -73,7 +73,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Creates a data directory and starts a server on it. pg_cron's database is `postgres`.
+    /// Creates a data directory and starts a server on it. pg_cron, if it is there, is
+    /// preloaded, and its database is `postgres`.
     ///
     /// # Errors
     ///
@@ -102,10 +103,15 @@ impl ServerBuilder {
         let sockets = folder.display();
         let mut settings = format!(
             "listen_addresses = ''\nunix_socket_directories = '{sockets}'\n\
-             shared_preload_libraries = 'pg_cron'\ncron.database_name = 'postgres'\n\
-             cron.host = '{sockets}'\nmax_connections = 200\ntimezone = 'UTC'\n\
+             max_connections = 200\ntimezone = 'UTC'\n\
              log_line_prefix = '%m [%p] %d '\n"
         );
+        if installation.has_extension("pg_cron") {
+            settings += &format!(
+                "shared_preload_libraries = 'pg_cron'\ncron.database_name = 'postgres'\n\
+                 cron.host = '{sockets}'\n"
+            );
+        }
         if !self.durable {
             settings += "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n";
         }

@@ -260,6 +260,13 @@ unsafe extern "C-unwind" fn sub_select(expression: *mut pg_sys::Node) -> *mut pg
     }
 }
 
+/// What a mutator leaves out of a query with grouping sets. From PostgreSQL 18, the expressions that
+/// the sets group by are in the range table.
+#[cfg(feature = "pg18")]
+const GROUPED: c_int = pg_sys::QTW_IGNORE_GROUPEXPRS as c_int;
+#[cfg(not(feature = "pg18"))]
+const GROUPED: c_int = 0;
+
 /// Changes a query or sub-query, except what it makes of grouping sets: a call that is grouped by
 /// is null where the set does not have it, and PostgreSQL would not find it in a sub-select.
 ///
@@ -279,6 +286,7 @@ unsafe fn mutate_query(
         let (targets, having) = ((*query).targetList, (*query).havingQual);
         (*query).targetList = std::ptr::null_mut();
         (*query).havingQual = std::ptr::null_mut();
+        let flags = flags | GROUPED;
         let changed = query_tree_mutator(query, replace_calls, level.cast(), flags);
         for query in [query, changed] {
             (*query).targetList = targets;

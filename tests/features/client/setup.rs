@@ -1,7 +1,7 @@
 //! Setting up a database with the client; User-Agents and locations.
 
 use super::{address, pool, store};
-use crate::common::mmdb;
+use crate::common::{is_missing, mmdb};
 use deadpool_postgres::{Manager, Pool};
 use qsessions::{Error, ErrorKind, Store};
 use qsessions_testkit::{Database, Users};
@@ -86,6 +86,15 @@ async fn the_client_can_set_up_a_database() {
     let refused = application.login("ann@example.com").await.unwrap_err();
     assert!(matches!(refused, Error::Database(_)), "{refused}");
     assert_eq!(refused.kind(), ErrorKind::Setup);
+}
+
+#[tokio::test]
+async fn the_client_schedules_purges() {
+    if is_missing("pg_cron") {
+        return;
+    }
+    let database = Database::new().await;
+    let store = Store::new(pool(&database));
     assert!(!store.unschedule_purge().await.unwrap());
     assert!(store.schedule_purge("0 3 * * *").await.unwrap() > 0);
     assert!(store.unschedule_purge().await.unwrap());

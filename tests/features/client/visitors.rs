@@ -135,6 +135,9 @@ async fn a_former_key_opens_its_session_and_cannot_be_rotated() {
         store.load(&present).await.unwrap()
     );
     assert!(store.resume(&former).await.unwrap().is_some());
+    assert!(store.is_present_key(&present).await.unwrap());
+    assert!(!store.is_present_key(&former).await.unwrap());
+    assert!(!store.is_present_key(&Key::from("no\0key")).await.unwrap());
     assert_eq!(store.save(&former, json!({"n": 1})).await.unwrap(), 2);
     let again = store.rotate_key(&former).grace(grace).await;
     assert!(matches!(again, Err(Error::SessionNotFound)), "{again:?}");

@@ -128,7 +128,7 @@ pub(crate) async fn calls(admin: &Client, condition: &str) -> Vec<String> {
 
 fn value_of(argument: &str) -> &'static str {
     match argument {
-        "anycompatiblenonarray" => "1::bigint",
+        "anycompatiblenonarray" | "anynonarray" => "1::bigint",
         "bigint" => "1::bigint",
         "boolean" => "true",
         "bytea" => "bytea ''",
@@ -142,6 +142,9 @@ fn value_of(argument: &str) -> &'static str {
         "name" => "name 'id'",
         "pg_attribute" => "NULL::pg_attribute",
         "oid" => "'qsessions.session'::regclass::oid",
+        "qsessions.new_session" => {
+            "ROW('12345678', '00000000-0000-7000-8000-000000000000', 'infinity')::qsessions.new_session"
+        }
         "regclass" => "regclass 'users'",
         "regrole" => "regrole 'pg_monitor'",
         "text" => "text '12345678'",

@@ -2,7 +2,7 @@
 //! old or the new file, every backend notices, and none crashes.
 
 use crate::common::mmdb::{self, Ground, KNOWN, location, reload, until, until_location};
-use qsessions_testkit::Server;
+use qsessions_testkit::{Installation, Server};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -247,7 +247,12 @@ async fn set_interval(admin: &Client, interval: &str) {
 
 #[tokio::test]
 async fn a_parallel_worker_opens_the_databases_too() {
-    let server = mmdb::worker().setting("force_parallel_mode", "on");
+    let force_parallel = if Installation::find().unwrap().major() < 16 {
+        "force_parallel_mode"
+    } else {
+        "debug_parallel_query"
+    };
+    let server = mmdb::worker().setting(force_parallel, "on");
     let ground = Ground::with(server).await;
     ground.swap("city.mmdb", &mmdb::city("Linköping"));
     let client = ground.client().await;
@@ -268,10 +273,10 @@ async fn a_parallel_worker_opens_the_databases_too() {
     .await;
 
     client
-        .batch_execute(
+        .batch_execute(&format!(
             "CREATE TABLE visits AS SELECT '89.160.20.0'::inet + n % 256 AS ip FROM generate_series(1, 300000) AS n;
-             ANALYZE visits; SET force_parallel_mode = off",
-        )
+             ANALYZE visits; SET {force_parallel} = off",
+        ))
         .await
         .unwrap();
     let labels: i64 = client

@@ -1,0 +1,198 @@
+//! The cookie that holds the key.
+
+use std::time::{Duration, SystemTime};
+
+use axum::http::header::{COOKIE, HeaderMap, HeaderValue};
+use cookie::Cookie;
+use cookie::time::Duration as Span;
+use qsessions::Key;
+
+use crate::error::BuildError;
+
+/// Which requests from other sites bring the cookie along.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// None. A visitor who follows a link from another site is not signed in there.
+    Strict,
+    /// Navigations: links, not forms or images.
+    #[default]
+    Lax,
+    /// All. The cookie must be secure.
+    None,
+}
+
+impl From<SameSite> for cookie::SameSite {
+    fn from(same_site: SameSite) -> Self {
+        match same_site {
+            SameSite::Strict => Self::Strict,
+            SameSite::Lax => Self::Lax,
+            SameSite::None => Self::None,
+        }
+    }
+}
+
+/// The attributes of the cookies of a layer.
+#[derive(Debug, Clone)]
+pub(crate) struct CookieSettings {
+    pub(crate) name: Option<String>,
+    pub(crate) path: String,
+    pub(crate) domain: Option<String>,
+    pub(crate) secure: bool,
+    pub(crate) http_only: bool,
+    pub(crate) same_site: SameSite,
+}
+
+impl Default for CookieSettings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            path: "/".to_owned(),
+            domain: None,
+            secure: true,
+            http_only: true,
+            same_site: SameSite::default(),
+        }
+    }
+}
+
+/// Checked settings, with the names that follow from them.
+#[derive(Debug)]
+pub(crate) struct Cookies {
+    settings: CookieSettings,
+    session: String,
+    csrf: String,
+}
+
+impl Cookies {
+    pub(crate) fn new(settings: CookieSettings) -> Result<Self, BuildError> {
+        let fail = |message: String| Err(BuildError::new(message));
+        let is_bound_to_host = settings.secure && settings.path == "/" && settings.domain.is_none();
+        let prefix = if is_bound_to_host { "__Host-" } else { "" };
+        let session = settings.name.clone();
+        let session = session.unwrap_or_else(|| format!("{prefix}session"));
+        if session.is_empty() || !session.bytes().all(is_token) {
+            return fail(format!("the name of a cookie cannot be {session:?}"));
+        }
+        // Browsers compare the prefixes without regard to case.
+        let has_prefix = |prefix: &str| {
+            let start = session.get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        if has_prefix("__Host-") && !is_bound_to_host {
+            return fail(format!(
+                "the cookie {session:?} must be secure, have the path \"/\" and no domain: \
+                 browsers refuse it otherwise because of its prefix"
+            ));
+        }
+        if has_prefix("__Secure-") && !settings.secure {
+            return fail(format!(
+                "the cookie {session:?} must be secure: browsers refuse it otherwise because of \
+                 its prefix"
+            ));
+        }
+        if settings.same_site == SameSite::None && !settings.secure {
+            return fail(
+                "a cookie with SameSite=None must be secure: browsers refuse it otherwise"
+                    .to_owned(),
+            );
+        }
+        if !settings.path.starts_with('/') || !settings.path.bytes().all(is_attribute) {
+            return fail(format!("a cookie cannot have the path {:?}", settings.path));
+        }
+        if let Some(domain) = &settings.domain
+            && (domain.is_empty() || !domain.bytes().all(is_attribute))
+        {
+            return fail(format!("a cookie cannot have the domain {domain:?}"));
+        }
+        let csrf = format!("{prefix}csrf");
+        if csrf == session {
+            return fail(format!("the name {session:?} is that of the CSRF cookie"));
+        }
+        Ok(Self {
+            settings,
+            session,
+            csrf,
+        })
+    }
+
+    /// The key that the browser has sent, if a session can have it.
+    pub(crate) fn key(&self, headers: &HeaderMap) -> Option<Key> {
+        let key = Key::new(find(headers, &self.session)?);
+        key.id().is_some().then_some(key)
+    }
+
+    /// The secret of a browser that has no session.
+    pub(crate) fn csrf_secret<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        find(headers, &self.csrf)
+    }
+
+    /// The header that gives the browser a key. Without a time it ends with the browser's session.
+    pub(crate) fn set(&self, key: &Key, expires_at: Option<Option<SystemTime>>) -> HeaderValue {
+        let mut cookie = self.cookie(&self.session, key.expose());
+        match expires_at {
+            None => {}
+            Some(Some(instant)) => {
+                let left = instant.duration_since(SystemTime::now());
+                cookie.set_max_age(span(left.unwrap_or_default()));
+            }
+            // Browsers keep no cookie for longer than 400 days.
+            Some(None) => cookie.set_max_age(Span::days(400)),
+        }
+        header(&cookie)
+    }
+
+    /// The header that takes the key from the browser.
+    pub(crate) fn remove(&self) -> HeaderValue {
+        let mut cookie = self.cookie(&self.session, "");
+        cookie.make_removal();
+        header(&cookie)
+    }
+
+    /// The header that gives a browser without a session the secret for its forms.
+    pub(crate) fn set_csrf(&self, secret: &str) -> HeaderValue {
+        header(&self.cookie(&self.csrf, secret))
+    }
+
+    fn cookie<'a>(&'a self, name: &'a str, value: &'a str) -> Cookie<'a> {
+        let settings = &self.settings;
+        let mut cookie = Cookie::new(name, value);
+        cookie.set_path(&settings.path);
+        cookie.set_secure(settings.secure);
+        cookie.set_http_only(settings.http_only);
+        cookie.set_same_site(cookie::SameSite::from(settings.same_site));
+        if let Some(domain) = &settings.domain {
+            cookie.set_domain(domain);
+        }
+        cookie
+    }
+}
+
+/// The first cookie of this name. HTTP/2 may split cookies into several headers.
+fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let headers = headers.get_all(COOKIE).into_iter();
+    headers
+        .filter_map(|header| std::str::from_utf8(header.as_bytes()).ok())
+        .flat_map(Cookie::split_parse)
+        .filter_map(Result::ok)
+        .find_map(|cookie| (cookie.name() == name).then(|| cookie.value_raw())?)
+}
+
+/// Rounded up, because a cookie that is gone before its session signs the visitor out too early.
+fn span(duration: Duration) -> Span {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    Span::seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+fn header(cookie: &Cookie<'_>) -> HeaderValue {
+    let text = cookie.to_string();
+    HeaderValue::try_from(text).expect("names, values and attributes of cookies were checked")
+}
+
+/// RFC 9110, a token.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_attribute(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b';'
+}

@@ -1,0 +1,205 @@
+//! What all extractors of one request share.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
+
+use axum::http::request::Parts;
+use qsessions::{Key, Uuid};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+
+use crate::builder::Config;
+use crate::error::Error;
+use crate::state::{CookieChange, State};
+use crate::store::on_store;
+use crate::visitor::Visitor;
+
+/// What all requests of a layer share.
+pub(crate) struct LayerState {
+    pub(crate) config: Config,
+    pub(crate) told: ToldExpiries,
+}
+
+impl LayerState {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            told: ToldExpiries::default(),
+        }
+    }
+}
+
+/// The session of a request, which the layer puts into its extensions.
+#[derive(Clone)]
+pub(crate) struct Handle(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) layer: Arc<LayerState>,
+    /// Set when something asks for the session.
+    request: OnceLock<Request>,
+    is_loaded: OnceCell<()>,
+    state: Mutex<State>,
+    /// Calls that change the session follow one another.
+    pub(crate) calls: AsyncMutex<()>,
+}
+
+/// What the session needs to know of its request.
+pub(crate) struct Request {
+    key: Option<Key>,
+    pub(crate) visitor: Visitor,
+}
+
+impl Shared {
+    pub(crate) fn new(layer: Arc<LayerState>) -> Self {
+        Self {
+            layer,
+            request: OnceLock::new(),
+            is_loaded: OnceCell::new(),
+            state: Mutex::default(),
+            calls: AsyncMutex::default(),
+        }
+    }
+
+    pub(crate) fn of(parts: &Parts) -> Result<Arc<Self>, Error> {
+        let handle = parts.extensions.get::<Handle>().ok_or(Error::NoLayer)?;
+        handle.0.read_request(parts);
+        Ok(Arc::clone(&handle.0))
+    }
+
+    fn read_request(&self, parts: &Parts) {
+        let config = self.config();
+        self.request.get_or_init(|| Request {
+            key: config.cookies.key(&parts.headers),
+            visitor: Visitor::new(parts, &config.proxies),
+        });
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.layer.config
+    }
+
+    /// `None` if nothing has asked for the session.
+    pub(crate) fn request(&self) -> Option<&Request> {
+        self.request.get()
+    }
+
+    pub(crate) fn visitor(&self) -> &Visitor {
+        static NOBODY: std::sync::LazyLock<Visitor> = std::sync::LazyLock::new(Visitor::default);
+        self.request().map_or(&NOBODY, |request| &request.visitor)
+    }
+
+    /// A panic of the application cannot leave the state half changed, because no code of the
+    /// application runs under the lock.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resumes the session, once in a request.
+    pub(crate) async fn load(&self) -> Result<(), Error> {
+        self.is_loaded
+            .get_or_try_init(|| self.resume())
+            .await
+            .copied()
+    }
+
+    async fn resume(&self) -> Result<(), Error> {
+        let Some(Request {
+            key: Some(key),
+            visitor,
+            ..
+        }) = self.request()
+        else {
+            return Ok(());
+        };
+        let config = self.config();
+        let record = on_store!(config.store, store => {
+            let call = store.resume(key).ip(visitor.ip).user_agent(visitor.user_agent());
+            call.client_hints(&visitor.client_hints).await
+        })?;
+        // A cookie that opens no session is left alone: the response to another request may just
+        // have set a new one.
+        if let Some(record) = record {
+            let mut state = State::loaded(key.clone(), record.clone());
+            if config.prolongs_cookies && self.layer.told.note(record.id, record.expires_at) {
+                state.cookie = CookieChange::Prolong;
+            }
+            // A secret for forms may have been made before.
+            state.new_csrf_secret = self.state().new_csrf_secret.take();
+            *self.state() = state;
+        }
+        Ok(())
+    }
+
+    /// The key for a call that changes the session, if there is one.
+    pub(crate) fn key(&self) -> Option<Key> {
+        self.state().key.clone()
+    }
+
+    /// Fails when no cookie can be set any more.
+    pub(crate) fn check_head(&self) -> Result<(), Error> {
+        match self.state().is_head_sent {
+            true => Err(Error::HeadSent),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Changes after the head of the response need a call of `save`.
+#[cfg(feature = "tracing")]
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.state();
+        if state.is_head_sent && state.has_changes() {
+            let id = state.id.map(tracing::field::display);
+            tracing::warn!(
+                session = id,
+                "a session was changed after the head of the response, and not saved"
+            );
+        }
+    }
+}
+
+/// Which expiries this process has already told browsers, as hashes by session. A session that
+/// shares its slot with another one is told again, which does no harm.
+pub(crate) struct ToldExpiries {
+    hasher: RandomState,
+    slots: Box<[AtomicU64]>,
+}
+
+impl Default for ToldExpiries {
+    fn default() -> Self {
+        const SLOTS: usize = 4096;
+        Self {
+            hasher: RandomState::new(),
+            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+impl ToldExpiries {
+    /// Notes the expiry of a session, and returns whether it is news.
+    pub(crate) fn note(&self, id: Uuid, expires_at: Option<SystemTime>) -> bool {
+        let slot = usize::try_from(self.hasher.hash_one(id)).unwrap_or(usize::MAX);
+        let slot = &self.slots[slot % self.slots.len()];
+        let told = self.hasher.hash_one((id, expires_at));
+        slot.swap(told, Ordering::Relaxed) != told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn an_expiry_is_news_once() {
+        let (told, id) = (ToldExpiries::default(), Uuid::from_u128(7));
+        let expiry = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert!(told.note(id, expiry(1)));
+        assert!(!told.note(id, expiry(1)));
+        assert!(told.note(id, expiry(2)));
+        assert!(!told.note(id, expiry(2)));
+        assert!(told.note(id, None));
+    }
+}
