@@ -33,10 +33,10 @@ browserTest('the overview counts up while it is open', async ({ visit }) => {
   await administrator.heading('Overview')
   const logins = administrator.page.locator('[data-live="counters.logins"]')
   await administrator.page.getByText('Live.').waitFor()
-  const before = Number(await logins.innerText())
+  const before = Number((await logins.innerText()).replaceAll(',', ''))
   const user = await visit(phone)
   await user.signIn('Ada')
-  await logins.getByText(String(before + 1), { exact: true }).waitFor()
+  await logins.getByText((before + 1).toLocaleString('en-US'), { exact: true }).waitFor()
 })
 
 browserTest('a search in the console finds sessions, and ends them all', async ({ visit, database }) => {
