@@ -40,6 +40,11 @@ async fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("\nThe shop cannot be opened: {error}");
+            let mut source = error.source();
+            while let Some(error) = source {
+                eprintln!("  because of: {error}");
+                source = error.source();
+            }
             ExitCode::FAILURE
         }
     }

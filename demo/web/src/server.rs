@@ -190,7 +190,7 @@ impl ShopServer {
         owner
             .execute(
                 "UPDATE qsessions.session SET created_at = $2, authenticated_at = $2, updated_at = $2,
-                                              last_seen_at = $3, expires_at = $3 + interval '14 days'
+                                              last_seen_at = $3, expires_at = $3::timestamptz + interval '14 days'
                  WHERE id = $1",
                 &[&login.id, &began, &seen],
             )
