@@ -1,6 +1,7 @@
 """A handler of axum that reads the session, behind each of several layers. The program in the folder web serves it."""
 
 import contextlib
+import http.client
 import os
 import pathlib
 import shutil
@@ -8,7 +9,6 @@ import signal
 import subprocess
 import tempfile
 import time
-import urllib.request
 from dataclasses import dataclass
 from statistics import median
 
@@ -18,7 +18,7 @@ from table import DATA, USER_AGENT
 SESSIONS = 10_000
 CONNECTIONS = 16
 # A first request of each session records the visit, a second one loads the session into the cache.
-WARM_UP_PASSES = 4
+WARM_UP_PASSES = 3
 PATIENCE = 120
 # A process that goes on after a stop has missed seconds: it first reads what has come meanwhile.
 SETTLE_SECONDS = 0.2
@@ -131,11 +131,11 @@ class Handler:
             port = self.server_process.stdout.readline().decode().strip()
             if not port:
                 raise self._failure("does not start")
-            self.url = f"http://127.0.0.1:{port}/"
+            self.address = f"127.0.0.1:{port}"
             threads = str(_workers())
             self.processes.append(subprocess.Popen(
                 ["wrk", "--threads", threads, "--connections", str(CONNECTIONS), "--duration", "1d",
-                 "--script", _HERE / "web" / "requests.lua", self.url, "--",
+                 "--script", _HERE / "web" / "requests.lua", f"http://{self.address}/", "--",
                  self.folder / self.layer.cookies, USER_AGENT],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_parent))
         deadline = time.monotonic() + PATIENCE
@@ -161,8 +161,9 @@ class Handler:
 
     def count(self):
         """How many requests had the right answer."""
-        with urllib.request.urlopen(self.url + "count", timeout=PATIENCE) as response:
-            read, failed = map(int, response.read().split())
+        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=PATIENCE)) as connection:
+            connection.request("GET", "/count")
+            read, failed = map(int, connection.getresponse().read().split())
         if failed:
             raise self._failure(f"has answered {failed} requests without a session")
         return read
