@@ -191,6 +191,24 @@ impl Error {
         }
     }
 
+    /// Whether the cause can be that the database has an older version of the extension, or none.
+    pub(crate) fn may_be_of_another_version(&self) -> bool {
+        match self {
+            Self::Database(error) => error
+                .code()
+                .is_some_and(|code| version::may_differ(code.code())),
+            _ => false,
+        }
+    }
+
+    /// The error of a call to a database with this version, if this client needs a later one.
+    pub(crate) fn version(found: Option<String>) -> Option<Self> {
+        version::is_too_old(found.as_deref()).then_some(Self::ExtensionVersion {
+            needed: version::NEEDED,
+            found,
+        })
+    }
+
     fn from_server(
         code: &str,
         constraint: Option<&str>,
@@ -380,6 +398,25 @@ mod tests {
         assert_eq!(Error::VersionConflict.kind(), ErrorKind::Session);
         let timeout = PoolError::Timeout(deadpool_postgres::TimeoutType::Wait);
         assert_eq!(Error::from(timeout).kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn an_older_extension_is_named_with_what_to_do() {
+        let shown = |found: Option<&str>| {
+            Error::version(found.map(str::to_owned))
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(
+            shown(Some("0.1.0")),
+            "extension qsessions 0.2.0 or later is needed, but the database has 0.1.0 \
+             (hint: run ALTER EXTENSION qsessions UPDATE)"
+        );
+        assert_eq!(
+            shown(None),
+            "extension qsessions 0.2.0 or later is needed, but the database has none \
+             (hint: run CREATE EXTENSION qsessions)"
+        );
     }
 
     #[test]

@@ -39,9 +39,9 @@ BEGIN
 END
 $$;
 
--- These have other arguments or results now, or are gone. The upgrade fails here if a view, a policy
--- or another object that PostgreSQL keeps in parsed form calls one of them: drop it before the
--- upgrade, and create it again afterwards.
+-- These have other arguments or results now, or are gone. The upgrade fails here if a view, a
+-- policy or another object that PostgreSQL keeps in parsed form calls one of them: drop it before
+-- the upgrade, and create it again afterwards.
 DROP FUNCTION qsessions._delete_deletable(uuid[]);
 DROP FUNCTION qsessions.application_functions();
 DROP FUNCTION qsessions.invalidation_status();

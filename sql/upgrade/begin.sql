@@ -14,7 +14,7 @@ BEGIN
       AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
       AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid();
     IF older OPERATOR(pg_catalog.>) 0 THEN
-        RAISE WARNING '% connections to this database are older than the file of the library of qsessions', older
+        RAISE WARNING 'number of connections to this database that are older than the file of the library of qsessions: %', older
             USING DETAIL = 'If such a connection has loaded the library of the former version, calls on it fail after the update.',
                   HINT = 'Close these connections, or restart the server.';
     END IF;
