@@ -38,9 +38,9 @@ type FindUser = dyn Fn(&Data) -> Option<UserId> + Send + Sync;
 ///   everywhere while a request was under way. It is an error: `Session::save` returns it, and the
 ///   layer of tower-sessions answers with status 500. The next request of that browser has no
 ///   session. An expiry in the past ends the session.
-/// - Each load records the visit, if a [`VisitorLayer`](crate::VisitorLayer) is around the request:
-///   the address, the browser and the time. Loads do not move the expiry, since tower-sessions sets
-///   it whenever it saves.
+/// - Each load records the visit: the time and, with a [`VisitorLayer`](crate::VisitorLayer) around
+///   the request, the address and the browser. Loads do not move the expiry. tower-sessions sets it
+///   whenever it saves.
 ///
 /// # Users
 ///
@@ -49,7 +49,8 @@ type FindUser = dyn Fn(&Data) -> Option<UserId> + Send + Sync;
 /// ends it, and it is deleted together with the user.
 ///
 /// `cycle_id` ends the session and begins another one with the same data. Its public id and its
-/// time of creation are new, and the address and the browser are those of the request.
+/// time of creation are new, and the address and the browser are those of the request. If the
+/// request then fails with a status of 500 or more, tower-sessions does not save the other one.
 ///
 /// A session stays its user's as long as it has the same id. To save it for another user is an
 /// error, because whoever knew the id before the login would know it afterwards: call `cycle_id` or
