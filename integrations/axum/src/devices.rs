@@ -61,9 +61,6 @@ pub struct Devices {
     settings: Settings,
 }
 
-/// Why a template has failed.
-pub(crate) type TemplateError = Box<dyn StdError + Send + Sync>;
-
 impl Devices {
     /// The page in English.
     pub fn new() -> Self {

@@ -1,5 +1,6 @@
 //! What the page answers.
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -17,7 +18,6 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::csrf::{CsrfForm, CsrfToken};
-use crate::devices::TemplateError;
 use crate::devices::page::{Device, Done, Page, SignIn};
 use crate::devices::texts::Texts;
 use crate::error::Error;
@@ -25,6 +25,8 @@ use crate::session::Session;
 use crate::store::on_store;
 use crate::user::CurrentUser;
 
+/// Why a template has failed.
+type TemplateError = Box<dyn StdError + Send + Sync>;
 type Choose = Box<dyn Fn(&HeaderMap) -> Arc<Texts> + Send + Sync>;
 type Render = Box<dyn Fn(&Page) -> Result<String, TemplateError> + Send + Sync>;
 
@@ -126,10 +128,7 @@ fn answer(html: Result<String, TemplateError>) -> Response {
         Ok(html) => (headers, Html(html)).into_response(),
         Err(_error) => {
             #[cfg(feature = "tracing")]
-            tracing::error!(
-                error = &*_error as &dyn std::error::Error,
-                "template of devices"
-            );
+            tracing::error!(error = &*_error as &dyn StdError, "template of devices");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
