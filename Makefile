@@ -1,7 +1,7 @@
 # Each target runs the script of its name in scripts/. `make help` lists the targets.
 # Variables of the command line (KEEP=1, PG_CONFIG=…, DESTDIR=…) are passed in the environment.
 
-.PHONY: all install uninstall package test-package help demo test soak lint accuracy fuzz bench clean
+.PHONY: all install uninstall package test-package help demo demo-web pictures test soak lint accuracy fuzz bench clean
 
 all: ## Build the extension for PG_CONFIG (default: pg_config)
 	@scripts/build
@@ -26,8 +26,14 @@ help: ## Show this list
 demo: ## Run a demonstration in a private PostgreSQL (KEEP=1 leaves the server running)
 	@scripts/demo
 
-test: ## Run every test
+demo-web: ## Run a small shop with sign-in, page of devices and console, until Ctrl-C (PORT=…)
+	@scripts/demo-web
+
+test: ## Run every test (PG_MAJOR=18 for another PostgreSQL than 15)
 	@scripts/test
+
+pictures: ## Take the pictures in docs/pictures with a browser
+	@scripts/pictures
 
 soak: ## Run processes with caches at random, and check their history (SOAK_SECONDS=…, SEED=…)
 	@scripts/soak

@@ -22,8 +22,12 @@ struct Record {
     timezone: &'static str,
 }
 
-/// Writes a database that contains only the addresses of this demo.
-pub(crate) fn write_small_database(file: &Path) -> Result {
+/// Writes a database that contains only the addresses of the people.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn write_small_database(file: &Path) -> Result {
     let mut writer = Writer::new("qsessions-demo-City");
     for visit in PEOPLE.iter().flat_map(|person| &person.visits) {
         let Location {

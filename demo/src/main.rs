@@ -3,8 +3,6 @@
 //! Starts a PostgreSQL of its own with pg_cron, and shows everything that happens to sessions. With
 //! `KEEP=1` the server keeps running, so that you can look around.
 
-mod geoip;
-mod people;
 mod print;
 mod server;
 mod steps;

@@ -3,39 +3,53 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub(crate) struct Person {
-    pub(crate) name: &'static str,
+/// A person who logs in.
+pub struct Person {
+    /// What people call them.
+    pub name: &'static str,
     /// The first one is the device that they use now.
-    pub(crate) visits: [Visit; 4],
+    pub visits: [Visit; 4],
 }
 
-pub(crate) struct Visit {
+/// A visit with one device.
+pub struct Visit {
     /// As a real browser sends it.
-    pub(crate) user_agent: &'static str,
+    pub user_agent: &'static str,
     ip: &'static str,
     /// The location of that address, for a machine without a real GeoIP database.
-    pub(crate) location: Location,
+    pub location: Location,
     /// How long ago the session began.
-    pub(crate) since: Duration,
+    pub since: Duration,
     /// How long ago it was last seen.
-    pub(crate) seen: Duration,
+    pub seen: Duration,
 }
 
-pub(crate) struct Location {
-    pub(crate) city: &'static str,
-    pub(crate) country_code: &'static str,
-    pub(crate) latitude: f32,
-    pub(crate) longitude: f32,
+/// A city.
+pub struct Location {
+    /// Its name in English.
+    pub city: &'static str,
+    /// Two letters.
+    pub country_code: &'static str,
+    /// In degrees.
+    pub latitude: f32,
+    /// In degrees.
+    pub longitude: f32,
 }
 
 impl Visit {
-    pub(crate) fn ip(&self) -> IpAddr {
+    /// The address that the visit comes from.
+    ///
+    /// # Panics
+    ///
+    /// Never, because all addresses here are valid.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
         self.ip.parse().expect("an address")
     }
 }
 
 /// The addresses are those of universities and public services, which rarely move.
-pub(crate) const PEOPLE: [Person; 3] = [
+pub const PEOPLE: [Person; 3] = [
     Person {
         name: "Ada",
         visits: [

@@ -6,7 +6,7 @@ use qsessions::deadpool_postgres::Pool;
 use qsessions::{Error, Key, Session, Store, Uuid};
 use serde_json::json;
 
-use crate::people::{PEOPLE, Person, Visit};
+use qsessions_demo::people::{PEOPLE, Person, Visit};
 use crate::print::{self, Countdown, quote, say};
 use crate::server::{DemoServer, OWNER};
 use crate::wait::{PATIENCE, seconds_of_the_minute, until};
