@@ -46,7 +46,8 @@ pub(super) fn check(site: &Site, headers: &HeaderMap, pairs: &Pairs) -> Result<(
         "The form was refused",
         "The form does not come from a page that this console has shown to this browser, or the console \
          was started again since. Nothing was changed. Go back, load the page again and repeat what \
-         you have done.",
+         you have done. If it is refused again, the browser does not keep the cookie of the console, \
+         for example because the page has no TLS and the cookie is Secure.",
     ))
 }
 

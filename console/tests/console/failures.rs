@@ -1,7 +1,7 @@
 use crate::common::{Browser, Console, pool};
 use axum::http::StatusCode;
 use qsessions_console::Options;
-use qsessions_testkit::{Database, Server, StopMode, Users};
+use qsessions_testkit::{Database, PgBouncer, Server, StopMode, Users};
 use std::time::Duration;
 
 const PATHS: [&str; 5] = [
@@ -137,4 +137,32 @@ async fn a_standby_is_shown_and_ends_nothing() {
     let page = browser.get("/end?user=ada").await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
     page.has("connect the console to the primary");
+}
+
+#[tokio::test]
+async fn the_console_works_behind_a_pooler_in_transaction_mode() {
+    let console = Console::new().await;
+    let server = console.database.server();
+    let pgbouncer = PgBouncer::in_front_of(server, 2).await.unwrap();
+    let pool = pool(pgbouncer.config(console.database.name()));
+    let browser = Browser::new(qsessions_console::router(pool, Options::new()));
+    let (_, id) = console.begin("1").await;
+    // Connections to the server are shared, and have seen each other's statements.
+    for _ in 0..3 {
+        for path in [
+            "/",
+            "/sessions?user=1",
+            "/health",
+            "/user?id=1",
+            "/end?user=1",
+        ] {
+            assert_eq!(browser.get(path).await.status, StatusCode::OK, "{path}");
+        }
+    }
+    let path = format!("/session/{id}");
+    let token = browser.get(&path).await.field("csrf");
+    let ended = browser
+        .post(&format!("{path}/end"), &[("csrf", &token)])
+        .await;
+    assert_eq!(ended.location(), "../../ended?count=1");
 }
