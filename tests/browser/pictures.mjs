@@ -2,12 +2,13 @@
 
 import process from 'node:process'
 
-import { Visitor, begin, end, laptop, phone } from './shop.mjs'
+import { Visitor, begin, check, end, laptop, phone } from './shop.mjs'
 
 const [folder] = process.argv.slice(2)
 
 try {
   const { shop, browser } = await begin()
+  check()
   const visit = async (device, name) => {
     const context = await browser.newContext({ baseURL: shop.address, ...device })
     const visitor = new Visitor(context, await context.newPage())

@@ -113,18 +113,27 @@ export class Visitor {
   }
 }
 
-let world
+const world = {}
 
-/** The shop and the browser of all tests. */
+/** Opens the shop and the browser of all tests. */
 export async function begin() {
-  const shop = await openShop()
-  world = { shop, browser: await openBrowser() }
+  try {
+    world.shop = await openShop()
+    world.browser = await openBrowser()
+  } catch (error) {
+    world.failure = error
+  }
   return world
 }
 
+/** Throws why there is no shop or no browser. */
+export function check() {
+  if (world.failure) throw world.failure
+}
+
 export async function end() {
-  await world?.browser.close()
-  if (world) await closeShop(world.shop)
+  await world.browser?.close()
+  if (world.shop) await closeShop(world.shop)
 }
 
 /**
@@ -133,6 +142,7 @@ export async function end() {
  */
 export function browserTest(name, body) {
   test(name, { timeout: 60_000 }, async () => {
+    assert(world.browser, 'there is no shop or no browser: see the test that opens them')
     const contexts = []
     const visit = async (device, options = {}) => {
       const context = await world.browser.newContext({
