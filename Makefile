@@ -29,7 +29,7 @@ demo: ## Run a demonstration in a private PostgreSQL (KEEP=1 leaves the server r
 demo-web: ## Run a small shop with sign-in, page of devices and console, until Ctrl-C (PORT=…)
 	@scripts/demo-web
 
-test: ## Run every test
+test: ## Run every test (PG_MAJOR=18 for another PostgreSQL than 15)
 	@scripts/test
 
 pictures: ## Take the pictures in docs/pictures with a browser

@@ -140,9 +140,13 @@ RETURN 'user_id, expires_at, expires_hour';
 
 COMMENT ON FUNCTION qsessions._monitored_columns() IS 'Internal: the columns of the session table that stats reads';
 
+-- Not with a standard body: pg_upgrade would create this function before those that it names.
 CREATE OR REPLACE FUNCTION qsessions._monitoring_functions() RETURNS regprocedure[]
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN '{qsessions.metrics(), qsessions.invalidation_status(), qsessions.geoip_databases()}'::regprocedure[];
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '{qsessions.metrics(), qsessions.invalidation_status(), qsessions.geoip_databases()}'::regprocedure[]
+$$;
 
 COMMENT ON FUNCTION qsessions._monitoring_functions() IS
     'Internal: the functions that monitoring needs and PUBLIC may not execute';

@@ -46,6 +46,8 @@ const NAMES: [&str; 11] = [
     "sec-ch-ua-platform-version",
     "sec-ch-ua-wow64",
 ];
+/// That of all names.
+const PREFIX: &[u8] = b"sec-ch-ua";
 /// Sessions keep no longer value.
 const MAX_BYTES: usize = 512;
 
@@ -95,8 +97,14 @@ impl ClientHints {
 impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for ClientHints {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
         let hints = headers.into_iter().filter_map(|(name, value)| {
-            let mut names = NAMES.into_iter();
-            let name = names.find(|hint| hint.eq_ignore_ascii_case(name.as_ref()))?;
+            let name = name.as_ref();
+            // Most headers of a request are no hints, and are not compared with each name.
+            let start = name.as_bytes().get(..PREFIX.len())?;
+            if !start.eq_ignore_ascii_case(PREFIX) {
+                return None;
+            }
+            let mut names = NAMES.iter().copied();
+            let name = names.find(|hint| hint.eq_ignore_ascii_case(name))?;
             let value = std::str::from_utf8(value.as_ref()).ok()?;
             is_kept(value).then(|| (name, value.to_owned()))
         });

@@ -28,6 +28,7 @@ mod list;
 mod login;
 mod messages;
 mod monitoring;
+mod pg_upgrade;
 mod purge;
 mod purge_schedule;
 mod revoke;

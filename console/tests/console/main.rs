@@ -9,6 +9,7 @@ mod health;
 mod live;
 mod mounted;
 mod overview;
+mod places;
 mod program;
 mod rights;
 mod search;

@@ -1,7 +1,12 @@
 //! The program, started as a person starts it.
 
 use crate::common::Console;
+use qsessions_testkit::{Installation, Server};
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,7 +27,14 @@ impl Drop for Program {
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qsessions-console"));
-    for name in ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD"] {
+    for name in [
+        "PGHOST",
+        "PGPORT",
+        "PGUSER",
+        "PGDATABASE",
+        "PGPASSWORD",
+        "PGSSLROOTCERT",
+    ] {
         command.env_remove(name);
     }
     command
@@ -31,12 +43,18 @@ fn command() -> Command {
 impl Program {
     fn start(console: &Console) -> Self {
         let folder = console.database.server().folder().display().to_string();
-        let mut child = command()
-            .args(["--listen", "127.0.0.1:0"])
+        let mut command = command();
+        command
             .env("PGHOST", folder)
             .env("PGUSER", &console.role)
             .env("PGDATABASE", console.database.name())
-            .env("PGPASSWORD", "never-to-be-shown")
+            .env("PGPASSWORD", "never-to-be-shown");
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
+        let mut child = command
+            .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -266,4 +284,75 @@ async fn a_database_that_cannot_be_reached_is_named_without_the_password() {
         error.contains("--expose") && !error.contains("never-to-be-shown"),
         "{error}"
     );
+}
+
+/// A certificate for localhost, and a server that has it.
+async fn server_with_tls(folder: &Path) -> (PathBuf, u16, Server) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = [
+        (folder.join("server.crt"), made.cert.pem()),
+        (folder.join("server.key"), made.signing_key.serialize_pem()),
+    ];
+    let installation = Installation::find().unwrap();
+    for (path, text) in &files {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        installation.hand_over(path).unwrap();
+    }
+    installation.hand_over(folder).unwrap();
+    // A free port below those that the system gives to connections meanwhile.
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let port = (first..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let port = port.unwrap();
+    let [(certificate, _), (key, _)] = files;
+    let server = Server::builder()
+        .tcp_port(port)
+        .setting("ssl", "on")
+        .setting("ssl_cert_file", &certificate.to_string_lossy())
+        .setting("ssl_key_file", &key.to_string_lossy())
+        .start();
+    (certificate, port, server.await.unwrap())
+}
+
+#[tokio::test]
+async fn tls_is_used_where_it_is_required_and_the_certificate_is_checked() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let (certificate, port, server) = server_with_tls(folder.path()).await;
+    let target = format!("host=localhost port={port} user=postgres dbname=postgres");
+    let encrypted = async || {
+        let client = server.connect("postgres").await.unwrap();
+        let sql = "SELECT s.ssl FROM pg_stat_ssl AS s JOIN pg_stat_activity AS a USING (pid)
+                   WHERE a.application_name = 'qsessions-console'";
+        client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0)
+    };
+    let mut with_tls = command();
+    with_tls
+        .env("PGSSLROOTCERT", &certificate)
+        .arg(format!("{target} sslmode=require"));
+    let program = Program::run(with_tls);
+    assert!(encrypted().await);
+    drop(program);
+
+    let output = command()
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            &format!("{target} sslmode=require"),
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("certificate"), "{error}");
+    let output = command()
+        .env("PGSSLROOTCERT", folder.path().join("nothing"))
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            &format!("{target} sslmode=require"),
+        ])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("PGSSLROOTCERT: cannot read"), "{error}");
 }

@@ -30,12 +30,17 @@ impl Installation {
         Self::of(&pg_config)
     }
 
+    /// The private copy of PostgreSQL 15, if `make test` has created it and installed this extension
+    /// there.
+    #[must_use]
+    pub fn oldest() -> Option<Self> {
+        let pg_config = build_folder().join("pg15/lib/postgresql/15/bin/pg_config");
+        let found = Self::of(&pg_config).ok();
+        found.filter(|installation| installation.has_extension("qsessions"))
+    }
+
     /// The PostgreSQL of this `pg_config`.
-    ///
-    /// # Errors
-    ///
-    /// If it does not run, or if there is no user to run PostgreSQL.
-    pub fn of(pg_config: &Path) -> Result<Self> {
+    fn of(pg_config: &Path) -> Result<Self> {
         // The real path, because the server's user may not have access to the repository.
         let pg_config = pg_config.canonicalize().map_err(|error| {
             format!(
@@ -72,6 +77,18 @@ impl Installation {
     #[must_use]
     pub fn has_extension(&self, name: &str) -> bool {
         self.extensions.join(format!("{name}.control")).exists()
+    }
+
+    /// Whether this PostgreSQL has the program.
+    #[must_use]
+    pub fn has_program(&self, name: &str) -> bool {
+        self.bin.join(name).exists()
+    }
+
+    /// The folder of the programs.
+    #[must_use]
+    pub fn bin(&self) -> &Path {
+        &self.bin
     }
 
     /// A command that runs a program of PostgreSQL as the user of the servers.

@@ -26,6 +26,7 @@ pub enum StopMode {
 /// The configuration of a new server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerBuilder {
+    installation: Option<Installation>,
     settings: String,
     durable: bool,
     outlive: bool,
@@ -34,6 +35,13 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
+    /// Uses this PostgreSQL instead of the one under test.
+    #[must_use]
+    pub fn installation(mut self, installation: Installation) -> Self {
+        self.installation = Some(installation);
+        self
+    }
+
     /// Adds a line to `postgresql.conf`. The value is quoted, which every setting accepts.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
@@ -80,7 +88,7 @@ impl ServerBuilder {
     ///
     /// If a program fails or the server does not start within a minute.
     pub async fn start(self) -> Result<Server> {
-        let installation = Installation::find()?;
+        let installation = self.installation.map_or_else(Installation::find, Ok)?;
         let folder = make_folder(&installation, self.folder)?;
         let data = folder.join("data");
         let arguments = [

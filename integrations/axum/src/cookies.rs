@@ -196,3 +196,55 @@ fn is_token(byte: u8) -> bool {
 fn is_attribute(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b';'
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(cookies: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for cookie in cookies {
+            headers.append(COOKIE, HeaderValue::from_bytes(cookie.as_bytes()).unwrap());
+        }
+        let cookies = Cookies::new(CookieSettings::default()).unwrap();
+        let key = cookies.key(&headers);
+        key.map(|key| key.expose().to_owned())
+    }
+
+    #[test]
+    fn the_key_is_found_among_other_cookies_and_in_several_headers() {
+        let found = Some("a-long-key".to_owned());
+        for cookies in [
+            &["__Host-session=a-long-key"][..],
+            &["a=b; __Host-session=a-long-key; c=d"],
+            &["a=b;__Host-session=a-long-key"],
+            &["a=b", "__Host-session=a-long-key"],
+            &["nonsense; =; __Host-session=a-long-key"],
+            &["__Host-session=a-long-key; __Host-session=another-key"],
+            &["\u{e4}=\u{e4}; __Host-session=a-long-key"],
+        ] {
+            assert_eq!(key(cookies), found, "{cookies:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_session_can_have_as_a_key_is_none() {
+        let long = format!("__Host-session={}", "k".repeat(513));
+        for cookie in [
+            "",
+            "session=a-long-key",
+            "__Host-session=",
+            "__Host-session=short",
+            &long,
+        ] {
+            assert_eq!(key(&[cookie]), None, "{cookie:?}");
+        }
+    }
+
+    #[test]
+    fn an_age_is_rounded_up() {
+        for (millis, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 2)] {
+            assert_eq!(span(Duration::from_millis(millis)), Span::seconds(seconds));
+        }
+    }
+}

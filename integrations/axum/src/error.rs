@@ -61,6 +61,22 @@ impl Error {
     }
 }
 
+#[cfg(feature = "tracing")]
+impl Error {
+    /// What the log needs to know beside the error. The details of an error of PostgreSQL may quote
+    /// the row, and so the data of the session; its message does not.
+    fn cause(&self) -> Option<String> {
+        match self {
+            Self::Store(qsessions::Error::Pool(error)) => Some(error.to_string()),
+            Self::Store(qsessions::Error::Database(error)) => Some(match error.as_db_error() {
+                Some(error) => error.message().to_owned(),
+                None => error.to_string(),
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
@@ -71,7 +87,7 @@ impl IntoResponse for Error {
         };
         #[cfg(feature = "tracing")]
         if status.is_server_error() {
-            tracing::error!(error = &self as &dyn std::error::Error, "session");
+            tracing::error!(error = %self, cause = self.cause(), "session");
         }
         let mut response = (status, text).into_response();
         if matches!(self, Self::Interrupted) {

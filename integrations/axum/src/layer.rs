@@ -34,11 +34,10 @@ use crate::store::{SessionStore, on_store};
 ///     Ok(format!("visit {visits}"))
 /// }
 ///
-/// # fn example(store: qsessions::Store) -> Result<(), qsessions_axum::BuildError> {
+/// # fn example(store: qsessions::Store) {
 /// let app: Router = Router::new()
 ///     .route("/", get(count))
-///     .layer(SessionLayer::new(store)?);
-/// # Ok(())
+///     .layer(SessionLayer::new(store));
 /// # }
 /// ```
 ///
@@ -71,11 +70,13 @@ impl SessionLayer {
     /// A layer with a persistent `__Host-session` cookie for HTTPS, and the expiry that the
     /// database has by default.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// It is for the symmetry with [`SessionLayerBuilder::build`]: these settings fit together.
-    pub fn new(store: impl Into<SessionStore>) -> Result<Self, BuildError> {
-        Self::builder(store).build()
+    /// Never: these settings fit together.
+    #[must_use]
+    pub fn new(store: impl Into<SessionStore>) -> Self {
+        let layer = Self::builder(store).build();
+        layer.expect("the settings that a builder begins with fit together")
     }
 
     /// A layer with settings of its own.
@@ -155,9 +156,9 @@ where
                 }
                 Err(panic) => resume_unwind(panic),
             };
-            Ok(match shared.request() {
-                None => response,
-                Some(_) => finish(&shared, response).await,
+            Ok(match shared.is_loaded() {
+                true => finish(&shared, response).await,
+                false => response,
             })
         })
     }

@@ -79,14 +79,16 @@ impl Shared {
         &self.layer.config
     }
 
-    /// `None` if nothing has asked for the session.
-    pub(crate) fn request(&self) -> Option<&Request> {
-        self.request.get()
+    /// Whether something has asked for the session.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.is_loaded.initialized()
     }
 
     pub(crate) fn visitor(&self) -> &Visitor {
         static NOBODY: std::sync::LazyLock<Visitor> = std::sync::LazyLock::new(Visitor::default);
-        self.request().map_or(&NOBODY, |request| &request.visitor)
+        self.request
+            .get()
+            .map_or(&NOBODY, |request| &request.visitor)
     }
 
     /// A panic of the application cannot leave the state half changed, because no code of the
@@ -108,7 +110,7 @@ impl Shared {
             key: Some(key),
             visitor,
             ..
-        }) = self.request()
+        }) = self.request.get()
         else {
             return Ok(());
         };
@@ -160,19 +162,25 @@ impl Drop for Shared {
     }
 }
 
-/// Which expiries this process has already told browsers, as hashes by session. A session that
-/// shares its slot with another one is told again, which does no harm.
+/// Which expiries this process has already told browsers. Telling one asks the database, so that
+/// sessions must seldom displace each other. A session that was displaced is told again.
 pub(crate) struct ToldExpiries {
     hasher: RandomState,
-    slots: Box<[AtomicU64]>,
+    sets: Box<[[AtomicU64; WAYS]]>,
 }
+
+/// In one cache line.
+const WAYS: usize = 8;
+/// In all sets, 1 MiB.
+const SETS: usize = 16_384;
+/// The half of a slot that tells the session. The other one tells its expiry.
+const SESSION: u64 = 0xffff_ffff << 32;
 
 impl Default for ToldExpiries {
     fn default() -> Self {
-        const SLOTS: usize = 4096;
         Self {
             hasher: RandomState::new(),
-            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            sets: (0..SETS).map(|_| Default::default()).collect(),
         }
     }
 }
@@ -180,10 +188,21 @@ impl Default for ToldExpiries {
 impl ToldExpiries {
     /// Notes the expiry of a session, and returns whether it is news.
     pub(crate) fn note(&self, id: Uuid, expires_at: Option<SystemTime>) -> bool {
-        let slot = usize::try_from(self.hasher.hash_one(id)).unwrap_or(usize::MAX);
-        let slot = &self.slots[slot % self.slots.len()];
-        let told = self.hasher.hash_one((id, expires_at));
-        slot.swap(told, Ordering::Relaxed) != told
+        let session = self.hasher.hash_one(id);
+        let expiry = self.hasher.hash_one((id, expires_at));
+        let told = (session & SESSION) | (expiry & !SESSION);
+        let set = &self.sets[(session & !SESSION) as usize % SETS];
+        let slots = set.each_ref().map(|slot| slot.load(Ordering::Relaxed));
+        if slots.contains(&told) {
+            return false;
+        }
+        let slot = slots
+            .iter()
+            .position(|slot| slot & SESSION == told & SESSION)
+            .or_else(|| slots.iter().position(|slot| *slot == 0))
+            .unwrap_or(told as usize % WAYS);
+        set[slot].store(told, Ordering::Relaxed);
+        true
     }
 }
 
@@ -201,5 +220,13 @@ mod tests {
         assert!(told.note(id, expiry(2)));
         assert!(!told.note(id, expiry(2)));
         assert!(told.note(id, None));
+    }
+
+    #[test]
+    fn many_sessions_do_not_displace_each_other() {
+        let told = ToldExpiries::default();
+        let ids = || (0..2000).map(Uuid::from_u128);
+        assert!(ids().all(|id| told.note(id, None)));
+        assert!(!ids().any(|id| told.note(id, None)));
     }
 }

@@ -12,6 +12,16 @@ use crate::data::{Changes, Data, members};
 use crate::request::{Known, Request};
 use crate::user::{AXUM_LOGIN_DATA, axum_login_user};
 
+/// Tells a call where the request comes from.
+macro_rules! seen_in {
+    ($request:ident, $call:ident) => {
+        $call
+            .ip($request.ip)
+            .user_agent($request.user_agent.as_deref())
+            .client_hints(&$request.client_hints)
+    };
+}
+
 type FindUser = dyn Fn(&Data) -> Option<UserId> + Send + Sync;
 
 /// The sessions of tower-sessions in a [`Store`] of qsessions, with or without a cache.
@@ -132,10 +142,7 @@ impl<E: Executor> QsessionsStore<E> {
         }
         let request = Request::current();
         if let Some(request) = &request {
-            call = call
-                .ip(request.ip)
-                .user_agent(request.user_agent.as_deref())
-                .client_hints(&request.client_hints);
+            call = seen_in!(request, call);
         }
         call.await?;
         Ok(())
@@ -146,10 +153,7 @@ impl<E: Executor> QsessionsStore<E> {
         let request = Request::current();
         let mut call = self.store.resume(key);
         if let Some(request) = &request {
-            call = call
-                .ip(request.ip)
-                .user_agent(request.user_agent.as_deref())
-                .client_hints(&request.client_hints);
+            call = seen_in!(request, call);
         }
         let Some(session) = call.await? else {
             return Ok(None);

@@ -113,7 +113,9 @@ pub(super) async fn description(client: &Client, role: &str) -> Vec<String> {
             "SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend AS d
              JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'qsessions' AND d.deptype = 'e'
              LEFT JOIN pg_description AS c ON c.classoid = d.classid AND c.objoid = d.objid AND c.objsubid = 0
-             WHERE coalesce(c.description, '') !{IS_LEFT_OVER} ORDER BY 1"
+             WHERE coalesce(c.description, '') !{IS_LEFT_OVER}
+               -- From PostgreSQL 17, the array types of row types are members too.
+               AND pg_describe_object(d.classid, d.objid, 0) !~ '^type qsessions[.]_former_' ORDER BY 1"
         ),
         format!(
             "SELECT concat_ws(' | ', p.oid::regprocedure, pg_temp.acl(coalesce(i.initprivs, acldefault('f', p.proowner))))

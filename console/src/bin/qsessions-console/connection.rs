@@ -1,5 +1,6 @@
 //! How the program connects.
 
+use crate::tls;
 use qsessions::deadpool_postgres::{Manager, ManagerConfig, Pool, Runtime};
 use std::error::Error;
 use std::path::Path;
@@ -23,20 +24,20 @@ pub(crate) fn pool(database: Option<&str>) -> Result<(Pool, String), Box<dyn Err
             .map_err(|error| format!("DATABASE is not a connection string: {}", cause(&error)))?,
         None => Config::new(),
     };
-    complete(&mut config, |name| {
-        std::env::var(name).ok().filter(|value| !value.is_empty())
-    })?;
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err(
-            "sslmode=require: the console has no TLS. Connect through a Unix socket, or through \
-                    a tunnel of ssh: ssh -L 5433:localhost:5432 SERVER"
-                .into(),
-        );
-    }
+    complete(&mut config, variable)?;
     config.application_name("qsessions-console");
     config.connect_timeout(PATIENCE);
     let target = described(&config);
-    let manager = Manager::from_config(config, NoTls, ManagerConfig::default());
+    let options = ManagerConfig::default();
+    let manager = if config.get_ssl_mode() == SslMode::Require {
+        let authority = variable("PGSSLROOTCERT");
+        let connector = tls::connector(authority.as_deref().map(Path::new))?;
+        Manager::from_config(config, connector, options)
+    } else {
+        // A certificate that cannot be checked, as new servers have, would refuse the connection.
+        config.ssl_mode(SslMode::Disable);
+        Manager::from_config(config, NoTls, options)
+    };
     let pool = Pool::builder(manager)
         .max_size(CONNECTIONS)
         .runtime(Runtime::Tokio1)
@@ -45,6 +46,11 @@ pub(crate) fn pool(database: Option<&str>) -> Result<(Pool, String), Box<dyn Err
         .recycle_timeout(Some(PATIENCE))
         .build()?;
     Ok((pool, target))
+}
+
+/// A variable of the environment that is not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Adds what the connection string does not say, as psql does.

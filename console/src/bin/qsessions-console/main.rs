@@ -2,6 +2,7 @@
 
 mod arguments;
 mod connection;
+mod tls;
 
 use arguments::{Arguments, Command};
 use qsessions_console::{Door, Options};

@@ -50,7 +50,7 @@ fn app(layer: SessionLayer) -> Router {
 #[tokio::test]
 async fn a_request_sees_all_that_earlier_requests_have_done() {
     let site = Site::new().await;
-    let app = app(SessionLayer::new(cached(&site).await).unwrap());
+    let app = app(SessionLayer::new(cached(&site).await));
     let mut browser = Browser::of(&app);
     for (path, answer) in [
         ("/count", "1"),
@@ -77,7 +77,7 @@ async fn a_request_sees_all_that_earlier_requests_have_done() {
 async fn a_session_in_memory_costs_no_query_and_a_revocation_elsewhere_ends_it() {
     let site = Site::new().await;
     let store = cached(&site).await;
-    let app = app(SessionLayer::new(store.clone()).unwrap());
+    let app = app(SessionLayer::new(store.clone()));
     let mut browser = Browser::of(&app);
     browser.get("/login").await;
     browser.get("/look").await;

@@ -134,7 +134,7 @@ async fn a_session_that_cannot_be_saved_is_an_error_and_not_a_success() {
     assert!(!page.text.contains("max_data_bytes"), "{}", page.text);
     browser.get("/login").await;
     let closing = pool(&site.database.config(), 1);
-    let layer = SessionLayer::new(Store::new(closing.clone())).unwrap();
+    let layer = SessionLayer::new(Store::new(closing.clone()));
     let close = closing.clone();
     let app = Router::new()
         .route(

@@ -53,7 +53,7 @@ async fn a_handler_that_does_not_ask_costs_no_query_and_depends_on_no_cookie() {
     // A pool that is closed fails each query.
     let closed = pool(&site.database.config(), 1);
     closed.close();
-    let layer = qsessions_axum::SessionLayer::new(qsessions::Store::new(closed)).unwrap();
+    let layer = qsessions_axum::SessionLayer::new(qsessions::Store::new(closed));
     let app = Router::new()
         .route("/static", get("text"))
         .route("/look", get(look))

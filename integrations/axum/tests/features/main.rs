@@ -9,6 +9,7 @@ mod devices;
 mod failures;
 mod lazy;
 mod login;
+mod logs;
 mod quick_start;
 mod streaming;
 mod users;

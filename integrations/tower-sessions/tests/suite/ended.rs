@@ -86,6 +86,16 @@ async fn cached(database: &Database) -> CachedStore {
     store
 }
 
+/// Changes all sessions without telling caches.
+async fn change_silently(database: &Database, set: &str) {
+    let sql = format!(
+        "BEGIN; ALTER TABLE qsessions.session DISABLE TRIGGER ALL;
+         UPDATE qsessions.session SET {set};
+         ALTER TABLE qsessions.session ENABLE TRIGGER ALL; COMMIT"
+    );
+    database.connect().await.batch_execute(&sql).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_store_with_a_cache_knows_of_sessions_that_others_end() {
     let database = Database::new().await;
@@ -94,16 +104,8 @@ async fn a_store_with_a_cache_knows_of_sessions_that_others_end() {
     let mut browser = Browser::of(routes().layer(layer).layer(visitors()));
     let key = Key::from(browser.set("foo", "42").await);
     assert_eq!(browser.value("foo").await, "42");
-    // A change without the triggers is not announced, so the cache answers as before.
-    let silent = "BEGIN; ALTER TABLE qsessions.session DISABLE TRIGGER ALL;
-         UPDATE qsessions.session SET data = '{}';
-         ALTER TABLE qsessions.session ENABLE TRIGGER ALL; COMMIT";
-    database
-        .connect()
-        .await
-        .batch_execute(silent)
-        .await
-        .unwrap();
+    // The cache does not hear of it, so it answers as before.
+    change_silently(&database, "data = '{}'").await;
     assert_eq!(browser.value("foo").await, "42");
     let id = key.id().unwrap();
     assert!(super::store(&database).revoke(id).await.unwrap());
@@ -118,15 +120,8 @@ async fn an_old_state_in_the_cache_does_not_undo_what_others_have_saved() {
     let mut browser = Browser::of(routes().layer(layer).layer(visitors()));
     browser.set("foo", "1").await;
     assert_eq!(browser.value("foo").await, "1");
-    let silent = "BEGIN; ALTER TABLE qsessions.session DISABLE TRIGGER ALL;
-         UPDATE qsessions.session SET version = version + 1, data = '{\"theirs\": 2}';
-         ALTER TABLE qsessions.session ENABLE TRIGGER ALL; COMMIT";
-    database
-        .connect()
-        .await
-        .batch_execute(silent)
-        .await
-        .unwrap();
+    let save = r#"version = version + 1, data = '{"theirs": 2}'"#;
+    change_silently(&database, save).await;
     assert_eq!(browser.value("theirs").await, "null");
     browser.set("bar", "3").await;
     for (name, value) in [("foo", "null"), ("theirs", "2"), ("bar", "3")] {
