@@ -7,8 +7,8 @@ use qsessions::deadpool_postgres::tokio_postgres::{Client, NoTls};
 use qsessions::deadpool_postgres::{Manager, Pool};
 use qsessions_testkit::{Server, StopMode};
 
-use qsessions_demo::geoip::write_small_database;
 use crate::print::{quote, say};
+use qsessions_demo::geoip::write_small_database;
 use qsessions_testkit::Result;
 
 /// The role that owns the database and the table of sessions.

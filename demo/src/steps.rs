@@ -6,10 +6,10 @@ use qsessions::deadpool_postgres::Pool;
 use qsessions::{Error, Key, Session, Store, Uuid};
 use serde_json::json;
 
-use qsessions_demo::people::{PEOPLE, Person, Visit};
 use crate::print::{self, Countdown, quote, say};
 use crate::server::{DemoServer, OWNER};
 use crate::wait::{PATIENCE, seconds_of_the_minute, until};
+use qsessions_demo::people::{PEOPLE, Person, Visit};
 use qsessions_testkit::Result;
 
 pub(crate) struct Demo {

@@ -2,12 +2,13 @@
 
 import process from 'node:process'
 
-import { Visitor, begin, end, laptop, phone } from './shop.mjs'
+import { Visitor, begin, check, end, laptop, phone } from './shop.mjs'
 
 const [folder] = process.argv.slice(2)
 
 try {
   const { shop, browser } = await begin()
+  check()
   const visit = async (device, name) => {
     const context = await browser.newContext({ baseURL: shop.address, ...device })
     const visitor = new Visitor(context, await context.newPage())
@@ -21,11 +22,11 @@ try {
   for (const [width, device] of Object.entries({ desktop: { ...laptop, viewport: { width: 960, height: 800 } }, phone })) {
     const user = await visit(device, 'Ada')
     await user.devices()
-    await take(device, user.page, `devices-${width}`, width === 'phone' ? 844 : 900)
+    await take(device, user.page, `devices-${width}`, width === 'phone' ? 844 : 820)
     const administrator = await visit(device, 'Robin')
-    await administrator.page.goto('/console')
-    await administrator.heading('Overview')
-    await take(device, administrator.page, `console-${width}`, width === 'phone' ? 844 : 1100)
+    await administrator.page.goto('/console?range=week')
+    await administrator.page.getByText('Live.').waitFor()
+    await take(device, administrator.page, `console-${width}`, width === 'phone' ? 844 : 1000)
   }
 } finally {
   await end()

@@ -3,7 +3,7 @@
 export default async function* report(events) {
   const count = { 'test:pass': 0, 'test:fail': 0 }
   for await (const { type, data } of events) {
-    if (!(type in count) || data.details?.type === 'suite') continue
+    if (!(type in count) || data.details?.type === 'suite' || data.skip !== undefined) continue
     count[type] += 1
     const seconds = (data.details.duration_ms / 1000).toFixed(1)
     yield `test ${data.name} ... ${type === 'test:pass' ? 'ok' : 'FAILED'} (${seconds} s)\n`

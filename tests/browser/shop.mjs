@@ -18,7 +18,7 @@ export const axe = require('axe-core')
 export const PASSWORD = 'demo'
 const TARGET = process.env.CARGO_TARGET_DIR ?? 'target'
 
-/** What is used to visit the shop. */
+/** What is used to visit the shop. Chromium tells its name and version in client hints. */
 export const laptop = {
   userAgent:
     'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36',
@@ -31,7 +31,7 @@ export const phone = {
   isMobile: true,
   hasTouch: true,
 }
-export const oldTablet = {
+export const desktop = {
   userAgent: 'Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0',
   viewport: { width: 1024, height: 768 },
 }
@@ -113,18 +113,27 @@ export class Visitor {
   }
 }
 
-let world
+const world = {}
 
-/** The shop and the browser of all tests. */
+/** Opens the shop and the browser of all tests. */
 export async function begin() {
-  const shop = await openShop()
-  world = { shop, browser: await openBrowser() }
+  try {
+    world.shop = await openShop()
+    world.browser = await openBrowser()
+  } catch (error) {
+    world.failure = error
+  }
   return world
 }
 
+/** Throws why there is no shop or no browser. */
+export function check() {
+  if (world.failure) throw world.failure
+}
+
 export async function end() {
-  await world?.browser.close()
-  if (world) await closeShop(world.shop)
+  await world.browser?.close()
+  if (world.shop) await closeShop(world.shop)
 }
 
 /**
@@ -132,7 +141,8 @@ export async function end() {
  * fails, pictures of the pages are in target/browser.
  */
 export function browserTest(name, body) {
-  test(name, { timeout: 60_000 }, async () => {
+  test(name, { timeout: 120_000 }, async () => {
+    assert(world.browser, 'there is no shop or no browser: see the test that opens them')
     const contexts = []
     const visit = async (device, options = {}) => {
       const context = await world.browser.newContext({
@@ -140,7 +150,7 @@ export function browserTest(name, body) {
         ...device,
         ...options,
       })
-      context.setDefaultTimeout(15_000)
+      context.setDefaultTimeout(30_000)
       contexts.push(context)
       return new Visitor(context, await context.newPage())
     }
@@ -173,7 +183,7 @@ async function pictures(name, contexts) {
 
 /** Waits until a query returns true. */
 export async function until(database, sql, values = []) {
-  const deadline = Date.now() + 15_000
+  const deadline = Date.now() + 30_000
   for (;;) {
     const { rows } = await database.query(sql, values)
     if (Object.values(rows[0])[0] === true) return

@@ -40,3 +40,9 @@ SET at = CASE e.event WHEN 'login' THEN v.began ELSE v.ended END
 FROM sign_ins AS v WHERE e.session_id = v.id;
 
 UPDATE qsessions.session SET expires_at = now() + interval '1 day' WHERE expires_at < now() + interval '1 day';
+
+-- Visitors who have not signed in have something in the cart.
+SELECT count(s.id)
+FROM generate_series(1, 23) AS v (n)
+JOIN places AS p ON p.n = v.n % 12
+CROSS JOIN LATERAL qsessions.create_session(ip => p.ip, user_agent => p.user_agent, data => '{"cart.tea": 1}') AS s;

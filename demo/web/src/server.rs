@@ -78,7 +78,9 @@ impl ShopServer {
     pub(crate) fn location_note(&self) -> &'static str {
         match self.has_real_locations {
             true => "Locations: IP geolocation by DB-IP, https://db-ip.com, CC BY 4.0.",
-            false => "There is no real city database, so only the visits before today have locations.",
+            false => {
+                "There is no real city database, so only the visits before today have locations."
+            }
         }
     }
 
@@ -94,9 +96,7 @@ impl ShopServer {
             .await?;
         for account in &ACCOUNTS {
             let sql = "INSERT INTO users (id, name) VALUES ($1, $2)";
-            owner
-                .execute(sql, &[&account.id, &account.name])
-                .await?;
+            owner.execute(sql, &[&account.id, &account.name]).await?;
         }
         let store = Store::new(self.pool(OWNER)?);
         store.create_session_table().users("users").await?;
