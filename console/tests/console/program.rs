@@ -33,6 +33,7 @@ fn command() -> Command {
         "PGUSER",
         "PGDATABASE",
         "PGPASSWORD",
+        "PGSSLMODE",
         "PGSSLROOTCERT",
     ] {
         command.env_remove(name);
