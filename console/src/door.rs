@@ -135,9 +135,13 @@ impl Door {
         cookies.iter().filter(|pass| pass.accepts(secret)).count() > 0
     }
 
-    fn set_cookie(&self, value: &str, seconds: u64) -> String {
+    fn set_cookie(&self, headers: &HeaderMap, value: &str, seconds: u64) -> String {
+        // The program itself has no TLS, but a proxy may.
+        let proto = headers.get("x-forwarded-proto");
+        let is_https = proto.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+        let secure = if is_https { "; Secure" } else { "" };
         format!(
-            "{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}",
+            "{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}",
             self.0.cookie_name
         )
     }
@@ -200,7 +204,12 @@ fn is_public(path: &str) -> bool {
     assets::PATHS.contains(&path) || path.strip_prefix("/open/").is_some_and(is_link)
 }
 
-async fn open(State(door): State<Door>, method: Method, Path(token): Path<String>) -> Response {
+async fn open(
+    State(door): State<Door>,
+    method: Method,
+    headers: HeaderMap,
+    Path(token): Path<String>,
+) -> Response {
     // A program that only looks at the headers must not use the link up.
     if method != Method::GET {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -223,7 +232,7 @@ async fn open(State(door): State<Door>, method: Method, Path(token): Path<String
         .response(StatusCode::FORBIDDEN);
     }
     let pass = Pass::new(COOKIE_LIFETIME);
-    let cookie = door.set_cookie(&pass.secret, COOKIE_LIFETIME.as_secs());
+    let cookie = door.set_cookie(&headers, &pass.secret, COOKIE_LIFETIME.as_secs());
     locked(&door.0.cookies).push(pass);
     // A page and no redirect: where the link was opened from another site, the browser would not send
     // the cookie with a redirect.
@@ -261,7 +270,7 @@ async fn sign_out(State(door): State<Door>, headers: HeaderMap, body: String) ->
         is_open: false,
     };
     (
-        [(header::SET_COOKIE, door.set_cookie("", 0))],
+        [(header::SET_COOKIE, door.set_cookie(&headers, "", 0))],
         page.response(StatusCode::OK),
     )
         .into_response()
@@ -298,6 +307,24 @@ mod tests {
         ] {
             assert!(!door.knows_host(host), "{host}");
         }
+    }
+
+    #[test]
+    fn the_cookie_is_secure_behind_a_proxy_with_tls() {
+        let door = Door::new(80, []);
+        for (proto, is_secure) in [("https", true), ("HTTPS", true), ("http", false)] {
+            let headers = [("x-forwarded-proto", proto)].map(|(name, value)| {
+                let name = header::HeaderName::from_static(name);
+                (name, value.parse().unwrap())
+            });
+            let cookie = door.set_cookie(&headers.into_iter().collect(), "a", 1);
+            assert_eq!(cookie.contains("; Secure"), is_secure, "{cookie}");
+        }
+        assert!(
+            !door
+                .set_cookie(&HeaderMap::new(), "a", 1)
+                .contains("Secure")
+        );
     }
 
     #[test]
