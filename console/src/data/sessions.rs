@@ -54,8 +54,8 @@ pub(crate) struct Found {
     pub(crate) at: SystemTime,
 }
 
-/// Sessions that began after `before` are left out, so that a form ends no others than those that a
-/// person has seen counted.
+/// Sessions that began after `before` are left out, because no person has seen them counted. Earlier
+/// ones that the filter finds only now are not, such as one that has come to the network since.
 pub(crate) async fn find(
     transaction: &Transaction<'_>,
     filter: &Filter,
