@@ -73,32 +73,28 @@ fn key_digest(key: &str) -> Option<Vec<u8>> {
         .map(|()| qsessions_key::digest(key).to_vec())
 }
 
-/// Whether a digest is that of a key, or the former digest is and its grace is not over.
+/// Whether a row has the digest of a key, or has it as its former digest and the grace is not over.
 ///
 /// It is one function in place of comparisons in SQL, because a statement spends time on each
-/// function and operator in it before it reads a row.
+/// function and operator in it before it reads a row. It takes the digest and not the key, because
+/// a plan in the log shows the arguments.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
-    name = "_key_fits",
+    name = "_digest_fits",
     stable,
     parallel_safe
 )]
-fn key_fits(
-    key: Option<&str>,
+fn digest_fits(
+    key_digest: Option<&[u8]>,
     digest: Option<&[u8]>,
     former_digest: Option<&[u8]>,
     former_digest_until: Option<TimestampWithTimeZone>,
 ) -> bool {
-    let Some(of_key) = key
-        .filter(|key| qsessions_key::check(key).is_ok())
-        .map(qsessions_key::digest)
-    else {
-        return false;
-    };
-    digest == Some(&of_key[..])
-        || former_digest == Some(&of_key[..])
-            && former_digest_until.is_some_and(|until| until > now())
+    key_digest.is_some()
+        && (key_digest == digest
+            || key_digest == former_digest
+                && former_digest_until.is_some_and(|until| until > now()))
 }
 
 fn strong_random<const N: usize>() -> [u8; N] {

@@ -28,7 +28,7 @@ extension_sql_file!(
         generate_key_for,
         find_session_id,
         key_digest,
-        key_fits
+        digest_fits
     ]
 );
 extension_sql_file!(
