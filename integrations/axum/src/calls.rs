@@ -88,7 +88,17 @@ pub(crate) async fn logout(shared: &Shared) -> Result<(), Error> {
     let Some(key) = shared.key() else {
         return Ok(());
     };
-    on_store!(shared.config().store, store => store.logout(&key).await)?;
+    let (id, user) = {
+        let state = shared.state();
+        (state.id, state.user_id.clone())
+    };
+    on_store!(shared.config().store, store => {
+        let has_ended = store.logout(&key).await?;
+        // Another request may have given the session a new key, under which it must not go on.
+        if !has_ended && let (Some(id), Some(user)) = (id, user) {
+            store.revoke_for_user(id, user).await?;
+        }
+    });
     shared.state().close(CookieChange::Remove);
     Ok(())
 }

@@ -167,13 +167,14 @@ impl Cookies {
     }
 }
 
-/// The first cookie of this name. HTTP/2 may split cookies into several headers.
+/// The first cookie of this name. HTTP/2 may split cookies into several headers. A cookie of another
+/// application that is no text does not hide the others.
 fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let headers = headers.get_all(COOKIE).into_iter();
     headers
-        .filter_map(|header| std::str::from_utf8(header.as_bytes()).ok())
-        .flat_map(Cookie::split_parse)
-        .filter_map(Result::ok)
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|cookie| std::str::from_utf8(cookie).ok())
+        .filter_map(|cookie| Cookie::parse(cookie).ok())
         .find_map(|cookie| (cookie.name() == name).then(|| cookie.value_raw())?)
 }
 
@@ -225,6 +226,14 @@ mod tests {
         ] {
             assert_eq!(key(cookies), found, "{cookies:?}");
         }
+    }
+
+    #[test]
+    fn a_cookie_that_is_no_text_does_not_hide_the_key() {
+        let bytes = b"a=\xe4; __Host-session=a-long-key";
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_bytes(bytes).unwrap());
+        assert_eq!(find(&headers, "__Host-session"), Some("a-long-key"));
     }
 
     #[test]

@@ -143,6 +143,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CsrfForm<T> {
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = parts.method.clone();
         head.headers = parts.headers.clone();
+        // They have the limit of the body.
+        head.extensions = parts.extensions.clone();
         let bytes = Bytes::from_request(Request::from_parts(parts, body), state).await?;
         let field = || {
             let mut fields = form_urlencoded::parse(&bytes);

@@ -59,8 +59,9 @@ use crate::store::{SessionStore, on_store};
 ///   is under way is done, and its cookie is set. Outside of the layer, a timeout would lose the
 ///   cookie: put the layer around it.
 ///
-/// If a handler has asked for the session, the response gets `Vary: Cookie`. If it sets a cookie and
-/// has no `Cache-Control`, it gets `Cache-Control: private`.
+/// If a handler has asked for the session, the response gets `Vary: Cookie`. If it sets a cookie, it
+/// gets `Cache-Control: private`, unless it has this or `no-store` already: a cache that visitors
+/// share would give the cookie to all who come without one.
 #[derive(Clone)]
 pub struct SessionLayer {
     state: Arc<LayerState>,
@@ -152,6 +153,7 @@ where
             let response = match unless_it_panics(response).await {
                 Ok(response) => response?.into_response(),
                 Err(_) if shared.state().cookie.is_new() => {
+                    shared.state().take_changes();
                     StatusCode::INTERNAL_SERVER_ERROR.into_response()
                 }
                 Err(panic) => resume_unwind(panic),
@@ -198,11 +200,12 @@ async fn finish(shared: &Shared, mut response: Response) -> Response {
     if is_page && config.asks_for_client_hints {
         headers.entry(ACCEPT_CH).or_insert(HINTS);
     }
-    for cookie in cookies(shared).await {
+    let cookies = cookies(shared).await;
+    if !cookies.is_empty() && !is_private(headers) {
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    for cookie in cookies {
         headers.append(SET_COOKIE, cookie);
-        headers
-            .entry(CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("private"));
     }
     response
 }
@@ -257,12 +260,26 @@ fn is_page(headers: &HeaderMap) -> bool {
 
 /// Says that the response depends on the cookie, unless it does already.
 fn add_vary(headers: &mut HeaderMap) {
-    let mut names = headers
-        .get_all(VARY)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    if !names.any(|name| matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("cookie")) {
+    if !has_one_of(headers, &VARY, &["*", "cookie"]) {
         headers.append(VARY, HeaderValue::from_static("Cookie"));
     }
+}
+
+/// Whether no cache that visitors share keeps the response. `private` wins over `public`.
+fn is_private(headers: &HeaderMap) -> bool {
+    has_one_of(headers, &CACHE_CONTROL, &["private", "no-store"])
+}
+
+/// Whether the list in a header has one of these members.
+fn has_one_of(headers: &HeaderMap, name: &HeaderName, members: &[&str]) -> bool {
+    let values = headers.get_all(name).iter();
+    let mut found = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    found.any(|found| {
+        let found = found.trim();
+        members
+            .iter()
+            .any(|member| found.eq_ignore_ascii_case(member))
+    })
 }

@@ -94,8 +94,9 @@ pub(crate) const NEXT: &str = "next";
 ///
 /// Browsers read `//host` and `/\host` as another site, remove tabs and line breaks before they
 /// look, and follow `javascript:`. So a safe path begins with one slash, is no longer than 2,048
-/// bytes, and has only the characters that RFC 3986 allows. Its first segment is also not empty
-/// when it is decoded, because proxies and applications may do that before they redirect.
+/// bytes, and has only the characters that RFC 3986 allows. Its first segment is also not empty,
+/// and begins with no tab or line break, when it is decoded, because proxies and applications may do
+/// that before they redirect.
 ///
 /// ```
 /// use qsessions_axum::safe_path;
@@ -112,7 +113,8 @@ pub fn safe_path(path: &str) -> Option<&str> {
     let is_clean = |byte: u8| byte.is_ascii_alphanumeric() || OTHERS.contains(&byte);
     let leads_away = |rest: &str| {
         let start = rest.get(..3).unwrap_or_default().to_ascii_lowercase();
-        rest.starts_with('/') || start == "%2f" || start == "%5c"
+        let is_skipped = matches!(start.as_str(), "%09" | "%0a" | "%0d");
+        rest.starts_with('/') || is_skipped || matches!(start.as_str(), "%2f" | "%5c")
     };
     let is_safe = path.len() <= MAX_BYTES && path.bytes().all(is_clean) && !leads_away(rest);
     is_safe.then_some(path)
@@ -172,6 +174,8 @@ mod tests {
             "/%2fevil.example",
             "/%2Fevil.example",
             "/%5cevil.example",
+            "/%09/evil.example",
+            "/%0A%0d/evil.example",
             "%2f%2fevil.example",
             "https://evil.example",
             "https:/evil.example",

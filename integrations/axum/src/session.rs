@@ -137,7 +137,8 @@ impl Session {
         Login::new(Arc::clone(&self.shared), user_id.into())
     }
 
-    /// Ends the session at once, and removes the cookie. Does nothing if there is none.
+    /// Ends the session at once, and removes the cookie. Does nothing if there is none. The session
+    /// of a user ends also if another request has just given it a new key.
     ///
     /// # Errors
     ///

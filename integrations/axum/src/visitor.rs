@@ -76,14 +76,19 @@ struct Hops(Vec<String>);
 
 impl Hops {
     fn new<'a>(headers: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
-        let headers = headers.into_iter().filter_map(|value| value.to_str().ok());
-        let hops = headers.flat_map(|value| value.split(','));
-        let hops = hops.map(|hop| match hop.trim().parse::<IpAddr>() {
-            Ok(address) => match address.to_canonical() {
-                IpAddr::V4(address) => address.to_string(),
-                IpAddr::V6(address) => format!("[{address}]"),
-            },
-            Err(_) => hop.to_owned(),
+        // A client can send bytes that are no text, and a proxy appends to the same line.
+        let hops = headers
+            .into_iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        let hops = hops.map(|hop| {
+            let hop = String::from_utf8_lossy(hop);
+            match hop.trim().parse::<IpAddr>() {
+                Ok(address) => match address.to_canonical() {
+                    IpAddr::V4(address) => address.to_string(),
+                    IpAddr::V6(address) => format!("[{address}]"),
+                },
+                Err(_) => hop.into_owned(),
+            }
         });
         Self(hops.collect())
     }
@@ -229,6 +234,22 @@ mod tests {
             ("X-Forwarded-For", "192.0.2.1"),
         ];
         let seen = client(&["10.0.0.0/8"], ProxyHeader::XForwardedFor, PROXY, &lines);
+        assert_eq!(seen.to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_hide_what_the_proxy_has_appended() {
+        let trusted = ["10.0.0.0/8"];
+        let lines = [
+            ("X-Forwarded-For", "203.0.113.9"),
+            ("X-Forwarded-For", "\u{e4}, 192.0.2.1"),
+        ];
+        for lines in [&lines[..], &lines[1..]] {
+            let seen = client(&trusted, ProxyHeader::XForwardedFor, PROXY, lines);
+            assert_eq!(seen.to_string(), "192.0.2.1");
+        }
+        let line = [("Forwarded", "for=\u{e4}, for=192.0.2.1")];
+        let seen = client(&trusted, ProxyHeader::Forwarded, PROXY, &line);
         assert_eq!(seen.to_string(), "192.0.2.1");
     }
 

@@ -134,11 +134,13 @@ fn answer(html: Result<String, TemplateError>) -> Response {
     }
 }
 
-/// The kind of each device. Most users have few browsers, so that few calls are made.
+/// The kind of each device. Most users have few browsers, so that few calls are made. Whoever signs
+/// in again and again under other names of browsers must not multiply them.
 async fn with_kinds<E: Executor>(
     store: &Store<E>,
     sessions: Vec<SessionInfo>,
 ) -> Result<Vec<(SessionInfo, Category)>, StoreError> {
+    const MOST: usize = 50;
     let mut known: Vec<(String, Category)> = Vec::new();
     let mut with_kinds = Vec::with_capacity(sessions.len());
     for session in sessions {
@@ -146,6 +148,7 @@ async fn with_kinds<E: Executor>(
             None => Category::Other,
             Some(agent) => match known.iter().find(|(known, _)| known == agent) {
                 Some((_, kind)) => *kind,
+                None if known.len() == MOST => Category::Other,
                 None => {
                     let kind = store.parse_user_agent(agent).await?.category;
                     known.push((agent.to_owned(), kind));

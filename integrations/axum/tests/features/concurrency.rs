@@ -38,6 +38,12 @@ async fn slowly_rotate(State(meeting): State<Meeting>, session: Session) -> Resu
     session.rotate().await
 }
 
+async fn slowly_log_out(State(meeting): State<Meeting>, session: Session) -> Result<(), Error> {
+    meeting.wait().await;
+    meeting.wait().await;
+    session.logout().await
+}
+
 async fn handles_it_itself(State(meeting): State<Meeting>, session: Session) -> &'static str {
     session.insert("n", 1).unwrap();
     meeting.wait().await;
@@ -53,6 +59,7 @@ fn app(meeting: &Meeting, layer: SessionLayer) -> Router {
         .route("/slowly-set/{member}", get(slowly_set))
         .route("/slowly-look", get(slowly_look))
         .route("/slowly-rotate", get(slowly_rotate))
+        .route("/slowly-log-out", get(slowly_log_out))
         .route("/handles-it-itself", get(handles_it_itself))
         .route(
             "/login",
@@ -192,4 +199,18 @@ async fn a_late_request_does_not_remove_the_cookie_that_another_one_has_set() {
             json!({})
         );
     }
+}
+
+#[tokio::test]
+async fn a_logout_ends_the_session_although_another_request_has_just_rotated_its_key() {
+    let site = Site::new().await;
+    let meeting = Meeting::new(Barrier::new(2));
+    let app = app(&meeting, site.layer());
+    let mut browser = Browser::of(&app);
+    browser.get("/login").await;
+    let mut other_tab = browser.clone();
+    let rotate = other_tab.get("/rotate");
+    let (page, after) = during(&browser, "/slowly-log-out", &meeting, rotate).await;
+    assert_eq!((page.status, after.cookie(SESSION)), (StatusCode::OK, None));
+    assert_eq!(site.sessions().await, 0);
 }

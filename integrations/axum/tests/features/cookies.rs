@@ -227,21 +227,30 @@ async fn a_logout_removes_the_cookie_with_the_attributes_that_it_has() {
 }
 
 #[tokio::test]
-async fn a_response_with_a_cookie_is_private_unless_the_handler_says_otherwise() {
+async fn no_cache_that_visitors_share_keeps_a_response_with_a_cookie() {
     let site = Site::new().await;
+    let own = |value: &'static str| {
+        get(async move |session: Session| {
+            begin(session).await?;
+            Ok::<_, Error>([("cache-control", value), ("vary", "Accept, cookie")])
+        })
+    };
     let app = Router::new()
         .route("/begin", get(begin))
-        .route(
-            "/own",
-            get(async |session: Session| {
-                begin(session).await?;
-                Ok::<_, Error>([("cache-control", "no-store"), ("vary", "Accept, cookie")])
-            }),
-        )
+        .route("/no-store", own("no-cache, No-Store"))
+        .route("/public", own("public, max-age=60"))
+        .route("/field", own("private=\"x-name\", max-age=60"))
         .layer(site.layer());
-    let page = Browser::of(&app).get("/begin").await;
-    assert_eq!(page.header("cache-control"), Some("private"));
-    let page = Browser::of(&app).get("/own").await;
-    assert_eq!(page.header("cache-control"), Some("no-store"));
-    assert_eq!(page.headers.get_all("vary").iter().count(), 1);
+    for (path, expected) in [
+        ("/begin", &["private"][..]),
+        ("/no-store", &["no-cache, No-Store"]),
+        ("/public", &["public, max-age=60", "private"]),
+        ("/field", &["private=\"x-name\", max-age=60", "private"]),
+    ] {
+        let page = Browser::of(&app).get(path).await;
+        assert_eq!(page.cookies().len(), 1, "{path}");
+        let caching: Vec<_> = page.headers.get_all("cache-control").iter().collect();
+        assert_eq!(caching, expected, "{path}");
+        assert_eq!(page.headers.get_all("vary").iter().count(), 1, "{path}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{Browser, SESSION, Site};
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{DefaultBodyLimit, Path};
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -207,4 +207,21 @@ async fn a_form_of_another_type_is_refused_after_its_token() {
     let json = Request::post("/form").header("content-type", "application/json");
     let body = Body::from(format!("n=7&csrf_token={token}"));
     assert_eq!(browser.send(json, body).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_form_may_be_as_large_as_the_application_allows() {
+    const LARGE: usize = 3_000_000;
+    let site = Site::new().await;
+    for (limit, status) in [
+        (2 * LARGE, StatusCode::OK),
+        (LARGE, StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let app = app(&site).layer(DefaultBodyLimit::max(limit));
+        let mut browser = Browser::of(&app);
+        let token = browser.get("/token").await.text;
+        let form = format!("a={}&csrf_token={token}", "b".repeat(LARGE));
+        let page = browser.post("/form", &form).await;
+        assert_eq!(page.status, status, "{limit}");
+    }
 }

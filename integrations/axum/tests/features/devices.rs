@@ -338,3 +338,19 @@ async fn the_page_can_be_mounted_anywhere() {
         assert!(site.session(&phone).await.is_none());
     }
 }
+
+#[tokio::test]
+async fn the_page_does_not_ask_for_the_kind_of_each_of_many_browsers() {
+    let site = Site::counting().await;
+    let app = app(&site, Devices::new());
+    let mut browser = signed_in(&app, FIREFOX, 1).await;
+    for n in 0..60 {
+        let agent = format!("Robot/{n}");
+        let login = site.store.login(1).user_agent(agent.as_str());
+        login.await.unwrap();
+    }
+    let before = site.calls("parse_user_agent").await;
+    let page = browser.get(PAGE).await;
+    assert_eq!(ids(&page).len(), 61);
+    assert_eq!(site.calls("parse_user_agent").await - before, 50);
+}

@@ -110,19 +110,22 @@ async fn a_new_key_reaches_the_browser_although_the_handler_fails() {
 #[tokio::test]
 async fn a_panic_saves_nothing_and_loses_no_key() {
     let site = Site::new().await;
-    let mut browser = Browser::of(&app(site.layer()));
-    browser.get("/login").await;
-    let before = browser.cookie(SESSION).unwrap().to_owned();
-    let page = browser.get("/rotate-and-panic").await;
-    assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_ne!(browser.cookie(SESSION), Some(before.as_str()));
-    assert_eq!(site.session(&browser).await.unwrap().data, json!({}));
-    let panic = AssertUnwindSafe(browser.get("/panics"))
-        .catch_unwind()
-        .await;
-    let panic = panic.unwrap_err();
-    assert_eq!(panic.downcast_ref(), Some(&"the handler panics"));
-    assert_eq!(site.session(&browser).await.unwrap().data, json!({}));
+    for saves in [false, true] {
+        let layer = site.layer_with(|layer| layer.save_on_server_errors(saves));
+        let mut browser = Browser::of(&app(layer.unwrap()));
+        browser.get("/login").await;
+        let before = browser.cookie(SESSION).unwrap().to_owned();
+        let page = browser.get("/rotate-and-panic").await;
+        assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_ne!(browser.cookie(SESSION), Some(before.as_str()));
+        assert_eq!(site.session(&browser).await.unwrap().data, json!({}));
+        let panic = AssertUnwindSafe(browser.get("/panics"))
+            .catch_unwind()
+            .await;
+        let panic = panic.unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"the handler panics"));
+        assert_eq!(site.session(&browser).await.unwrap().data, json!({}));
+    }
 }
 
 #[tokio::test]
