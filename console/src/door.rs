@@ -3,7 +3,7 @@
 use crate::csrf::{Csrf, cookie};
 use crate::headers::protect;
 use crate::pairs::Pairs;
-use crate::{Options, random, router};
+use crate::{Options, assets, random, router};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -180,8 +180,7 @@ async fn watch(State(door): State<Door>, request: Request, next: Next) -> Respon
         }
         .response(StatusCode::MISDIRECTED_REQUEST);
     }
-    let path = request.uri().path();
-    if path.starts_with("/assets/") || path.starts_with("/open/") || door.is_open_to(headers) {
+    if is_public(request.uri().path()) || door.is_open_to(headers) {
         return next.run(request).await;
     }
     DoorPage {
@@ -192,6 +191,13 @@ async fn watch(State(door): State<Door>, request: Request, next: Next) -> Respon
         is_open: false,
     }
     .response(StatusCode::UNAUTHORIZED)
+}
+
+/// Whether a path leads to a file or a link. Any other leads to a page, which has a token for forms:
+/// not even the page that says that there is no such page is for everyone.
+fn is_public(path: &str) -> bool {
+    let is_link = |token: &str| !token.is_empty() && !token.contains('/');
+    assets::PATHS.contains(&path) || path.strip_prefix("/open/").is_some_and(is_link)
 }
 
 async fn open(State(door): State<Door>, method: Method, Path(token): Path<String>) -> Response {
@@ -291,6 +297,25 @@ mod tests {
             "console.example.evil.example",
         ] {
             assert!(!door.knows_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_files_and_links_are_public() {
+        for path in ["/assets/console.css", "/assets/live.js", "/open/a"] {
+            assert!(is_public(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/assets/",
+            "/assets/a",
+            "/assets/console.css/",
+            "/assets/../sessions",
+            "/open/",
+            "/open/a/",
+            "/open/a/b",
+        ] {
+            assert!(!is_public(path), "{path}");
         }
     }
 

@@ -124,3 +124,17 @@ async fn pages_carry_headers_that_confine_them() {
         assert!(cookie.contains(attribute), "{cookie}");
     }
 }
+
+#[tokio::test]
+async fn a_cookie_of_another_program_does_not_hide_that_of_the_form() {
+    let console = Console::new().await;
+    console.begin("1").await;
+    let others = ("a".to_owned(), "\u{e4}".to_owned());
+    console.browser.cookies.lock().unwrap().push(others);
+    let token = console.get("/user?id=1").await.field("csrf");
+    let page = console
+        .browser
+        .post("/user/end", &[("csrf", &token), ("id", "1")])
+        .await;
+    assert_eq!(page.location(), "../ended?count=1");
+}

@@ -33,6 +33,7 @@ fn command() -> Command {
         "PGUSER",
         "PGDATABASE",
         "PGPASSWORD",
+        "PGSSLMODE",
         "PGSSLROOTCERT",
     ] {
         command.env_remove(name);
@@ -137,7 +138,16 @@ impl Program {
 async fn the_link_works_once_and_the_cookie_opens_the_pages() {
     let console = Console::new().await;
     let program = Program::start(&console);
-    for path in ["/", "/sessions", "/live", "/health", "/nothing"] {
+    for path in [
+        "/",
+        "/sessions",
+        "/live",
+        "/health",
+        "/nothing",
+        // The page that says so would have a token for forms.
+        "/assets/nothing",
+        "/open/a/b",
+    ] {
         let answer = program.get(path, "").await;
         assert!(answer.starts_with("HTTP/1.1 401"), "{path}: {answer}");
         assert!(answer.contains("The console is closed"), "{answer}");

@@ -12,9 +12,10 @@ Usage: qsessions-console [OPTIONS] [DATABASE]
 
 DATABASE is a connection string or URL, such as postgresql:///app or
 'host=/run/postgresql dbname=app user=shop_console'. What it does not say comes
-from PGHOST, PGPORT, PGUSER, PGDATABASE and PGPASSWORD. With sslmode=require, the
-server must have a certificate of an authority that the system trusts, or of
-one in the file that PGSSLROOTCERT names.
+from PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD and PGSSLMODE. With
+sslmode=require, the server must have a certificate of an authority that the
+system trusts, or of one in the file that PGSSLROOTCERT names. Without it, the
+connection has no TLS.
 
 Options:
   --listen ADDRESS   address and port, by default 127.0.0.1:7650; port 0 takes

@@ -86,6 +86,19 @@ fn complete(
     {
         config.password(password);
     }
+    // A connection string without sslmode, and one with sslmode=prefer, cannot be told apart.
+    if config.get_ssl_mode() == SslMode::Prefer
+        && let Some(mode) = variable("PGSSLMODE")
+    {
+        match mode.as_str() {
+            "disable" | "allow" | "prefer" => {}
+            // The certificate is always checked.
+            "require" | "verify-ca" | "verify-full" => {
+                config.ssl_mode(SslMode::Require);
+            }
+            _ => return Err(format!("PGSSLMODE is not a mode: {mode}").into()),
+        }
+    }
     Ok(())
 }
 
@@ -156,6 +169,20 @@ mod tests {
         assert_eq!(config.get_ports(), [1]);
         assert_eq!(config.get_password(), Some(&b"secret"[..]));
         assert_eq!(described(&config), "database other on h as role me");
+    }
+
+    #[test]
+    fn the_environment_asks_for_tls() {
+        let mode = |text, mode| completed(text, &[("PGSSLMODE", mode)]).get_ssl_mode();
+        for required in ["require", "verify-ca", "verify-full"] {
+            assert_eq!(mode("host=h", required), SslMode::Require);
+            assert_eq!(mode("host=h sslmode=disable", required), SslMode::Disable);
+        }
+        assert_eq!(mode("host=h", "prefer"), SslMode::Prefer);
+        assert_eq!(mode("host=h sslmode=require", "disable"), SslMode::Require);
+        let unknown = |name: &str| (name == "PGSSLMODE").then(|| "required".to_owned());
+        let error = complete(&mut Config::new(), unknown).unwrap_err();
+        assert_eq!(error.to_string(), "PGSSLMODE is not a mode: required");
     }
 
     #[test]
