@@ -7,6 +7,7 @@
 mod console;
 mod pages;
 mod people;
+mod products;
 mod server;
 mod shop;
 

@@ -6,7 +6,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use qsessions_axum::{CsrfToken, Next};
 
 use crate::people::{self, Account};
-use crate::shop::{PRODUCTS, Product};
+use crate::products::{PRODUCTS, Product};
 
 const STYLE: &str = include_str!("../templates/shop.css");
 
