@@ -167,8 +167,8 @@ impl Cookies {
     }
 }
 
-/// The first cookie of this name. HTTP/2 may split cookies into several headers. A cookie of another
-/// application that is no text does not hide the others.
+/// The first cookie of this name. HTTP/2 may split cookies into several headers. A cookie of
+/// another application that is no text does not hide the others.
 fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let headers = headers.get_all(COOKIE).into_iter();
     headers

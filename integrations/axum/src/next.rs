@@ -94,8 +94,8 @@ pub(crate) const NEXT: &str = "next";
 ///
 /// Browsers read `//host` and `/\host` as another site, remove tabs and line breaks before they
 /// look, and follow `javascript:`. So a safe path begins with one slash, is no longer than 2,048
-/// bytes, and has only the characters that RFC 3986 allows. Its first segment is also not empty,
-/// and begins with no tab or line break, when it is decoded, because proxies and applications may do
+/// bytes, and has only the characters that RFC 3986 allows. Its first segment is also not empty, and
+/// begins with no tab or line break, when it is decoded, because proxies and applications may do
 /// that before they redirect.
 ///
 /// ```
