@@ -19,7 +19,7 @@ use crate::{Result, checker, history};
 pub const PROCESSES: usize = 8;
 
 /// The number of attempts until a run is long enough to prove something.
-const ROUNDS: u32 = 3;
+const ROUNDS: u64 = 3;
 
 /// Longer than any call of a worker.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,8 +48,9 @@ fn capacity(process: usize) -> u64 {
     if process % 4 == 3 { 40 } else { 10_000 }
 }
 
-/// Performs a run, and repeats it if too little has happened, because a slow machine is not an
-/// error of the caches. The history is kept if it contains a violation.
+/// Performs a run, and repeats it with the next seed if too little has happened, because neither a
+/// slow machine nor a seed without a fault of some kind is an error of the caches. The history is
+/// kept if it contains a violation.
 ///
 /// # Errors
 ///
@@ -57,7 +58,11 @@ fn capacity(process: usize) -> u64 {
 /// in every attempt. The error contains the seed.
 pub async fn run(options: Options) -> Result<Report> {
     for round in 1.. {
-        let report = run_once(&options).await?;
+        let attempt = Options {
+            seed: options.seed.wrapping_add(round - 1),
+            ..options.clone()
+        };
+        let report = run_once(&attempt).await?;
         let shortcomings = report.shortcomings().join(", ");
         if shortcomings.is_empty() {
             return Ok(report);
