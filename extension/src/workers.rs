@@ -8,17 +8,21 @@
 
 use pgrx::pg_sys;
 
-/// Unblocks signals, and lets SIGTERM end the worker at its next interrupt check.
+/// Unblocks signals. SIGTERM ends the worker at its next interrupt check, and SIGHUP wakes it, so that
+/// it calls [`reload_configuration`].
 ///
-/// The handler of pgrx only sets a flag of its own, and a shutdown of the server would wait for the
-/// current statement.
+/// The handler of pgrx for SIGTERM only sets a flag of its own, and a shutdown of the server would wait
+/// for the current statement. Both handlers come before the signals are unblocked: a SIGHUP that has
+/// arrived while the worker was starting would be ignored then, and the worker would keep the old
+/// configuration.
 pub(crate) fn prepare() {
-    // SAFETY: the handler only sets flags and a latch, as PostgreSQL's own does.
+    // SAFETY: the handlers only set flags and a latch, as PostgreSQL's own do.
     unsafe {
         libc::signal(
             libc::SIGTERM,
             on_terminate as *const () as libc::sighandler_t,
         );
+        libc::signal(libc::SIGHUP, on_reload as *const () as libc::sighandler_t);
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }
@@ -30,12 +34,6 @@ extern "C-unwind" fn on_terminate(_signal: i32) {
         pg_sys::ProcDiePending = 1;
         pg_sys::SetLatch(pg_sys::MyLatch);
     }
-}
-
-/// Lets SIGHUP wake the worker, which must then call [`reload_configuration`].
-pub(crate) fn handle_reload() {
-    // SAFETY: the handler only sets a flag and a latch, as PostgreSQL's own does.
-    unsafe { libc::signal(libc::SIGHUP, on_reload as *const () as libc::sighandler_t) };
 }
 
 /// Reads the configuration files, if SIGHUP has arrived. Must not be called within a transaction.

@@ -37,7 +37,6 @@ pub(super) fn register() {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_geoip_main(_argument: pg_sys::Datum) {
     workers::prepare();
-    workers::handle_reload();
     // SAFETY: variables of this process, set by now.
     let latch = unsafe {
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));

@@ -62,7 +62,6 @@ fn start() -> bool {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
     workers::prepare();
-    workers::handle_reload();
     let database = database.value() as u32;
     let Some(pause) = ring::notifier_starts(database) else {
         // PostgreSQL does not start a worker again that ends by itself.
