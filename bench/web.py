@@ -134,7 +134,7 @@ class Handler:
             self.address = f"127.0.0.1:{port}"
             threads = str(_workers())
             self.processes.append(subprocess.Popen(
-                ["wrk", "--threads", threads, "--connections", str(CONNECTIONS), "--duration", "1d",
+                ["wrk", "--threads", threads, "--connections", str(CONNECTIONS), "--duration", "24h",
                  "--script", _HERE / "web" / "requests.lua", f"http://{self.address}/", "--",
                  self.folder / self.layer.cookies, USER_AGENT],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_parent))
