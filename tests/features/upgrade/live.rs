@@ -6,7 +6,7 @@ use super::catalogue::{assert_same, description};
 use super::dump::copy;
 use super::load::update_under_load;
 use crate::common::roles::new_role;
-use crate::common::{add_expired, begin, failure, row, texts};
+use crate::common::{add_expired, begin, failure, is_missing, row, texts};
 use crate::purge_schedule::{jobs, turn};
 use qsessions_testkit::{Database, Users};
 use tokio_postgres::Client;
@@ -91,6 +91,9 @@ async fn number(client: &Client, query: &str) -> i64 {
 }
 
 async fn a_live_database_is_updated(keys: Keys) {
+    if is_missing("pg_cron") {
+        return;
+    }
     let database = Database::with(Users::Nothing).await;
     let admin = database.connect().await;
     let role = new_role(&database, &admin, "app").await;
