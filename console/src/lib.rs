@@ -2,7 +2,7 @@
 //! them, and end them.
 //!
 //! The program `qsessions-console` serves them on its own. An application that has axum, and pages
-//! for administrators, can mount them there instead. **Whoever can open the pages can see and end
+//! for administrators, can mount them there instead. **Anyone who can open the pages can see and end
 //! all sessions**, so put them behind a login:
 //!
 //! ```

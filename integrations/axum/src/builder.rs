@@ -104,7 +104,7 @@ impl SessionLayerBuilder {
     }
 
     /// A domain whose hosts all get the cookie. By default only this host gets it, which is safer:
-    /// each host of the domain can also set the cookie, and so sign a visitor in as somebody else.
+    /// each host of the domain can also set the cookie, and so sign a visitor in as another user.
     pub fn cookie_domain(mut self, domain: impl Into<String>) -> Self {
         self.cookie.domain = Some(domain.into());
         self

@@ -85,10 +85,10 @@ impl Shared {
     }
 
     pub(crate) fn visitor(&self) -> &Visitor {
-        static NOBODY: std::sync::LazyLock<Visitor> = std::sync::LazyLock::new(Visitor::default);
+        static UNKNOWN: std::sync::LazyLock<Visitor> = std::sync::LazyLock::new(Visitor::default);
         self.request
             .get()
-            .map_or(&NOBODY, |request| &request.visitor)
+            .map_or(&UNKNOWN, |request| &request.visitor)
     }
 
     /// A panic of the application cannot leave the state half changed, because no code of the

@@ -53,7 +53,7 @@ type FindUser = dyn Fn(&Data) -> Option<UserId> + Send + Sync;
 /// request then fails with a status of 500 or more, tower-sessions does not save the other one.
 ///
 /// A session stays its user's as long as it has the same id. To save it for another user is an
-/// error, because whoever knew the id before the login would know it afterwards: call `cycle_id` or
+/// error, because an attacker who knew the id before the login would know it afterwards: call `cycle_id` or
 /// `flush` first. axum-login does it at the login of an anonymous visitor.
 #[must_use]
 pub struct QsessionsStore<E = Pool> {

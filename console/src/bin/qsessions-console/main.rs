@@ -44,7 +44,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     if !address.ip().is_loopback() {
         eprintln!(
             "WARNING: the console listens on {address}, which other machines may reach. It has no TLS: \
-             whoever reads the traffic can end sessions. Put it behind a proxy with TLS, or use a tunnel \
+             anyone who reads the traffic can end sessions. Put it behind a proxy with TLS, or use a tunnel \
              of ssh instead."
         );
     }

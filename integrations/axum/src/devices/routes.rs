@@ -134,7 +134,7 @@ fn answer(html: Result<String, TemplateError>) -> Response {
     }
 }
 
-/// The kind of each device. Most users have few browsers, so that few calls are made. Whoever signs
+/// The kind of each device. Most users have few browsers, so that few calls are made. A user who signs
 /// in again and again under other names of browsers must not multiply them.
 async fn with_kinds<E: Executor>(
     store: &Store<E>,

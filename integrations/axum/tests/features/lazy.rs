@@ -94,7 +94,7 @@ async fn a_request_resumes_its_session_at_most_once_and_saves_it_at_most_once() 
 async fn a_cookie_that_opens_nothing_is_left_alone_and_never_becomes_a_key() {
     let site = Site::new().await;
     let mut browser = Browser::of(&app(&site));
-    for planted in ["a key that somebody planted", "short", &"k".repeat(600)] {
+    for planted in ["a key that was planted", "short", &"k".repeat(600)] {
         browser.set_cookie(SESSION, planted);
         let page = browser.get("/look").await;
         assert_eq!((page.status, page.cookies().len()), (StatusCode::OK, 0));

@@ -73,7 +73,7 @@ async fn changes_that_are_not_saved_and_failures_are_logged_without_keys() {
         .route("/insert", get(insert))
         .route("/forget-to-save", get(forget_to_save))
         .route(
-            "/login-of-nobody",
+            "/login-without-user",
             get(async |session: Session| session.login(77).await.map(drop)),
         )
         .layer(site.layer())
@@ -83,7 +83,7 @@ async fn changes_that_are_not_saved_and_failures_are_logged_without_keys() {
     assert!(!log.text().contains("not saved"), "{}", log.text());
     browser.get("/forget-to-save").await;
     browser.get("/broken/insert").await;
-    browser.get("/login-of-nobody").await;
+    browser.get("/login-without-user").await;
     let text = log.text();
     let id = site.session(&browser).await.unwrap().id.to_string();
     let warning = text
