@@ -8,11 +8,11 @@
 -- here is not a way around the table.
 --
 -- Of the functions that PUBLIC may run, some do more than read or write the table as the caller.
--- _lock_user_hash asks for a privilege to write to the table itself, and _count for any privilege
--- on it. authenticate and _begin_event_reason leave something in the memory of the caller's own
--- backend until the transaction ends. _sync_user_key_type, the one function that is SECURITY
--- DEFINER, has no argument and changes nothing while the table is as create_session_table and
--- link_users leave it.
+-- _lock_user_hash and _admit_session ask for a privilege to write to the table itself, and _count
+-- for any privilege on it. authenticate and _begin_event_reason leave something in the memory of the
+-- caller's own backend until the transaction ends. _sync_user_key_type, the one function that is
+-- SECURITY DEFINER, has no argument and changes nothing while the table is as create_session_table
+-- and link_users leave it.
 DO $$
 DECLARE
     guarded CONSTANT pg_catalog.regprocedure[] := ARRAY[

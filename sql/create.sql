@@ -1,7 +1,7 @@
 -- This function runs for every new visitor. So it qualifies names and operators instead of having a
 -- SET clause, which takes a fifth of its time. PL/pgSQL prepares each of its expressions again in
--- each transaction, so this has as few as possible: the INSERT also counts, and one IF is for all
--- rare arguments.
+-- each transaction, so this has as few as possible: the INSERT also counts and locks, one IF is for
+-- all rare arguments, and one is for all that is seldom left to do.
 CREATE OR REPLACE FUNCTION qsessions.create_session(
     user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text,
     data jsonb DEFAULT '{}',
@@ -58,26 +58,19 @@ BEGIN
         idle_timeout,
         coalesce(deadline, 'infinity'),
         qsessions._kept_client_hints(client_hints)
-    WHERE qsessions._data_fits(coalesce(data, '{}'))
-      AND qsessions._count('sessions_created') IS NOT NULL
-      AND (user_id IS NULL OR qsessions._lock_user_hash(
-          'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
-          pg_catalog.hash_record_extended(ROW(user_id::pg_catalog.text::qsessions.user_key), 0),
-          max_sessions IS NOT NULL))
+    WHERE qsessions._admit_session(
+        coalesce(data, '{}'), 'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
+        user_id::pg_catalog.text::qsessions.user_key, max_sessions IS NOT NULL)
     RETURNING new_key, s.id, s.expires_at INTO created;
-    IF created.id IS NULL OR user_id IS NOT NULL AND (
-           pg_catalog.right(user_id::pg_catalog.text, 1) OPERATOR(pg_catalog.=) ' '
-           OR max_sessions IS NOT NULL
-           OR qsessions._has_events() AND coalesce(qsessions._event_reason() OPERATOR(pg_catalog.<>) 'login', true)) THEN
+    IF max_sessions IS NOT NULL OR qsessions._needs_more(data, user_id::pg_catalog.text) THEN
         IF created.id IS NULL AND NOT qsessions._data_fits(data) THEN
             PERFORM qsessions._raise_data_too_large(data);
         END IF;
-        IF pg_catalog.right(user_id::pg_catalog.text, 1) OPERATOR(pg_catalog.=) ' ' THEN
+        IF user_id::pg_catalog.text OPERATOR(pg_catalog.~~) '% ' THEN
             PERFORM qsessions._check_user_kept(created.id, user_id::pg_catalog.text);
         END IF;
         -- A login records itself.
-        IF user_id IS NOT NULL AND qsessions._has_events()
-           AND coalesce(qsessions._event_reason() OPERATOR(pg_catalog.<>) 'login', true) THEN
+        IF user_id IS NOT NULL AND qsessions._records_logins() THEN
             PERFORM qsessions._record_login(
                 created, user_id::pg_catalog.text, qsessions._host(ip), qsessions._kept_user_agent(user_agent),
                 qsessions._kept_client_hints(client_hints));
@@ -92,6 +85,11 @@ $$;
 
 COMMENT ON FUNCTION qsessions.create_session(anycompatiblenonarray, jsonb, inet, text, interval, interval, interval, text, jsonb, integer) IS
     'Creates a session and returns its key. ttl is a fixed expiry, by default qsessions.default_ttl; idle_timeout is an expiry that slides with activity; max_age bounds either. user_id may be text, bigint, integer or uuid. client_hints are the headers Sec-CH-UA-* that the browser has sent, by name. With max_sessions, the sessions of the user beyond that number that were unseen longest end';
+
+COMMENT ON FUNCTION qsessions._admit_session(jsonb, oid, anyelement, boolean) IS
+    'Internal: counts a session that is about to be created, and locks its user, or returns false if its data is too large';
+COMMENT ON FUNCTION qsessions._needs_more(jsonb, text) IS
+    'Internal: whether create_session has more to do than to insert the session';
 
 -- A column of type varchar(n) drops trailing blanks for which it has no room, as the SQL standard
 -- says. The session would then belong to another user.

@@ -15,6 +15,8 @@ COMMENT ON FUNCTION qsessions._begin_event_reason(text) IS
     'Internal: says why the statements that follow delete sessions, until _end_event_reason';
 COMMENT ON FUNCTION qsessions._end_event_reason() IS 'Internal: takes back what _begin_event_reason has said last';
 COMMENT ON FUNCTION qsessions._event_reason() IS 'Internal: what _begin_event_reason has said last, or null';
+COMMENT ON FUNCTION qsessions._records_logins() IS
+    'Internal: whether a function that begins a session of a user has to record a login';
 COMMENT ON FUNCTION qsessions._device_key(text, jsonb) IS
     'Internal: what two logins from one device have in common: browser, system and model, without versions';
 

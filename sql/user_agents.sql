@@ -12,10 +12,6 @@ COMMENT ON FUNCTION qsessions.device(text, jsonb) IS
 COMMENT ON FUNCTION qsessions.user_agent_rules() IS
     'Returns the version of the rules for User-Agents, and the number of rules of each kind';
 
-CREATE OR REPLACE FUNCTION qsessions._kept_user_agent(user_agent text) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN left(user_agent, qsessions._user_agent_max_length());
-
 COMMENT ON FUNCTION qsessions._kept_user_agent(text) IS
     'Internal: the part of a User-Agent string that sessions keep';
 

@@ -131,6 +131,20 @@ fn reason() -> Option<&'static str> {
     named.map(|(name, _)| *name)
 }
 
+/// Whether a function that begins a session of a user has to record a login: there are events, and
+/// no login is running that records itself.
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_records_logins",
+    volatile,
+    parallel_unsafe
+)]
+pub(crate) fn records_logins() -> bool {
+    let given = REASONS_GIVEN.with_borrow(|given| given.last().copied());
+    given.is_none_or(|given| given.reason != Reason::Login) && has_events()
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn transaction_ends(
     event: pg_sys::XactEvent::Type,

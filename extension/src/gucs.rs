@@ -249,7 +249,7 @@ fn touch_interval() -> Interval {
     stable,
     parallel_safe
 )]
-fn user_agent_max_length() -> i32 {
+pub(crate) fn user_agent_max_length() -> i32 {
     USER_AGENT_MAX_LENGTH.get()
 }
 
@@ -285,7 +285,7 @@ fn data_size(data: RawJsonb) -> i64 {
     stable,
     parallel_safe
 )]
-fn data_fits(data: RawJsonb) -> bool {
+pub(crate) fn data_fits(data: RawJsonb) -> bool {
     data.size() <= MAX_DATA_BYTES.get() as usize
 }
 

@@ -2,6 +2,7 @@
 
 use pgrx::prelude::*;
 use pgrx::{Uuid, pg_sys};
+use qsessions_key::{ID_RANDOM_LENGTH, SECRET_LENGTH};
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,8 +26,12 @@ fn generate_key() -> String {
         last.set(nanos);
         nanos
     });
-    let id = qsessions_key::new_id(nanos, strong_random());
-    qsessions_key::encode(id, strong_random())
+    // One call, because each costs about as much as all else here.
+    let random: [u8; ID_RANDOM_LENGTH + SECRET_LENGTH] = strong_random();
+    let (mut tail, mut secret) = ([0; ID_RANDOM_LENGTH], [0; SECRET_LENGTH]);
+    tail.copy_from_slice(&random[..ID_RANDOM_LENGTH]);
+    secret.copy_from_slice(&random[ID_RANDOM_LENGTH..]);
+    qsessions_key::encode(qsessions_key::new_id(nanos, tail), secret)
 }
 
 /// A new native key for a session that already has an id.

@@ -8,6 +8,7 @@
 //! | [`keys`] | session keys, ids and digests |
 //! | [`user_agents`] | the parts of a User-Agent |
 //! | [`addresses`] | one form for each address |
+//! | [`create`] | what each new session needs |
 //! | [`locks`] | locks of users |
 //! | [`metrics`] | counters of what has happened |
 //! | [`savepoints`] | what to go back to when a savepoint is rolled back |
@@ -22,6 +23,7 @@
 //! PostgreSQL itself defines.
 
 mod addresses;
+mod create;
 mod current;
 mod events;
 mod geoip;

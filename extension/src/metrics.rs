@@ -246,6 +246,13 @@ fn count(counter: &str, amount: default!(i64, 1)) -> bool {
     true
 }
 
+/// Counts a session that a statement is about to create, which needs a privilege of its own.
+pub(crate) fn count_session() {
+    if exists() && may_count() {
+        add_at_commit(Counter::SessionsCreated, 1);
+    }
+}
+
 fn may_count() -> bool {
     let any_of = pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE;
     // SAFETY: looks up names and privileges in the catalogue.

@@ -1,6 +1,7 @@
 //! The SQL functions for User-Agents.
 
-use crate::values::RawJsonb;
+use crate::gucs;
+use crate::values::{RawJsonb, RawText};
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
@@ -12,6 +13,18 @@ const MAX_HINTS_SIZE: usize = 64 * 1024;
 
 /// Of each part of a device key, in characters.
 const MAX_KEY_PART: usize = 120;
+
+/// The part of a User-Agent that sessions keep.
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_kept_user_agent",
+    stable,
+    parallel_safe
+)]
+fn kept_user_agent(user_agent: RawText) -> RawText {
+    user_agent.left(gucs::user_agent_max_length())
+}
 
 /// The parts of a User-Agent.
 #[pg_extern(

@@ -27,6 +27,10 @@ pub(crate) struct Network {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawJsonb(pub(crate) pg_sys::Datum);
 
+/// A `text` value in the encoding of the database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawText(pub(crate) pg_sys::Datum);
+
 /// A row of `qsessions.session_data`, as a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionRow(pub(crate) pg_sys::Datum);
@@ -63,6 +67,35 @@ impl RawJsonb {
             iterator,
             jsonb: PhantomData,
         })
+    }
+}
+
+impl RawText {
+    pub(crate) fn ends_with(self, byte: u8) -> bool {
+        // SAFETY: the datum is a text, which is a varlena, and its detoasted form lives as long as
+        // the call.
+        let bytes = unsafe {
+            varlena::varlena_to_byte_slice(pg_sys::pg_detoast_datum_packed(self.0.cast_mut_ptr()))
+        };
+        bytes.last() == Some(&byte)
+    }
+
+    /// The first characters of the text.
+    pub(crate) fn left(self, length: i32) -> Self {
+        // SAFETY: the datum is a text, which is a varlena, and lives as long as the call.
+        let bytes = unsafe { pg_sys::toast_raw_datum_size(self.0) } - pg_sys::VARHDRSZ;
+        // It has no more characters than bytes.
+        if usize::try_from(length).is_ok_and(|length| bytes <= length) {
+            return self;
+        }
+        // SAFETY: text_left takes a text and an integer, and returns a text.
+        let datum = unsafe {
+            pgrx::direct_function_call_as_datum(
+                pg_sys::text_left,
+                &[Some(self.0), Some(pg_sys::Datum::from(length))],
+            )
+        };
+        Self(datum.expect("text_left never returns null"))
     }
 }
 
@@ -194,15 +227,30 @@ impl IntoDatum for Address {
     }
 }
 
-impl FromDatum for RawJsonb {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
-        (!is_null).then_some(Self(datum))
-    }
+macro_rules! raw_datum {
+    ($type:ty) => {
+        impl FromDatum for $type {
+            unsafe fn from_polymorphic_datum(
+                datum: pg_sys::Datum,
+                is_null: bool,
+                _: pg_sys::Oid,
+            ) -> Option<Self> {
+                (!is_null).then_some(Self(datum))
+            }
+        }
+
+        // SAFETY: the datum is a whole value of its type in memory that outlives the call.
+        unsafe impl BoxRet for $type {
+            unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+                // SAFETY: see above.
+                unsafe { fcinfo.return_raw_datum(self.0) }
+            }
+        }
+    };
 }
+
+raw_datum!(RawJsonb);
+raw_datum!(RawText);
 
 impl IntoDatum for RawJsonb {
     fn into_datum(self) -> Option<pg_sys::Datum> {
@@ -247,14 +295,7 @@ macro_rules! argument {
 argument!(Address, "inet");
 argument!(Network, "inet");
 argument!(RawJsonb, "jsonb");
-
-// SAFETY: the datum is a whole jsonb in memory that outlives the call.
-unsafe impl BoxRet for RawJsonb {
-    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: see above.
-        unsafe { fcinfo.return_raw_datum(self.0) }
-    }
-}
+argument!(RawText, "text");
 
 // SAFETY: names the SQL type of the datum.
 unsafe impl SqlTranslatable for SessionRow {

@@ -255,6 +255,7 @@ async fn a_role_that_may_only_read_the_table_can_only_read_sessions() {
     for statement in [
         "SELECT qsessions._lock_user_hash('qsessions.session'::regclass, 1, false)",
         "SELECT qsessions._lock_user_hash('qsessions.session'::regclass, 1, true)",
+        "SELECT qsessions._admit_session('{}', 'qsessions.session'::regclass, 1, false)",
         "SELECT qsessions.login('KEY', 1)",
         "SELECT qsessions.create_session(1)",
         "SELECT qsessions.save_session('KEY', '{}')",

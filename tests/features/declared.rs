@@ -107,6 +107,7 @@ pub(crate) const CONTRACT: &[&str] = &[
 pub(crate) const INTERNAL: &[&str] = &[
     "_add_event_month",
     "_add_user_foreign_key",
+    "_admit_session",
     "_announce",
     "_application_functions",
     "_assign_user",
@@ -159,6 +160,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_merged_client_hints",
     "_monitored_columns",
     "_monitoring_functions",
+    "_needs_more",
     "_network",
     "_oldest_expired",
     "_purge_batch",
@@ -172,6 +174,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_record_login",
     "_record_new_login",
     "_record_rotation",
+    "_records_logins",
     "_revoke_beyond",
     "_schedule_purge",
     "_slide",

@@ -1,5 +1,6 @@
 //! One handler that reads the session, behind each of several layers. `bench/web.py` starts it.
 
+mod call;
 mod fill;
 mod layers;
 
@@ -18,6 +19,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 /// The member of the data that the handler answers with.
 const MEMBER: &str = "theme";
 
+const USAGE: &str =
+    "usage: qsessions-web-bench fill FOLDER | serve LAYER | call LAYER COOKIES PASSES";
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -28,7 +32,10 @@ fn main() -> Result<()> {
     match arguments[..] {
         ["fill", folder] => runtime.block_on(fill::fill(Path::new(folder))),
         ["serve", layer] => runtime.block_on(serve(layer)),
-        _ => Err("usage: qsessions-web-bench fill FOLDER | serve LAYER".into()),
+        ["call", layer, cookies, passes] => {
+            runtime.block_on(call::call(layer, Path::new(cookies), passes.parse()?))
+        }
+        _ => Err(USAGE.into()),
     }
 }
 

@@ -128,7 +128,7 @@ pub(crate) async fn calls(admin: &Client, condition: &str) -> Vec<String> {
 
 fn value_of(argument: &str) -> &'static str {
     match argument {
-        "anycompatiblenonarray" | "anynonarray" => "1::bigint",
+        "anycompatiblenonarray" | "anyelement" | "anynonarray" => "1::bigint",
         "bigint" => "1::bigint",
         "boolean" => "true",
         "bytea" => "bytea ''",
