@@ -12,17 +12,20 @@ use pgrx::pg_sys;
 /// it calls [`reload_configuration`].
 ///
 /// The handler of pgrx for SIGTERM only sets a flag of its own, and a shutdown of the server would wait
-/// for the current statement. Both handlers come before the signals are unblocked: a SIGHUP that has
-/// arrived while the worker was starting would be ignored then, and the worker would keep the old
-/// configuration.
+/// for the current statement.
+///
+/// The worker reads the configuration files once when it starts: PostgreSQL drops a SIGHUP that
+/// arrives between the fork, which copies the configuration, and this function.
 pub(crate) fn prepare() {
-    // SAFETY: the handlers only set flags and a latch, as PostgreSQL's own do.
+    // SAFETY: the handlers only set flags and a latch, as PostgreSQL's own do. The flag is one of
+    // this process.
     unsafe {
         libc::signal(
             libc::SIGTERM,
             on_terminate as *const () as libc::sighandler_t,
         );
         libc::signal(libc::SIGHUP, on_reload as *const () as libc::sighandler_t);
+        (&raw mut pg_sys::ConfigReloadPending).write_volatile(1);
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }
@@ -36,7 +39,7 @@ extern "C-unwind" fn on_terminate(_signal: i32) {
     }
 }
 
-/// Reads the configuration files, if SIGHUP has arrived. Must not be called within a transaction.
+/// Reads the configuration files, if SIGHUP has arrived or the worker has just started. Must not be called within a transaction.
 pub(crate) fn reload_configuration() {
     // SAFETY: a flag of this process, handled as PostgreSQL's own processes do.
     unsafe {

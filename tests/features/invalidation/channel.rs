@@ -5,9 +5,13 @@ use crate::common::{begin, row};
 use deadpool_postgres::{Manager, Pool};
 use qsessions::{CachedStore, Key, Store};
 use qsessions_testkit::Server;
+use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sets another channel; returns when new connections use it.
 async fn move_to(server: &Server, channel: &str) {
@@ -116,15 +120,20 @@ async fn the_notifier_adopts_a_change_of_the_channel() {
     old.notified().await;
     move_to(&server, "other").await;
     // The notifier may send the first probes on the old channel.
-    let first = loop {
-        let probe = Uuid::new_v4();
-        row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
-        if let Ok(first) = new.payloads.try_recv() {
-            break first;
+    let first = async {
+        loop {
+            let probe = Uuid::new_v4();
+            row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
+            if let Ok(first) = new.payloads.try_recv() {
+                break first;
+            }
         }
     };
-    assert_eq!(first, "*");
-    while old.payloads.recv().await.unwrap() != "*" {}
+    let first = timeout(PATIENCE, first).await;
+    assert_eq!(first.expect("the notifier keeps the old channel"), "*");
+    let last = async { while old.payloads.recv().await.unwrap() != "*" {} };
+    let last = timeout(PATIENCE, last).await;
+    last.expect("the old channel gets no last notification");
     let session = begin(&old.client, "").await;
     row(&old.client, "SELECT qsessions.logout($1)", &[&session.key]).await;
     received_until(&mut new, session.id).await;
