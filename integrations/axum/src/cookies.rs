@@ -173,9 +173,14 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let headers = headers.get_all(COOKIE).into_iter();
     headers
         .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|cookie| std::str::from_utf8(cookie).ok())
-        .filter_map(|cookie| Cookie::parse(cookie).ok())
-        .find_map(|cookie| (cookie.name() == name).then(|| cookie.value_raw())?)
+        .find_map(|cookie| {
+            let equals = cookie.iter().position(|byte| *byte == b'=')?;
+            let (found, value) = (&cookie[..equals], &cookie[equals + 1..]);
+            if found.trim_ascii() != name.as_bytes() {
+                return None;
+            }
+            std::str::from_utf8(value.trim_ascii()).ok()
+        })
 }
 
 /// Rounded up, because a cookie that is gone before its session signs the visitor out too early.

@@ -215,16 +215,18 @@ async fn cookies(shared: &Shared) -> Vec<HeaderValue> {
     let config = shared.config();
     let must_ask = {
         let mut state = shared.state();
-        let is_persistent = is_persistent(&state, config.is_persistent);
-        if state.cookie == CookieChange::Prolong && !is_persistent {
+        // The data is looked at only if the cookie may be set: reading a session is the most
+        // frequent request.
+        if state.cookie == CookieChange::Prolong && !is_persistent(&state, config.is_persistent) {
             state.cookie = CookieChange::None;
         }
         (state.cookie == CookieChange::Prolong).then(|| state.key.clone())
     };
     if let Some(Some(key)) = must_ask {
-        // Another request may have rotated the key, and set the cookie, while this one ran.
-        let is_present = on_store!(config.store, store => store.is_present_key(&key).await);
-        if !matches!(is_present, Ok(true)) {
+        // Another request may have rotated the key, and set the cookie, while this one ran. In a
+        // box, so that the future of each request is small.
+        let asked = async { on_store!(config.store, store => store.is_present_key(&key).await) };
+        if !matches!(Box::pin(asked).await, Ok(true)) {
             shared.state().cookie = CookieChange::None;
         }
     }
