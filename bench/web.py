@@ -15,7 +15,6 @@ from statistics import median
 from server import SUPERUSER, Failure, Server, end_with_parent
 from table import DATA, USER_AGENT
 
-SESSIONS = 10_000
 CONNECTIONS = 16
 # A first request of each session records the visit, a second one loads the session into the cache.
 WARM_UP_PASSES = 3
@@ -27,10 +26,10 @@ _HERE = pathlib.Path(__file__).resolve().parent
 _PROGRAM = _HERE.parent / "target" / "bench" / "release" / "qsessions-web-bench"
 # The pools of all processes need more connections than the default of the other parts.
 _SETTINGS = "max_connections = 100\n"
-_TABLE = f"""
+_TABLE = """
 CREATE EXTENSION qsessions;
 CREATE TABLE users (id bigint PRIMARY KEY);
-INSERT INTO users SELECT n FROM generate_series(1, {SESSIONS}) AS n;
+INSERT INTO users SELECT n FROM generate_series(1, {sessions}) AS n;
 SELECT qsessions.create_session_table('users');
 """
 
@@ -61,24 +60,24 @@ _LINE = "{:<36} {:>10} {:>11} {:>14}"
 _RATIO = "{:<36} {:<24} {:>6} {:>7} {:>8} {:>10} {:>7}  {}"
 
 
-def measure(rounds, seconds, say):
+def measure(sessions, rounds, seconds, say):
     """The lines of the report, and whether all ratios are high enough."""
     if not _PROGRAM.exists():
         raise Failure(f"no {_PROGRAM}; `make bench` builds it")
     if not shutil.which("wrk"):
         raise Failure("there is no wrk; `scripts/setup bench` unpacks it")
     with Server(_SETTINGS) as server, tempfile.TemporaryDirectory(prefix="qsessions-bench-web-") as folder:
-        say(f"a handler of axum with {SESSIONS:,} sessions")
+        say(f"a handler of axum with {sessions:,} sessions")
         server.sql("CREATE DATABASE web", "postgres")
-        server.sql(_TABLE, "web")
+        server.sql(_TABLE.format(sessions=sessions), "web")
         folder = pathlib.Path(folder)
-        _fill(server, folder)
+        _fill(server, sessions, folder)
         server.sql("VACUUM ANALYZE", "web")
         with contextlib.ExitStack() as stack:
             handlers = []
             for layer in LAYERS:
                 say(f"warming up: {layer.title}")
-                handlers.append(stack.enter_context(Handler(server, layer, folder)))
+                handlers.append(stack.enter_context(Handler(server, layer, sessions, folder)))
                 handlers[-1].hold()
             server.sql("VACUUM ANALYZE", "web")
             say(f"{rounds} rounds of {len(LAYERS)} layers")
@@ -86,11 +85,11 @@ def measure(rounds, seconds, say):
     return _report(turns)
 
 
-def _environment(server):
+def _environment(server, sessions):
     settings = {
         "BENCH_POSTGRES": f"host={server.folder} user={SUPERUSER} dbname=web",
         "BENCH_SOCKET_FOLDER": server.folder, "BENCH_USER": SUPERUSER, "BENCH_DATABASE": "web",
-        "BENCH_DATA": DATA, "BENCH_SESSIONS": SESSIONS, "BENCH_WORKERS": _workers()}
+        "BENCH_DATA": DATA, "BENCH_SESSIONS": sessions, "BENCH_WORKERS": _workers()}
     return os.environ | {name: str(value) for name, value in settings.items()}
 
 
@@ -99,9 +98,9 @@ def _workers():
     return max((os.cpu_count() or 1) // 2, 1)
 
 
-def _fill(server, folder):
+def _fill(server, sessions, folder):
     done = subprocess.run(
-        [_PROGRAM, "fill", folder], env=_environment(server), capture_output=True, text=True, check=False)
+        [_PROGRAM, "fill", folder], env=_environment(server, sessions), capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failure(f"the sessions cannot be made: {done.stderr.strip()}")
 
@@ -109,8 +108,8 @@ def _fill(server, folder):
 class Handler:
     """A server with the handler behind a layer, and a wrk that sends requests to it; started and warmed up by `with`."""
 
-    def __init__(self, server, layer, folder):
-        self.server, self.layer, self.folder = server, layer, folder
+    def __init__(self, server, layer, sessions, folder):
+        self.server, self.layer, self.sessions, self.folder = server, layer, sessions, folder
         self.processes = []
 
     def __enter__(self):
@@ -125,7 +124,7 @@ class Handler:
         self.log = self.folder / f"{self.layer.name}.log"
         with open(self.log, "wb") as log:
             self.server_process = subprocess.Popen(
-                [_PROGRAM, "serve", self.layer.name], env=_environment(self.server), stdin=subprocess.DEVNULL,
+                [_PROGRAM, "serve", self.layer.name], env=_environment(self.server, self.sessions), stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=log, preexec_fn=end_with_parent)
             self.processes.append(self.server_process)
             port = self.server_process.stdout.readline().decode().strip()
@@ -139,9 +138,9 @@ class Handler:
                  self.folder / self.layer.cookies, USER_AGENT],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_parent))
         deadline = time.monotonic() + PATIENCE
-        while self.count() < WARM_UP_PASSES * SESSIONS:
+        while self.count() < WARM_UP_PASSES * self.sessions:
             if time.monotonic() > deadline or any(process.poll() is not None for process in self.processes):
-                raise self._failure(f"does not answer {WARM_UP_PASSES * SESSIONS:,} requests in {PATIENCE} s")
+                raise self._failure(f"does not answer {WARM_UP_PASSES * self.sessions:,} requests in {PATIENCE} s")
             time.sleep(0.1)
 
     def __exit__(self, *_):
