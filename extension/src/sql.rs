@@ -45,6 +45,7 @@ extension_sql_file!(
         parse_user_agent_with_hints,
         device,
         device_with_hints,
+        kept_user_agent,
         kept_client_hints,
         user_agent_rules
     ]
@@ -86,7 +87,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../../sql/create.sql",
     name = "create",
-    requires = ["expiry"]
+    requires = ["expiry", admit_session, needs_more]
 );
 extension_sql_file!(
     "../../sql/import.sql",
@@ -127,6 +128,7 @@ extension_sql_file!(
         begin_reason,
         end_reason,
         reason,
+        records_logins,
         device_key
     ]
 );
