@@ -106,6 +106,7 @@ const LISTS: &[(&str, usize, usize)] = &[
     ("not macs", 1, 1),
     ("models", 2, 3),
     ("not models", 1, 1),
+    ("names that tell the maker", 1, 1),
     ("not programs", 1, 1),
     ("not bots", 1, 1),
 ];

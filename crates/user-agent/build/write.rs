@@ -38,6 +38,7 @@ pub(crate) fn tables(rules: &Rules) -> String {
         ("NOT_MACS", "not macs"),
         ("NOT_MODELS", "not models"),
         ("NOT_BOTS", "not bots"),
+        ("TELLING_NAMES", "names that tell the maker"),
     ] {
         let words = list(rules, section)
             .iter()
@@ -179,9 +180,9 @@ fn models(out: &mut String, lines: &[Vec<String>]) {
     let items = lines.iter().map(|line| {
         let category = category(line.get(2).map(String::as_str).unwrap_or_default());
         format!(
-            "\nModel {{ pattern: {:?}, vendor: {:?}, category: {category} }}",
+            "\nModelRule {{ pattern: {:?}, vendor: {:?}, category: {category} }}",
             line[0], line[1]
         )
     });
-    array(out, "MODELS", "Model", items);
+    array(out, "MODELS", "ModelRule", items);
 }

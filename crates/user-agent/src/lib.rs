@@ -13,6 +13,8 @@
 //! | `program` | browsers, apps, bots and tools |
 //! | `system` | operating systems |
 //! | `device`, `model` | devices, and models of Android devices |
+//! | `device_name` | the name of a device as a person reads it |
+//! | `known` | what people call the models, from the files in `data` |
 //! | `hints` | client hints, which complete a string |
 //! | `fallback` | what woothee knows and the rules do not |
 #![forbid(unsafe_code)]
@@ -20,9 +22,12 @@
 mod bucket;
 mod category;
 mod device;
+mod device_name;
 mod fallback;
 mod hints;
+mod known;
 mod model;
+mod model_key;
 mod program;
 mod rules;
 mod scan;
@@ -52,6 +57,9 @@ pub struct UserAgent<'a> {
     pub os_version: Option<Cow<'a, str>>,
     /// Model (`Pixel 8`) or family (`iPhone`, `Mac`, `PC`) of the device.
     pub device: Option<Cow<'a, str>>,
+    /// What people call the device, with its maker where the name does not tell it: `Galaxy S24`,
+    /// `Motorola Edge 30`. Of an unknown model, the model behind its maker.
+    pub device_name: Option<Cow<'a, str>>,
     /// The maker of the device, where model or family tell it; the operator of a bot, where known.
     pub vendor: Option<Cow<'a, str>>,
     /// The kind of machine or program.
@@ -72,8 +80,8 @@ pub fn parse_with_hints<'a>(user_agent: &'a str, hints: &ClientHints<'a>) -> Use
     parts(cut(user_agent), hints).0
 }
 
-/// One line that a person can read: `iPhone / iOS 17.1 / Safari 17.1`. An unknown part is `Other`;
-/// an empty string gives an empty line.
+/// One line that a person can read: `Galaxy S24 / Android 14 / Chrome 126.0.0.0`. An unknown part is
+/// `Other`, an unknown phone `Phone`; an empty string gives an empty line.
 #[must_use]
 pub fn device_line(user_agent: &str) -> String {
     device_line_with_hints(user_agent, &ClientHints::default())
@@ -95,7 +103,13 @@ pub fn device_line_with_hints(user_agent: &str, hints: &ClientHints<'_>) -> Stri
         parsed.os_version = None;
     }
     let mut line = String::with_capacity(64);
-    push(&mut line, parsed.device.as_deref(), None);
+    let kind = match parsed.category {
+        Category::Mobile => "Phone",
+        Category::Tablet => "Tablet",
+        Category::Tv => "TV",
+        _ => "Other",
+    };
+    line.push_str(parsed.device_name.as_deref().unwrap_or(kind));
     line.push_str(" / ");
     push(
         &mut line,
@@ -137,7 +151,17 @@ fn parts<'a>(text: &'a str, hints: &ClientHints<'a>) -> (UserAgent<'a>, bool) {
 
     let browser = printable(program.name);
     let os = printable(system.name);
-    let device_name = printable(device.name.or(feature_phone.map(Cow::Borrowed)));
+    let model = printable(device.name.or(feature_phone.map(Cow::Borrowed)))
+        .or(is_computer.then_some("PC".into()));
+    let vendor = printable(device.vendor);
+    let device_name = match device.called {
+        Some(name) => Some(device_name::with_maker(name, vendor.as_deref())),
+        None => model.as_deref().map(|model| {
+            device_name::with_maker(model, vendor.as_deref())
+                .into_owned()
+                .into()
+        }),
+    };
     let parts = UserAgent {
         browser_version: program
             .version
@@ -146,8 +170,9 @@ fn parts<'a>(text: &'a str, hints: &ClientHints<'a>) -> (UserAgent<'a>, bool) {
         browser,
         os_version: system.version.filter(|_| os.is_some()),
         os,
-        device: device_name.or(is_computer.then_some("PC".into())),
-        vendor: printable(device.vendor.or(program.operator.map(Cow::Borrowed))),
+        device: model,
+        device_name,
+        vendor: vendor.or(program.operator.map(Cow::Borrowed)),
         category,
         is_bot: category == Category::Bot,
     };

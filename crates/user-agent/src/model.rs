@@ -2,14 +2,55 @@
 
 use std::ops::Range;
 
-use crate::rules::{MODELS, MODELS_BEGIN, Model, NOT_MODELS};
+use crate::category::Category;
+use crate::known;
+use crate::rules::{MODELS, MODELS_BEGIN, ModelRule, NOT_MODELS};
 use crate::text::{comment, is_mozilla};
 
-/// The name of the model, and the rule that its name begins with.
+/// A model that a string or a client hint names.
+#[derive(Debug)]
+pub(crate) struct Model<'a> {
+    /// As it stands there.
+    pub(crate) text: &'a str,
+    /// What people call it, without its maker, where that is not the text itself.
+    pub(crate) called: Option<&'static str>,
+    pub(crate) vendor: Option<&'static str>,
+    /// The kind of device, where the model tells it.
+    pub(crate) category: Option<Category>,
+}
+
+impl<'a> Model<'a> {
+    /// By the list of models, then by its beginning, then by a maker whose name it begins with.
+    fn new(text: &'a str) -> Self {
+        let rule = rule(text);
+        let Some(known) = known::model(text) else {
+            return Self {
+                text,
+                called: None,
+                vendor: rule
+                    .map(|rule| rule.vendor)
+                    .or_else(|| known::maker_in(text)),
+                category: rule.and_then(|rule| rule.category),
+            };
+        };
+        let maker = known.maker();
+        let by_rule = rule
+            .filter(|rule| rule.vendor == maker)
+            .and_then(|rule| rule.category);
+        Self {
+            text,
+            called: known.name(),
+            vendor: Some(maker),
+            category: known.category.or(by_rule),
+        }
+    }
+}
+
+/// The model.
 ///
 /// It stands in the first comment, behind the system. Apps name it elsewhere; there, a name counts
-/// only if a rule knows its maker.
-pub(crate) fn model(text: &str) -> Option<(&str, Option<&'static Model>)> {
+/// only if its maker is known by a rule.
+pub(crate) fn model(text: &str) -> Option<Model<'_>> {
     const SYSTEMS: &[&str] = &[
         "Android",
         "Andr0id",
@@ -22,25 +63,24 @@ pub(crate) fn model(text: &str) -> Option<(&str, Option<&'static Model>)> {
     let mut behind = comment.split(';').map(str::trim);
     let has_system = behind.any(|part| SYSTEMS.iter().any(|system| part.starts_with(system)));
     if has_system && let Some(name) = behind.find_map(name) {
-        return Some((name, rule(name)));
+        return Some(Model::new(name));
     }
     let mut parts = comment.split(';').map(str::trim).filter_map(name);
-    if let Some((name, model)) = parts.find_map(|name| Some((name, rule(name)?))) {
-        return Some((name, Some(model)));
+    if let Some(name) = parts.find(|name| rule(name).is_some()) {
+        return Some(Model::new(name));
     }
     // `Android (33/13; 420dpi; 1080x2110; maker; model; …)`
     match comment.split(';').nth(4) {
         Some(part) if !is_mozilla(text) && text.contains("Android (") => {
-            Some((name(part.trim())?, None))
+            name(part.trim()).map(Model::new)
         }
         _ => None,
     }
 }
 
 /// The same for a text that is the name of a model.
-pub(crate) fn named(text: &str) -> Option<(&str, Option<&'static Model>)> {
-    let name = name(text)?;
-    Some((name, rule(name)))
+pub(crate) fn named(text: &str) -> Option<Model<'_>> {
+    name(text).map(Model::new)
 }
 
 /// Where a browser on Android names the model. A word there is not a program, even if a program has
@@ -101,7 +141,7 @@ fn is_locale(name: &str) -> bool {
 }
 
 /// The rule that a name begins with.
-fn rule(name: &str) -> Option<&'static Model> {
+fn rule(name: &str) -> Option<&'static ModelRule> {
     let first = usize::from(*name.as_bytes().first()?);
     let (begin, end) = (MODELS_BEGIN.get(first)?, MODELS_BEGIN.get(first + 1)?);
     let models = &MODELS[usize::from(*begin)..usize::from(*end)];

@@ -20,6 +20,7 @@ fn check(user_agent: &str) {
         os,
         os_version,
         device,
+        device_name,
         vendor,
         category,
         is_bot,
