@@ -22,6 +22,7 @@ const MAKERS_BY_MODEL = [
   [/^TCL/, 'TCL'],
   [/^Lenovo/, 'Lenovo'],
   [/^(SO-|SGP)/, 'Sony'],
+  [/^NX\d{3}J/, 'nubia'],
   [/^TECNO/, 'Tecno'],
   [/^Philips/, 'Philips'],
   [/^(21061119|22011119|M2012K11AI|MI CC)/, 'Xiaomi'],
@@ -30,6 +31,16 @@ const MAKERS_BY_MODEL = [
 
 /** The text without what the look-up ignores. build/models.rs does the same. */
 const key = (text) => text.toLowerCase().replace(/[ _()-]/g, '');
+
+/** The same where the name tells it. */
+const MAKERS_BY_NAME = [
+  [/^TCL /i, 'TCL'],
+  [/^(nubia|red ?magic)\b/i, 'nubia'],
+  [/^honor\b/i, 'Honor'],
+  [/^realme\b/i, 'realme'],
+  [/^OnePlus\b/i, 'OnePlus'],
+  [/^moto(rola)?\b/i, 'Motorola'],
+];
 
 /** The folder of a package, unpacked below `folder`. */
 function unpack(folder, name) {
@@ -86,7 +97,8 @@ function androidModels(devices, makersByName) {
   for (const { brand, name, device, model } of devices) {
     const isUsable = brand && model && /^[\x20-\x7e]+$/.test(model) && !/[|,*[\]#]/.test(model) && model.length <= 40;
     if (!isUsable || key(model).length < 3 || /_cheets$|^generic/.test(device) || key(model) === 'android') continue;
-    const correction = MAKERS_BY_MODEL.find(([pattern]) => pattern.test(model));
+    const correction =
+      MAKERS_BY_MODEL.find(([pattern]) => pattern.test(model)) ?? MAKERS_BY_NAME.find(([pattern]) => pattern.test(name));
     const maker = correction ? correction[1] : makersByName.get(brand.toLowerCase()) ?? brand;
     if (maker === null) continue;
     const entry = byKey.get(key(model)) ?? { model, makers: new Map() };
@@ -96,9 +108,17 @@ function androidModels(devices, makersByName) {
     byKey.set(key(model), entry);
   }
   const models = new Map();
+  const rests = new Set();
   for (const { model, makers } of byKey.values()) {
     const maker = chooseMaker(makers, makersByName);
-    if (maker !== undefined) models.set(model, { maker, name: chooseName(makers.get(maker)) });
+    if (maker === undefined) continue;
+    const found = { maker, name: chooseName(makers.get(maker)) };
+    models.set(model, found);
+    // The string may lack the maker that the code begins with: `Lenovo L78051`.
+    const rest = model.replace(new RegExp(`^${maker}[ _]`, 'i'), '');
+    const isCode = rest !== model && /^[A-Z][\w-]*\d/.test(rest) && rest.length >= 6;
+    if (isCode && !byKey.has(key(rest)) && !rests.has(key(rest))) models.set(rest, found);
+    rests.add(key(rest));
   }
   return shorten(models);
 }
@@ -116,7 +136,8 @@ function shorten(models) {
   for (const [design, counts] of designs) {
     const [name] = [...counts].sort((one, other) => other[1] - one[1] || (one[0] < other[0] ? -1 : 1))[0];
     for (const [model, entry] of models) {
-      if (entry.maker === 'Samsung' && model.startsWith(design) && (entry.name === name || !entry.name)) models.delete(model);
+      const rest = model.startsWith(design) ? model.slice(design.length) : '0';
+      if (entry.maker === 'Samsung' && !/^\d/.test(rest) && (entry.name === name || !entry.name)) models.delete(model);
     }
     models.set(`${design}*`, { maker: 'Samsung', name });
   }

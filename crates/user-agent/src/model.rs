@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::category::Category;
 use crate::known;
 use crate::rules::{MODELS, MODELS_BEGIN, ModelRule, NOT_MODELS};
-use crate::text::{comment, is_mozilla};
+use crate::text::{comment, is_mozilla, words};
 
 /// A model that a string or a client hint names.
 #[derive(Debug)]
@@ -46,6 +46,18 @@ impl<'a> Model<'a> {
     }
 }
 
+impl Model<'_> {
+    /// Honor's models have codes like Huawei's, and some the same. The number of the build tells
+    /// which: `NTH-AN00 Build/HONORNTH-AN00`.
+    fn of_build(mut self, text: &str) -> Self {
+        if text.contains("Build/HONOR") && matches!(self.vendor, None | Some("Huawei")) {
+            self.vendor = Some("Honor");
+            self.called = None;
+        }
+        self
+    }
+}
+
 /// The model.
 ///
 /// It stands in the first comment, behind the system. Apps name it elsewhere; there, a name counts
@@ -63,19 +75,24 @@ pub(crate) fn model(text: &str) -> Option<Model<'_>> {
     let mut behind = comment.split(';').map(str::trim);
     let has_system = behind.any(|part| SYSTEMS.iter().any(|system| part.starts_with(system)));
     if has_system && let Some(name) = behind.find_map(name) {
-        return Some(Model::new(name));
+        return Some(Model::new(name).of_build(text));
     }
     let mut parts = comment.split(';').map(str::trim).filter_map(name);
     if let Some(name) = parts.find(|name| rule(name).is_some()) {
         return Some(Model::new(name));
     }
-    // `Android (33/13; 420dpi; 1080x2110; maker; model; …)`
-    match comment.split(';').nth(4) {
-        Some(part) if !is_mozilla(text) && text.contains("Android (") => {
-            name(part.trim()).map(Model::new)
-        }
-        _ => None,
+    if is_mozilla(text) {
+        return None;
     }
+    // `Android (33/13; 420dpi; 1080x2110; maker; model; …)`
+    if text.contains("Android (")
+        && let Some(part) = comment.split(';').nth(4)
+    {
+        return name(part.trim()).map(Model::new);
+    }
+    // `Example/6.7 Android 13/samsung SM-A235F`
+    let is_known = |word: &&str| rule(word).is_some() && known::model(word).is_some();
+    words(text).find(is_known).map(Model::new)
 }
 
 /// The same for a text that is the name of a model.
