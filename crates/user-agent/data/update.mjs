@@ -30,7 +30,7 @@ const MAKERS_BY_MODEL = [
 ];
 
 /** The text without what the look-up ignores. build/models.rs does the same. */
-const key = (text) => text.toLowerCase().replace(/[ _()-]/g, '');
+const key = (text) => text.toLowerCase().replace(/[ _()]/g, '');
 
 /** The same where the name tells it. */
 const MAKERS_BY_NAME = [

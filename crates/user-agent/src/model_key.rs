@@ -16,11 +16,11 @@ pub(crate) fn may_follow(last: u8, next: u8, count: usize) -> bool {
 /// Before a key that is the name of a maker. It is in no code.
 pub(crate) const MAKER: u8 = 1;
 
-/// The code of a model as the automaton has it: strings and lists differ in case, spaces, hyphens
-/// and brackets.
+/// The code of a model as the automaton has it: strings and lists differ in case, spaces and
+/// brackets.
 pub(crate) fn key(code: &str) -> impl Iterator<Item = u8> {
     let bytes = code
         .bytes()
-        .filter(|byte| !matches!(*byte, b' ' | b'_' | b'-' | b'(' | b')' | ..=MAKER | PREFIX));
+        .filter(|byte| !matches!(*byte, b' ' | b'_' | b'(' | b')' | ..=MAKER | PREFIX));
     bytes.map(|byte| byte.to_ascii_lowercase())
 }

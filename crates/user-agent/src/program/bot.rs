@@ -31,11 +31,18 @@ const NOT_NAMES: &[&str] = &[
 ///
 /// `is_known` tells whether a rule has found a program. Then only unmistakable signs count.
 pub(crate) fn bot(text: &str, is_known: bool) -> Option<Found<'_>> {
+    // A television lists its abilities and models there.
+    if text.contains("HbbTV/") {
+        return None;
+    }
     let address = address(text, is_known);
     if let Some(word) = words(text).find(|word| is_bot(word))
         && (address.is_some() || !is_of_a_model(text, word))
     {
         return Some(Found::bot(name_around(text, word)));
+    }
+    if let Some(name) = behind_gecko(text) {
+        return Some(Found::bot(name));
     }
     if !is_mozilla(text) {
         let before = &text[..address?];
@@ -58,6 +65,33 @@ pub(crate) fn bot(text: &str, is_known: bool) -> Option<Found<'_>> {
     Some(Found::bot(product.unwrap_or_default()))
 }
 
+/// A program that passes for a browser, but names no system and no engine:
+/// `Mozilla/5.0 Example/1.0`.
+pub(crate) fn without_a_system(text: &str) -> Option<Found<'_>> {
+    let rest = text.strip_prefix("Mozilla/5.0 ")?;
+    let is_name = |word: &&str| {
+        let name = word.split('/').next().unwrap_or_default();
+        !is_common(name)
+            && !NOT_NAMES.contains(&name)
+            && name.starts_with(|first: char| first.is_ascii_alphabetic())
+    };
+    let name = words(rest).find(is_name).unwrap_or_default();
+    Some(Found::bot(name))
+}
+
+/// `Example` in `AppleWebKit/537.36 (KHTML, like Gecko; compatible; Example/1.0)`. Browsers put
+/// nothing there.
+fn behind_gecko(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("(KHTML, like Gecko; ")?;
+    let inside = rest.split(')').next()?;
+    let inside = inside
+        .trim_start_matches("compatible")
+        .trim_start_matches([';', ' ']);
+    let name = inside.split(';').next()?.trim();
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.len() <= 60;
+    is_name.then_some(name)
+}
+
 /// Whether a word of the text belongs to the name of a model.
 fn is_of_a_model(text: &str, word: &str) -> bool {
     let start = word.as_ptr().addr() - text.as_ptr().addr();
@@ -65,12 +99,19 @@ fn is_of_a_model(text: &str, word: &str) -> bool {
 }
 
 /// Where the address of a page or a person begins.
+///
+/// Some toolbars have put the address of their makers into the strings of known browsers, bare and
+/// among the details. A bot has it behind its product or in brackets of its own.
 fn address(text: &str, is_known: bool) -> Option<usize> {
     if let Some(start) = text.find("+http") {
         return Some(start);
     }
     if is_known {
-        return None;
+        let signs = ["(http", "mailto:", " (www."];
+        return signs
+            .iter()
+            .find_map(|sign| text.find(sign))
+            .or_else(|| person(text));
     }
     let scheme = text.find("://").map(|colon| {
         let letters = text[..colon].bytes().rev();
@@ -84,6 +125,24 @@ fn address(text: &str, is_known: bool) -> Option<usize> {
         let start = text[..at].rfind([' ', '(', ';', ',', '+'])? + 1;
         is_person.then_some(start)
     })
+}
+
+/// Where the address of a person begins, as `someone@example.com`.
+fn person(text: &str) -> Option<usize> {
+    let at = text.find('@')?;
+    let is_part =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'+');
+    let before = text[..at]
+        .bytes()
+        .rev()
+        .take_while(|&byte| is_part(byte))
+        .count();
+    let host = &text[at + 1..];
+    let host = &host[..host.bytes().take_while(|&byte| is_part(byte)).count()];
+    let (name, domain) = host.trim_end_matches('.').rsplit_once('.')?;
+    let is_domain =
+        (2..=8).contains(&domain.len()) && domain.bytes().all(|byte| byte.is_ascii_lowercase());
+    (before > 0 && !name.is_empty() && is_domain).then_some(at - before)
 }
 
 /// `Example` in `(compatible; Example/1.0; …)`.
