@@ -10,7 +10,7 @@ use super::read::Error;
 use model_key::{MAKER, PREFIX, key, may_follow};
 
 /// Words in a name that tell a tablet.
-const TABLETS: &[&str] = &["Tab", "Tablet", "iPad"];
+const TABLETS: &[&str] = &["Tab", "Tablet", "PAD"];
 
 /// What a model is called.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -225,7 +225,7 @@ fn numbered(code: &str) -> Vec<String> {
 /// Whether a name is that of a tablet.
 fn is_tablet(name: &str) -> bool {
     let mut words = name.split(|letter: char| !letter.is_ascii_alphanumeric());
-    words.any(|word| TABLETS.contains(&word) || word.ends_with("Pad") || word.ends_with("PAD"))
+    words.any(|word| TABLETS.contains(&word) || word.ends_with("Pad"))
 }
 
 /// The source of a row of the table.

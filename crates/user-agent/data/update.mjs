@@ -63,18 +63,30 @@ function readMakers() {
   return byName;
 }
 
+/** `L78051` of `Lenovo L78051`. */
+function withoutMaker(model, maker) {
+  const isBehind = model.toLowerCase().startsWith(maker.toLowerCase()) && /[ _-]/.test(model[maker.length] ?? '');
+  return isBehind ? model.slice(maker.length + 1) : model;
+}
+
 /** A name as people say it: without the maker, regions and marks. Empty where it only repeats the model. */
 function cleanName(name, model, maker) {
   if (/[^\x20-\x7e]/.test(name.replaceAll('™', '').replaceAll('®', ''))) return '';
   let text = name.replaceAll('™', '').replaceAll('®', '').replaceAll('_', ' ').replace(/\s+/g, ' ').trim();
   text = text.replace(/[ -](EEA|ROW|RU|EU|TR|US|GO|EEA GO)$/i, '');
   if (text.toLowerCase().startsWith(`${maker.toLowerCase()} `)) text = text.slice(maker.length + 1).trim();
-  const isRepeated = [model, model.replace(new RegExp(`^${maker}[ _-]`, 'i'), '')].some((one) => key(one) === key(text));
+  if (/^(tbd|n\/?a|test|gl tcl|tecno|oppo)$/i.test(text)) return '';
+  // Some strings have a name in the place of a code. What the phone is called elsewhere is of no interest.
+  if (/^(Mi|Redmi|POCO|moto|motorola|Galaxy|Pixel|Xperia) \w/i.test(model)) return '';
+  if (/^[A-Z][a-z]{2}/.test(withoutMaker(model, maker)) && withoutMaker(model, maker) !== model) return '';
+  const isRepeated = [model, withoutMaker(model, maker)].some((one) => key(one) === key(text));
   return isRepeated || text.includes('|') || text.length > 40 || key(text).length === 0 ? '' : text;
 }
 
-/** Of several names the shortest that has a number, which is the one for all countries and editions. */
-function chooseName(names) {
+/** Of several names the shortest that has a number, which is the one for all countries and editions. Empty if the
+ * model is a name itself, as `HTC Sensation`. */
+function chooseName(names, model) {
+  if (names.has('') && /[a-z]{3}/.test(model)) return '';
   const score = (name) => [/\d/.test(name) ? 0 : 1, name.length];
   const compare = (one, other) => {
     const [a, b] = [score(one), score(other)];
@@ -94,7 +106,9 @@ function chooseMaker(makers, known) {
 /** Map of model to { maker, name }. */
 function androidModels(devices, makersByName) {
   const byKey = new Map();
-  for (const { brand, name, device, model } of devices) {
+  for (const { brand, name, device, model: sent } of devices) {
+    // Of one for a market, as `M40_Plus_EEA`, the look-up tries the model without it too.
+    const model = sent.replace(/[ _-](EEA|ROW|RU|EU|NEU|RUS|TR|US|JP)$/, '');
     const isUsable = brand && model && /^[\x20-\x7e]+$/.test(model) && !/[|,*[\]#]/.test(model) && model.length <= 40;
     if (!isUsable || key(model).length < 3 || /_cheets$|^generic/.test(device) || key(model) === 'android') continue;
     const correction =
@@ -112,10 +126,10 @@ function androidModels(devices, makersByName) {
   for (const { model, makers } of byKey.values()) {
     const maker = chooseMaker(makers, makersByName);
     if (maker === undefined) continue;
-    const found = { maker, name: chooseName(makers.get(maker)) };
+    const found = { maker, name: chooseName(makers.get(maker), model) };
     models.set(model, found);
     // The string may lack the maker that the code begins with: `Lenovo L78051`.
-    const rest = model.replace(new RegExp(`^${maker}[ _]`, 'i'), '');
+    const rest = withoutMaker(model, maker);
     const isCode = rest !== model && /^[A-Z][\w-]*\d/.test(rest) && rest.length >= 6;
     if (isCode && !byKey.has(key(rest)) && !rests.has(key(rest))) models.set(rest, found);
     rests.add(key(rest));

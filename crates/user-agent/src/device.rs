@@ -53,7 +53,9 @@ pub(crate) fn device<'a>(
 ) -> Found<'a> {
     // The string of an iPad that passes for a Mac has no other word for the device.
     if system.is(&["iPadOS"]) {
-        return Found::family("iPad", Some("Apple"));
+        let mut found = Found::family("iPad", Some("Apple"));
+        found.called = apple(text, "iPad");
+        return found;
     }
     if let Some(found) = found {
         // The name of a rule may be the rest of the word, which may be empty.

@@ -30,7 +30,7 @@ impl<'a> Model<'a> {
                 vendor: rule
                     .map(|rule| rule.vendor)
                     .or_else(|| known::maker_in(text)),
-                category: rule.and_then(|rule| rule.category),
+                category: rule.and_then(|rule| rule.category).or(tablet(text)),
             };
         };
         let maker = known.maker();
@@ -41,9 +41,18 @@ impl<'a> Model<'a> {
             text,
             called: known.name(),
             vendor: Some(maker),
-            category: known.category.or(by_rule),
+            category: known.category.or(by_rule).or(tablet(text)),
         }
     }
+}
+
+/// A model with the word for a tablet in its name, as `Armor Pad 4` and `Tab_8_4G`.
+fn tablet(name: &str) -> Option<Category> {
+    let mut words = name.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let is_tablet = |word: &str| {
+        matches!(word, "Tab" | "TAB" | "tab" | "Tablet" | "TABLET" | "PAD") || word.ends_with("Pad")
+    };
+    words.any(is_tablet).then_some(Category::Tablet)
 }
 
 impl Model<'_> {

@@ -53,12 +53,14 @@ pub(crate) fn program<'a>(text: &'a str, matches: &Matches) -> Found<'a> {
 
 /// Whether a text is nothing but a name: one word, or several with a capital letter.
 fn is_bare(text: &str) -> bool {
+    const NO_NAMES: &[&str] = &["Mozilla", "null", "undefined", "none", "unknown", "test"];
     let is_word = |word: &str| {
         word.bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:'&".contains(&byte))
     };
     let mut words = text.split(' ');
     text.len() <= 60
+        && !NO_NAMES.iter().any(|word| text.eq_ignore_ascii_case(word))
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.bytes().any(|byte| byte.is_ascii_alphabetic())
         && words.all(is_word)

@@ -75,7 +75,10 @@ pub(crate) fn without_a_system(text: &str) -> Option<Found<'_>> {
             && !NOT_NAMES.contains(&name)
             && name.starts_with(|first: char| first.is_ascii_alphabetic())
     };
-    let name = words(rest).find(is_name).unwrap_or_default();
+    let name = words(rest)
+        .take(8)
+        .find(is_name)
+        .filter(|name| name.len() <= 60)?;
     Some(Found::bot(name))
 }
 
