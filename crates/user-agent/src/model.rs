@@ -59,7 +59,7 @@ impl Model<'_> {
     /// Honor's models have codes like Huawei's, and some the same. The number of the build tells
     /// which: `NTH-AN00 Build/HONORNTH-AN00`.
     fn of_build(mut self, text: &str) -> Self {
-        if text.contains("Build/HONOR") && matches!(self.vendor, None | Some("Huawei")) {
+        if matches!(self.vendor, None | Some("Huawei")) && text.contains("Build/HONOR") {
             self.vendor = Some("Honor");
             self.called = None;
         }

@@ -31,10 +31,11 @@ const NOT_NAMES: &[&str] = &[
 ///
 /// `is_known` tells whether a rule has found a program. Then only unmistakable signs count.
 pub(crate) fn bot(text: &str, is_known: bool) -> Option<Found<'_>> {
-    // A television lists its abilities and models there.
-    if text.contains("HbbTV/") {
-        return None;
-    }
+    // A television lists its abilities and models, which may look like the name of a bot.
+    by_form(text, is_known).filter(|_| !text.contains("HbbTV/"))
+}
+
+fn by_form(text: &str, is_known: bool) -> Option<Found<'_>> {
     let address = address(text, is_known);
     if let Some(word) = words(text).find(|word| is_bot(word))
         && (address.is_some() || !is_of_a_model(text, word))
@@ -85,7 +86,9 @@ pub(crate) fn without_a_system(text: &str) -> Option<Found<'_>> {
 /// `Example` in `AppleWebKit/537.36 (KHTML, like Gecko; compatible; Example/1.0)`. Browsers put
 /// nothing there.
 fn behind_gecko(text: &str) -> Option<&str> {
-    let (_, rest) = text.split_once("(KHTML, like Gecko; ")?;
+    const ENGINE: &str = "(KHTML, like Gecko; ";
+    let mut comments = text.match_indices('(').map(|(start, _)| &text[start..]);
+    let rest = comments.find_map(|comment| comment.strip_prefix(ENGINE))?;
     let inside = rest.split(')').next()?;
     let inside = inside
         .trim_start_matches("compatible")
@@ -106,28 +109,38 @@ fn is_of_a_model(text: &str, word: &str) -> bool {
 /// Some toolbars have put the address of their makers into the strings of known browsers, bare and
 /// among the details. A bot has it behind its product or in brackets of its own.
 fn address(text: &str, is_known: bool) -> Option<usize> {
-    if let Some(start) = text.find("+http") {
-        return Some(start);
+    if let Some(start) = pages(text).find(|&start| text[..start].ends_with('+')) {
+        return Some(start - 1);
     }
-    if is_known {
-        let signs = ["(http", "mailto:", " (www."];
-        return signs
-            .iter()
-            .find_map(|sign| text.find(sign))
-            .or_else(|| person(text));
+    if !is_known {
+        return pages(text).next().or_else(|| mentioned(text));
     }
-    let scheme = text.find("://").map(|colon| {
+    let is_in_brackets = |start: &usize| text[..*start].ends_with('(');
+    let mut brackets = text.match_indices('(').map(|(start, _)| start);
+    pages(text)
+        .find(is_in_brackets)
+        .or_else(|| brackets.find(|&start| text[start..].starts_with("(www.")))
+        .or_else(|| person(text))
+}
+
+/// Where addresses of pages begin, as `https://example.com`. Most strings have no colon.
+fn pages(text: &str) -> impl Iterator<Item = usize> {
+    let colons = text.match_indices(':').map(|(colon, _)| colon);
+    let schemes = colons.filter(|&colon| text[colon..].starts_with("://"));
+    schemes.map(|colon| {
         let letters = text[..colon].bytes().rev();
         colon - letters.take_while(u8::is_ascii_alphabetic).count()
-    });
-    scheme.or_else(|| {
-        let at = text.find('@')?;
-        let part = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-        let bytes = text.as_bytes();
-        let is_person = part(bytes.get(at + 1)) && at > 0 && part(bytes.get(at - 1));
-        let start = text[..at].rfind([' ', '(', ';', ',', '+'])? + 1;
-        is_person.then_some(start)
     })
+}
+
+/// Where the address of a person begins, in whatever form.
+fn mentioned(text: &str) -> Option<usize> {
+    let at = text.find('@')?;
+    let part = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    let is_person = part(bytes.get(at + 1)) && at > 0 && part(bytes.get(at - 1));
+    let start = text[..at].rfind([' ', '(', ';', ',', '+'])? + 1;
+    is_person.then_some(start)
 }
 
 /// Where the address of a person begins, as `someone@example.com`.
