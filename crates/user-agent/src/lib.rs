@@ -57,15 +57,24 @@ pub struct UserAgent<'a> {
     pub os_version: Option<Cow<'a, str>>,
     /// Model (`Pixel 8`) or family (`iPhone`, `Mac`, `PC`) of the device.
     pub device: Option<Cow<'a, str>>,
-    /// What people call the device, with its maker where the name does not tell it: `Galaxy S24`,
-    /// `Motorola Edge 30`. Of an unknown model, the model behind its maker.
-    pub device_name: Option<Cow<'a, str>>,
+    /// What people call the model, without its maker, where that is not `device` itself: `Edge 30`.
+    pub model_name: Option<&'static str>,
     /// The maker of the device, where model or family tell it; the operator of a bot, where known.
     pub vendor: Option<Cow<'a, str>>,
     /// The kind of machine or program.
     pub category: Category,
     /// Whether it calls itself a bot, or is known as one.
     pub is_bot: bool,
+}
+
+impl UserAgent<'_> {
+    /// What people call the device, with its maker where the name does not tell it: `Galaxy S24`,
+    /// `Motorola Edge 30`. A model that is in no list stands behind its maker: `Samsung SM-S999Z`.
+    #[must_use]
+    pub fn device_name(&self) -> Option<Cow<'_, str>> {
+        let name = self.model_name.or(self.device.as_deref())?;
+        Some(device_name::with_maker(name, self.vendor.as_deref()))
+    }
 }
 
 /// Takes a string apart.
@@ -109,7 +118,7 @@ pub fn device_line_with_hints(user_agent: &str, hints: &ClientHints<'_>) -> Stri
         Category::Tv => "TV",
         _ => "Other",
     };
-    line.push_str(parsed.device_name.as_deref().unwrap_or(kind));
+    line.push_str(parsed.device_name().as_deref().unwrap_or(kind));
     line.push_str(" / ");
     push(
         &mut line,
@@ -154,14 +163,6 @@ fn parts<'a>(text: &'a str, hints: &ClientHints<'a>) -> (UserAgent<'a>, bool) {
     let model = printable(device.name.or(feature_phone.map(Cow::Borrowed)))
         .or(is_computer.then_some("PC".into()));
     let vendor = printable(device.vendor);
-    let device_name = match device.called {
-        Some(name) => Some(device_name::with_maker(name, vendor.as_deref())),
-        None => model.as_deref().map(|model| {
-            device_name::with_maker(model, vendor.as_deref())
-                .into_owned()
-                .into()
-        }),
-    };
     let parts = UserAgent {
         browser_version: program
             .version
@@ -171,7 +172,7 @@ fn parts<'a>(text: &'a str, hints: &ClientHints<'a>) -> (UserAgent<'a>, bool) {
         os_version: system.version.filter(|_| os.is_some()),
         os,
         device: model,
-        device_name,
+        model_name: device.called,
         vendor: vendor.or(program.operator.map(Cow::Borrowed)),
         category,
         is_bot: category == Category::Bot,

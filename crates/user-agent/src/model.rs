@@ -132,6 +132,7 @@ pub(crate) fn range(text: &str) -> Range<usize> {
 fn name(part: &str) -> Option<&str> {
     let name = part.split("Build/").next().unwrap_or_default();
     let name = name.trim();
+    let name = name.strip_prefix("Model: ").unwrap_or(name);
     // Samsung's browser puts the maker before the model.
     let name = match name.strip_prefix("SAMSUNG ") {
         Some(model) if rule(model).is_some() => model,

@@ -20,7 +20,7 @@ fn check(user_agent: &str) {
         os,
         os_version,
         device,
-        device_name,
+        model_name: _,
         vendor,
         category,
         is_bot,
@@ -32,7 +32,7 @@ fn check(user_agent: &str) {
         os,
         os_version,
         device,
-        device_name,
+        &parsed.device_name(),
         vendor,
     ];
     for part in parts {

@@ -38,7 +38,7 @@ fn a_model_in_client_hints_has_the_same_name() {
         hints.add("sec-ch-ua-model", &quoted);
         let parsed = parse_with_hints(reduced, &hints);
         assert_eq!(
-            parsed.device_name.as_deref(),
+            parsed.device_name().as_deref(),
             Some(right[0].as_str()),
             "{model}"
         );
@@ -61,7 +61,7 @@ fn apples_identifiers_are_named() {
         ] {
             let parsed = parse(&user_agent);
             assert_eq!(parsed.device.as_deref(), Some(family), "{user_agent}");
-            assert_eq!(parsed.device_name.as_deref(), Some(name), "{user_agent}");
+            assert_eq!(parsed.device_name().as_deref(), Some(name), "{user_agent}");
         }
     }
 }
@@ -71,5 +71,5 @@ fn the_build_tells_honor_from_huawei() {
     let user_agent = "Mozilla/5.0 (Linux; U; Android 11; zh-cn; ZZZ-AL10 Build/HONORZZZ-AL10) \
                       AppleWebKit/537.36 (KHTML, like Gecko) Chrome/89.0 Mobile Safari/537.36";
     let parsed = parse(user_agent);
-    assert_eq!(parsed.device_name.as_deref(), Some("Honor ZZZ-AL10"));
+    assert_eq!(parsed.device_name().as_deref(), Some("Honor ZZZ-AL10"));
 }
