@@ -21,12 +21,14 @@ const MAKERS_BY_MODEL = [
   [/^honor/i, 'Honor'],
   [/^TCL/, 'TCL'],
   [/^Lenovo/, 'Lenovo'],
+  [/^WIKO/i, 'Wiko'],
+  [/^ZTE /i, 'ZTE'],
   [/^(SO-|SGP)/, 'Sony'],
   [/^NX\d{3}J/, 'nubia'],
   [/^TECNO/, 'Tecno'],
   [/^Philips/, 'Philips'],
   [/^(21061119|22011119|M2012K11AI|MI CC)/, 'Xiaomi'],
-  [/^(D2140|D2150|Quest|Galaxy|Galaxy TV AEL|PixelV1|Smart TV Pro)$/, null],
+  [/^(D2140|D2150|Quest|Galaxy|Galaxy TV AEL|PixelV1|Smart TV Pro)$/i, null],
 ];
 
 /** The text without what the look-up ignores. build/models.rs does the same. */
