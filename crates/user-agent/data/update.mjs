@@ -78,6 +78,9 @@ function cleanName(name, model, maker) {
   text = text.replace(/[ -](EEA|ROW|RU|EU|TR|US|GO|EEA GO)$/i, '');
   if (text.toLowerCase().startsWith(`${maker.toLowerCase()} `)) text = text.slice(maker.length + 1).trim();
   if (/^(tbd|n\/?a|test|gl tcl|tecno|oppo)$/i.test(text)) return '';
+  // Of several names between slashes the first.
+  const [first] = text.split('/');
+  if (/[a-z].{2}/i.test(first)) text = first.trim();
   // Some strings have a name in the place of a code. What the phone is called elsewhere is of no interest.
   if (/^(Mi|Redmi|POCO|moto|motorola|Galaxy|Pixel|Xperia) \w/i.test(model)) return '';
   if (/^[A-Z][a-z]{2}/.test(withoutMaker(model, maker)) && withoutMaker(model, maker) !== model) return '';
