@@ -218,6 +218,7 @@ async fn lists_of_sessions_show_the_device_by_its_hints() {
     for call in [
         "user_sessions(1)",
         "list_sessions()",
+        "list_sessions(device => 'galaxy s24')",
         "list_sessions(device => 'sm-s921b')",
     ] {
         let statement = format!("SELECT device FROM qsessions.{call}");

@@ -216,9 +216,8 @@ fn numbered(code: &str) -> Vec<String> {
     if !code.contains('#') {
         return vec![code.to_owned()];
     }
-    let digits = '0'..='9';
-    digits
-        .map(|digit| code.replace('#', &digit.to_string()))
+    ('0'..='9')
+        .flat_map(|digit| numbered(&code.replacen('#', &digit.to_string(), 1)))
         .collect()
 }
 
