@@ -70,7 +70,9 @@ BEGIN
         filters := filters || ' AND qsessions.country_code(s.ip) = upper($7)';
     END IF;
     IF device IS NOT NULL THEN
-        filters := filters || ' AND strpos(lower(qsessions.device(s.user_agent, s.client_hints)), lower($8)) > 0';
+        -- The line has the name of a model, but a log may have its code.
+        filters := filters || ' AND (strpos(lower(qsessions.device(s.user_agent, s.client_hints)), lower($8)) > 0
+            OR strpos(lower((qsessions.parse_user_agent(s.user_agent, s.client_hints)).device), lower($8)) > 0)';
     END IF;
     IF after IS NOT NULL THEN
         filters := filters || ' AND (s.created_at, s.id) < ($5, $3)';
@@ -98,7 +100,7 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions.list_sessions(anycompatiblenonarray, boolean, inet, uuid, integer, text, text, timestamptz) IS
-    'For administrators: lists sessions, last created first, max_rows of them. An argument that is null filters nothing; ip may be a network, device is a part of the device line in any case, country is a code such as DE; for the next page, pass the id of the last session as after';
+    'For administrators: lists sessions, last created first, max_rows of them. An argument that is null filters nothing; ip may be a network, device is a part of the device line or of the model in any case, country is a code such as DE; for the next page, pass the id of the last session as after';
 
 CREATE OR REPLACE FUNCTION qsessions.get_session(id uuid) RETURNS SETOF qsessions.session_data
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1

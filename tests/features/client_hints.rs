@@ -58,7 +58,7 @@ async fn hints_tell_what_the_string_does_not_tell() {
     let client = database.connect().await;
     assert_eq!(
         device(&client, Some(PHONE), Some(both())).await.as_deref(),
-        Some("SM-S921B / Android 14 / Chrome 131.0.6778.135")
+        Some("Galaxy S24 / Android 14 / Chrome 131.0.6778.135")
     );
     let eleven =
         json!({"Sec-CH-UA-Platform": "\"Windows\"", "Sec-CH-UA-Platform-Version": "\"15.0.0\""});
@@ -218,12 +218,13 @@ async fn lists_of_sessions_show_the_device_by_its_hints() {
     for call in [
         "user_sessions(1)",
         "list_sessions()",
+        "list_sessions(device => 'galaxy s24')",
         "list_sessions(device => 'sm-s921b')",
     ] {
         let statement = format!("SELECT device FROM qsessions.{call}");
         let shown: String = row(&client, &statement, &[]).await.get(0);
         assert_eq!(
-            shown, "SM-S921B / Android 14 / Chrome 131.0.6778.135",
+            shown, "Galaxy S24 / Android 14 / Chrome 131.0.6778.135",
             "{call}"
         );
     }
@@ -320,5 +321,5 @@ async fn events_show_the_device_by_its_hints() {
     let shown: String = row(&client, "SELECT device FROM qsessions.user_events(1)", &[])
         .await
         .get(0);
-    assert_eq!(shown, "SM-S921B / Android 14 / Chrome 131.0.6778.135");
+    assert_eq!(shown, "Galaxy S24 / Android 14 / Chrome 131.0.6778.135");
 }

@@ -26,7 +26,7 @@ async fn a_device_is_one_line_for_a_person() {
             "PC / Windows 7 / Chrome 34.0.1847.137",
         ),
         // Every Chrome on Android sends this version and model.
-        (REDUCED, "Other / Android / Chrome 131.0.0.0"),
+        (REDUCED, "Phone / Android / Chrome 131.0.0.0"),
         ("", ""),
     ] {
         let found: String = row(&client, "SELECT qsessions.device($1)", &[&agent])

@@ -28,7 +28,7 @@ await run({
     const named = 'user_agent => $1, client_hints => $2'
     assert.equal(await db.value('SELECT qsessions.device($1, $2)', agent, hints), shown)
     assert.equal(await db.value(`SELECT qsessions.device(${named})`, agent, hints), shown)
-    assert.equal(await db.value(`SELECT qsessions.device(${named})`, agent, null), 'Other / Android / Chrome 131.0.0.0')
+    assert.equal(await db.value(`SELECT qsessions.device(${named})`, agent, null), 'Phone / Android / Chrome 131.0.0.0')
     const told = await db.row(`SELECT * FROM qsessions.parse_user_agent(${named})`, agent, hints)
     assert.deepEqual([told.device, told.vendor, told.os_version], ['Pixel 8', 'Google', '14'])
     await db.row(`SELECT * FROM qsessions.create_session(user_id => $3, ${named})`, agent, hints, user)

@@ -39,7 +39,7 @@ def devices_are_shown_by_client_hints(db, user, other):
     named = "user_agent => %(agent)s, client_hints => %(hints)s"
     assert db.value("SELECT qsessions.device(%s, %s)", *values.values()) == shown
     assert db.value(f"SELECT qsessions.device({named})", **values) == shown
-    assert db.value(f"SELECT qsessions.device({named})", **values | {"hints": None}) == "Other / Android / Chrome 131.0.0.0"
+    assert db.value(f"SELECT qsessions.device({named})", **values | {"hints": None}) == "Phone / Android / Chrome 131.0.0.0"
     told = db.row(f"SELECT * FROM qsessions.parse_user_agent({named})", **values)
     assert (told.device, told.vendor, told.os_version) == ("Pixel 8", "Google", "14")
     db.row(f"SELECT * FROM qsessions.create_session(%(user)s, {named})", user=user, **values)

@@ -106,6 +106,7 @@ const LISTS: &[(&str, usize, usize)] = &[
     ("not macs", 1, 1),
     ("models", 2, 3),
     ("not models", 1, 1),
+    ("names that tell the maker", 1, 1),
     ("not programs", 1, 1),
     ("not bots", 1, 1),
 ];
@@ -215,7 +216,7 @@ fn list_line(section: &str, fields: &[&str], least: usize) -> Result<(), String>
     }
     if section == "models" {
         category(fields.get(2).copied().unwrap_or_default())?;
-        if fields[0].starts_with(['#', '@', '$']) {
+        if fields[0].starts_with(['#', '$']) {
             return Err("the name of a model must begin with a letter or a digit".to_owned());
         }
     }

@@ -38,6 +38,7 @@ pub(crate) fn tables(rules: &Rules) -> String {
         ("NOT_MACS", "not macs"),
         ("NOT_MODELS", "not models"),
         ("NOT_BOTS", "not bots"),
+        ("TELLING_NAMES", "names that tell the maker"),
     ] {
         let words = list(rules, section)
             .iter()
@@ -167,21 +168,29 @@ fn condition(condition: &Condition) -> String {
     )
 }
 
-/// The models, sorted by their first byte. Those with the same byte keep the order of the file.
+/// The models, sorted by their first byte. Those with the same byte keep the order of the file; one
+/// that begins with any capital letter is among those of each letter.
 fn models(out: &mut String, lines: &[Vec<String>]) {
-    let mut lines: Vec<&Vec<String>> = lines.iter().collect();
-    lines.sort_by_key(|line| line[0].as_bytes()[0]);
+    let first_bytes = |line: &Vec<String>| match line[0].as_bytes()[0] {
+        b'@' => b'A'..=b'Z',
+        byte => byte..=byte,
+    };
+    let mut lines: Vec<(u8, &Vec<String>)> = lines
+        .iter()
+        .flat_map(|line| first_bytes(line).map(move |byte| (byte, line)))
+        .collect();
+    lines.sort_by_key(|(byte, _)| *byte);
     let begin = (0..=128_u8).map(|byte| {
-        let before = lines.iter().filter(|line| line[0].as_bytes()[0] < byte);
+        let before = lines.iter().filter(|(first, _)| *first < byte);
         before.count().to_string()
     });
     array(out, "MODELS_BEGIN", "u16", begin);
-    let items = lines.iter().map(|line| {
+    let items = lines.iter().map(|(_, line)| {
         let category = category(line.get(2).map(String::as_str).unwrap_or_default());
         format!(
-            "\nModel {{ pattern: {:?}, vendor: {:?}, category: {category} }}",
+            "\nModelRule {{ pattern: {:?}, vendor: {:?}, category: {category} }}",
             line[0], line[1]
         )
     });
-    array(out, "MODELS", "Model", items);
+    array(out, "MODELS", "ModelRule", items);
 }

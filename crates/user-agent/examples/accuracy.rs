@@ -1,6 +1,8 @@
-//! Prints how many answers for `tests/strings.tsv` are right, beside those of woothee alone, and
-//! lists each string with a wrong one. `make accuracy` runs it.
+//! Prints how many answers for `tests/strings.tsv` are right, beside those of woothee alone, and for
+//! `tests/models.tsv`, and lists each string and model with a wrong one. `make accuracy` runs it.
 
+#[path = "../tests/named/mod.rs"]
+mod named;
 #[path = "../tests/score/mod.rs"]
 mod score;
 
@@ -11,7 +13,8 @@ fn main() {
     for (row, wrong) in &ours.misses {
         println!("{row}\n    {wrong}");
     }
-    if !ours.misses.is_empty() {
+    let models = models();
+    if !ours.misses.is_empty() || models.iter().any(|share| share.right < share.all) {
         println!();
     }
     println!("{:<18}{:>18}{:>18}", "field", "qsessions", "woothee");
@@ -21,6 +24,10 @@ fn main() {
         line(field, ours.fields[index], bare);
     }
     line("all of a row", ours.rows, None);
+    println!();
+    for (field, share) in named::FIELDS.iter().zip(models) {
+        line(field, share, None);
+    }
     println!("\n{:<18}{:>18}{:>18}", "category", "all of a row", "");
     for (category, share) in &ours.categories {
         line(category, *share, None);
@@ -36,6 +43,22 @@ fn main() {
             Some(told(category, woothee)),
         );
     }
+}
+
+/// How many models have the right name, maker and category. Prints the others.
+fn models() -> [Share; named::FIELDS.len()] {
+    let mut shares = [Share::default(); named::FIELDS.len()];
+    for row in named::rows() {
+        let answers = named::answers(row.model);
+        for (index, share) in shares.iter_mut().enumerate() {
+            share.all += 1;
+            share.right += usize::from(answers[index] == row.right[index]);
+        }
+        if answers != row.right {
+            println!("{}\n    {answers:?}, not {:?}", row.model, row.right);
+        }
+    }
+    shares
 }
 
 /// How many strings of a category are recognized as such.

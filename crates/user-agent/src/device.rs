@@ -3,15 +3,18 @@
 use std::borrow::Cow;
 
 use crate::category::Category;
-use crate::rules::Model;
+use crate::model::Model;
 use crate::scan::Match;
 use crate::text::{comment, find_word};
-use crate::{model, system};
+use crate::{known, model, system};
 
 /// What is known of the device.
 #[derive(Debug, Default)]
 pub(crate) struct Found<'a> {
+    /// The model as the string has it, or the family.
     pub(crate) name: Option<Cow<'a, str>>,
+    /// What people call the model, without its maker, where that is not the model itself.
+    pub(crate) called: Option<&'static str>,
     pub(crate) vendor: Option<Cow<'a, str>>,
     pub(crate) category: Option<Category>,
 }
@@ -21,7 +24,7 @@ impl<'a> Found<'a> {
         Self {
             name: Some(name.into()),
             vendor: vendor.map(Cow::Borrowed),
-            category: None,
+            ..Self::default()
         }
     }
 
@@ -30,14 +33,15 @@ impl<'a> Found<'a> {
         Self::of_model(model::named(name))
     }
 
-    fn of_model(model: Option<(&'a str, Option<&'static Model>)>) -> Self {
-        let Some((name, model)) = model else {
+    fn of_model(model: Option<Model<'a>>) -> Self {
+        let Some(model) = model else {
             return Self::default();
         };
         Self {
-            name: Some(name.into()),
-            vendor: model.map(|model| model.vendor.into()),
-            category: model.and_then(|model| model.category),
+            name: Some(model.text.into()),
+            called: model.called,
+            vendor: model.vendor.map(Cow::Borrowed),
+            category: model.category,
         }
     }
 }
@@ -49,12 +53,20 @@ pub(crate) fn device<'a>(
 ) -> Found<'a> {
     // The string of an iPad that passes for a Mac has no other word for the device.
     if system.is(&["iPadOS"]) {
-        return Found::family("iPad", Some("Apple"));
+        let mut found = Found::family("iPad", Some("Apple"));
+        found.called = apple(text, "iPad");
+        return found;
     }
     if let Some(found) = found {
+        // The name of a rule may be the rest of the word, which may be empty.
+        let name = Some(found.name(text)).filter(|name| !name.is_empty());
+        let is_apples = found.rule.vendor == Some("Apple");
         return Found {
-            // The name of a rule may be the rest of the word, which may be empty.
-            name: Some(found.name(text)).filter(|name| !name.is_empty()),
+            called: name
+                .as_deref()
+                .filter(|_| is_apples)
+                .and_then(|family| apple(text, family)),
+            name,
             vendor: found.rule.vendor.map(Cow::Borrowed),
             category: found.rule.category,
         };
@@ -112,6 +124,21 @@ fn windows_phone(text: &str) -> Found<'_> {
     Found {
         name: Some(name.into()),
         vendor: Some(vendor.into()),
-        category: None,
+        ..Found::default()
     }
+}
+
+/// What people call one of Apple's devices, if the string has its identifier, as those of apps do:
+/// `iPhone12,1`.
+fn apple(text: &str, family: &str) -> Option<&'static str> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b',';
+    let words = text.match_indices(family).map(|(start, _)| {
+        let word = &text[start..];
+        let end = word.bytes().position(|byte| !is_part(byte));
+        &word[..end.unwrap_or(word.len())]
+    });
+    let mut identifiers = words.filter(|word| word.contains(','));
+    identifiers
+        .find_map(|word| known::model(word.trim_end_matches(',')))?
+        .name()
 }

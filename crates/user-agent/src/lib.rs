@@ -13,6 +13,8 @@
 //! | `program` | browsers, apps, bots and tools |
 //! | `system` | operating systems |
 //! | `device`, `model` | devices, and models of Android devices |
+//! | `device_name` | the name of a device as a person reads it |
+//! | `known` | what people call the models, from the files in `data` |
 //! | `hints` | client hints, which complete a string |
 //! | `fallback` | what woothee knows and the rules do not |
 #![forbid(unsafe_code)]
@@ -20,9 +22,12 @@
 mod bucket;
 mod category;
 mod device;
+mod device_name;
 mod fallback;
 mod hints;
+mod known;
 mod model;
+mod model_key;
 mod program;
 mod rules;
 mod scan;
@@ -52,12 +57,24 @@ pub struct UserAgent<'a> {
     pub os_version: Option<Cow<'a, str>>,
     /// Model (`Pixel 8`) or family (`iPhone`, `Mac`, `PC`) of the device.
     pub device: Option<Cow<'a, str>>,
+    /// What people call the model, without its maker, where that is not `device` itself: `Edge 30`.
+    pub model_name: Option<&'static str>,
     /// The maker of the device, where model or family tell it; the operator of a bot, where known.
     pub vendor: Option<Cow<'a, str>>,
     /// The kind of machine or program.
     pub category: Category,
     /// Whether it calls itself a bot, or is known as one.
     pub is_bot: bool,
+}
+
+impl UserAgent<'_> {
+    /// What people call the device, with its maker where the name does not tell it: `Galaxy S24`,
+    /// `Motorola Edge 30`. A model that is in no list stands behind its maker: `Samsung SM-S999Z`.
+    #[must_use]
+    pub fn device_name(&self) -> Option<Cow<'_, str>> {
+        let name = self.model_name.or(self.device.as_deref())?;
+        Some(device_name::with_maker(name, self.vendor.as_deref()))
+    }
 }
 
 /// Takes a string apart.
@@ -72,8 +89,8 @@ pub fn parse_with_hints<'a>(user_agent: &'a str, hints: &ClientHints<'a>) -> Use
     parts(cut(user_agent), hints).0
 }
 
-/// One line that a person can read: `iPhone / iOS 17.1 / Safari 17.1`. An unknown part is `Other`;
-/// an empty string gives an empty line.
+/// One line that a person can read: `Galaxy S24 / Android 14 / Chrome 126.0.0.0`. An unknown part is
+/// `Other`, an unknown phone `Phone`; an empty string gives an empty line.
 #[must_use]
 pub fn device_line(user_agent: &str) -> String {
     device_line_with_hints(user_agent, &ClientHints::default())
@@ -95,7 +112,13 @@ pub fn device_line_with_hints(user_agent: &str, hints: &ClientHints<'_>) -> Stri
         parsed.os_version = None;
     }
     let mut line = String::with_capacity(64);
-    push(&mut line, parsed.device.as_deref(), None);
+    let kind = match parsed.category {
+        Category::Mobile => "Phone",
+        Category::Tablet => "Tablet",
+        Category::Tv => "TV",
+        _ => "Other",
+    };
+    line.push_str(parsed.device_name().as_deref().unwrap_or(kind));
     line.push_str(" / ");
     push(
         &mut line,
@@ -137,7 +160,9 @@ fn parts<'a>(text: &'a str, hints: &ClientHints<'a>) -> (UserAgent<'a>, bool) {
 
     let browser = printable(program.name);
     let os = printable(system.name);
-    let device_name = printable(device.name.or(feature_phone.map(Cow::Borrowed)));
+    let model = printable(device.name.or(feature_phone.map(Cow::Borrowed)))
+        .or(is_computer.then_some("PC".into()));
+    let vendor = printable(device.vendor);
     let parts = UserAgent {
         browser_version: program
             .version
@@ -146,8 +171,9 @@ fn parts<'a>(text: &'a str, hints: &ClientHints<'a>) -> (UserAgent<'a>, bool) {
         browser,
         os_version: system.version.filter(|_| os.is_some()),
         os,
-        device: device_name.or(is_computer.then_some("PC".into())),
-        vendor: printable(device.vendor.or(program.operator.map(Cow::Borrowed))),
+        device: model,
+        model_name: device.called,
+        vendor: vendor.or(program.operator.map(Cow::Borrowed)),
         category,
         is_bot: category == Category::Bot,
     };

@@ -2,14 +2,76 @@
 
 use std::ops::Range;
 
-use crate::rules::{MODELS, MODELS_BEGIN, Model, NOT_MODELS};
-use crate::text::{comment, is_mozilla};
+use crate::category::Category;
+use crate::known;
+use crate::rules::{MODELS, MODELS_BEGIN, ModelRule, NOT_MODELS};
+use crate::text::{comment, is_mozilla, words};
 
-/// The name of the model, and the rule that its name begins with.
+/// A model that a string or a client hint names.
+#[derive(Debug)]
+pub(crate) struct Model<'a> {
+    /// As it stands there.
+    pub(crate) text: &'a str,
+    /// What people call it, without its maker, where that is not the text itself.
+    pub(crate) called: Option<&'static str>,
+    pub(crate) vendor: Option<&'static str>,
+    /// The kind of device, where the model tells it.
+    pub(crate) category: Option<Category>,
+}
+
+impl<'a> Model<'a> {
+    /// By the list of models, then by its beginning, then by a maker whose name it begins with.
+    fn new(text: &'a str) -> Self {
+        let rule = rule(text);
+        let Some(known) = known::model(text) else {
+            return Self {
+                text,
+                called: None,
+                vendor: rule
+                    .map(|rule| rule.vendor)
+                    .or_else(|| known::maker_in(text)),
+                category: rule.and_then(|rule| rule.category).or(tablet(text)),
+            };
+        };
+        let maker = known.maker();
+        let by_rule = rule
+            .filter(|rule| rule.vendor == maker)
+            .and_then(|rule| rule.category);
+        Self {
+            text,
+            called: known.name(),
+            vendor: Some(maker),
+            category: known.category.or(by_rule).or(tablet(text)),
+        }
+    }
+}
+
+/// A model with the word for a tablet in its name, as `Armor Pad 4` and `Tab_8_4G`.
+fn tablet(name: &str) -> Option<Category> {
+    let mut words = name.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let is_tablet = |word: &str| {
+        matches!(word, "Tab" | "TAB" | "tab" | "Tablet" | "TABLET" | "PAD") || word.ends_with("Pad")
+    };
+    words.any(is_tablet).then_some(Category::Tablet)
+}
+
+impl Model<'_> {
+    /// Honor's models have codes like Huawei's, and some the same. The number of the build tells
+    /// which: `NTH-AN00 Build/HONORNTH-AN00`.
+    fn of_build(mut self, text: &str) -> Self {
+        if matches!(self.vendor, None | Some("Huawei")) && text.contains("Build/HONOR") {
+            self.vendor = Some("Honor");
+            self.called = None;
+        }
+        self
+    }
+}
+
+/// The model.
 ///
 /// It stands in the first comment, behind the system. Apps name it elsewhere; there, a name counts
-/// only if a rule knows its maker.
-pub(crate) fn model(text: &str) -> Option<(&str, Option<&'static Model>)> {
+/// only if its maker is known by a rule.
+pub(crate) fn model(text: &str) -> Option<Model<'_>> {
     const SYSTEMS: &[&str] = &[
         "Android",
         "Andr0id",
@@ -22,25 +84,29 @@ pub(crate) fn model(text: &str) -> Option<(&str, Option<&'static Model>)> {
     let mut behind = comment.split(';').map(str::trim);
     let has_system = behind.any(|part| SYSTEMS.iter().any(|system| part.starts_with(system)));
     if has_system && let Some(name) = behind.find_map(name) {
-        return Some((name, rule(name)));
+        return Some(Model::new(name).of_build(text));
     }
     let mut parts = comment.split(';').map(str::trim).filter_map(name);
-    if let Some((name, model)) = parts.find_map(|name| Some((name, rule(name)?))) {
-        return Some((name, Some(model)));
+    if let Some(name) = parts.find(|name| rule(name).is_some()) {
+        return Some(Model::new(name));
+    }
+    if is_mozilla(text) {
+        return None;
     }
     // `Android (33/13; 420dpi; 1080x2110; maker; model; …)`
-    match comment.split(';').nth(4) {
-        Some(part) if !is_mozilla(text) && text.contains("Android (") => {
-            Some((name(part.trim())?, None))
-        }
-        _ => None,
+    if text.contains("Android (")
+        && let Some(part) = comment.split(';').nth(4)
+    {
+        return name(part.trim()).map(Model::new);
     }
+    // `Example/6.7 Android 13/samsung SM-A235F`
+    let is_known = |word: &&str| rule(word).is_some() && known::model(word).is_some();
+    words(text).find(is_known).map(Model::new)
 }
 
 /// The same for a text that is the name of a model.
-pub(crate) fn named(text: &str) -> Option<(&str, Option<&'static Model>)> {
-    let name = name(text)?;
-    Some((name, rule(name)))
+pub(crate) fn named(text: &str) -> Option<Model<'_>> {
+    name(text).map(Model::new)
 }
 
 /// Where a browser on Android names the model. A word there is not a program, even if a program has
@@ -66,6 +132,7 @@ pub(crate) fn range(text: &str) -> Range<usize> {
 fn name(part: &str) -> Option<&str> {
     let name = part.split("Build/").next().unwrap_or_default();
     let name = name.trim();
+    let name = name.strip_prefix("Model: ").unwrap_or(name);
     // Samsung's browser puts the maker before the model.
     let name = match name.strip_prefix("SAMSUNG ") {
         Some(model) if rule(model).is_some() => model,
@@ -101,7 +168,7 @@ fn is_locale(name: &str) -> bool {
 }
 
 /// The rule that a name begins with.
-fn rule(name: &str) -> Option<&'static Model> {
+fn rule(name: &str) -> Option<&'static ModelRule> {
     let first = usize::from(*name.as_bytes().first()?);
     let (begin, end) = (MODELS_BEGIN.get(first)?, MODELS_BEGIN.get(first + 1)?);
     let models = &MODELS[usize::from(*begin)..usize::from(*end)];

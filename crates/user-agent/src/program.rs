@@ -20,19 +20,52 @@ pub(crate) fn program<'a>(text: &'a str, matches: &Matches) -> Found<'a> {
     {
         return by_rule.unwrap_or_default();
     }
+    // An app that a person uses may send the address of its own page.
+    let is_certain = found.is_some_and(|found| found.start == 0 && found.rule.category.is_some());
     // A bot may bear the name of a browser, but no browser that of a bot.
-    if let Some(bot) = bot::bot(text, by_rule.is_some()) {
+    if !is_certain && let Some(bot) = bot::bot(text, by_rule.is_some()) {
         return bot;
     }
     match by_rule {
         // A program that is made of an engine has a name of its own behind it.
         Some(engine) if is_engine => behind_the_engine(text).unwrap_or(engine),
         Some(program) => program,
-        None if is_mozilla(text) => behind_the_engine(text).unwrap_or_default(),
+        None if is_mozilla(text) => match behind_the_engine(text) {
+            Some(program) => program,
+            None if matches.system.is_none()
+                && matches.device.is_none()
+                && !text.contains("Gecko") =>
+            {
+                bot::without_a_system(text).unwrap_or_default()
+            }
+            None => Found::default(),
+        },
         // The string of a feature phone or of a set-top box begins with the name of the device.
         None if matches.device.is_some_and(|device| device.start == 0) => Found::default(),
+        None if matches.system.is_none() && matches.device.is_none() && is_bare(text) => {
+            let mut tool = Found::new(text, None);
+            tool.category = Some(Category::Tool);
+            tool
+        }
         None => leading_product(text),
     }
+}
+
+/// Whether a text is nothing but a name: one word, or several with a capital letter.
+fn is_bare(text: &str) -> bool {
+    const NO_NAMES: &[&str] = &["Mozilla", "null", "undefined", "none", "unknown", "test"];
+    let is_word = |word: &str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:'&".contains(&byte))
+    };
+    let mut words = text.split(' ');
+    text.len() <= 60
+        && !NO_NAMES.iter().any(|word| text.eq_ignore_ascii_case(word))
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && words.all(is_word)
+        && !text.contains("WAP")
+        && (!text.contains(' ') || text.bytes().any(|byte| byte.is_ascii_uppercase()))
 }
 
 fn behind_the_engine(text: &str) -> Option<Found<'_>> {

@@ -66,7 +66,7 @@ pub(crate) struct Marker {
 
 /// What the beginning of the name of a model tells.
 #[derive(Debug)]
-pub(crate) struct Model {
+pub(crate) struct ModelRule {
     /// With `#` for a digit, `@` for a capital letter, `$` for the end.
     pub(crate) pattern: &'static str,
     pub(crate) vendor: &'static str,
@@ -92,7 +92,7 @@ pub struct RuleCounts {
     pub systems: usize,
     /// Devices other than models of Android.
     pub devices: usize,
-    /// Beginnings of names of models, by which the makers are known.
+    /// Codes and beginnings of names of models, by which names and makers are known.
     pub models: usize,
 }
 
@@ -111,6 +111,6 @@ pub fn rule_counts() -> RuleCounts {
         tools,
         systems: SYSTEMS.len(),
         devices: DEVICES.len(),
-        models: MODELS.len(),
+        models: MODELS.len() + crate::known::MODEL_COUNT,
     }
 }

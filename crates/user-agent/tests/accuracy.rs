@@ -5,11 +5,11 @@ mod score;
 use score::{FIELDS, rows, score as compare};
 
 /// Strings in the list. It should be long, so that no rule is made for a single string.
-const STRINGS: usize = 1078;
+const STRINGS: usize = 1100;
 
 /// Strings of which all eight fields are right. Lower it only for a reason, such as a rule that is
 /// right for more strings in the world than in the list.
-const RIGHT: usize = 1078;
+const RIGHT: usize = 1100;
 
 #[test]
 fn the_list_is_complete() {

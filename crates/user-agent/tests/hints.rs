@@ -123,7 +123,7 @@ fn the_model_and_the_version_of_android_are_told() {
     ];
     assert_eq!(
         line(PHONE, &headers),
-        "SM-S921B / Android 14 / Chrome 131.0.0.0"
+        "Galaxy S24 / Android 14 / Chrome 131.0.0.0"
     );
     let hints = hints(&headers);
     let parsed = parse_with_hints(PHONE, &hints);

@@ -20,12 +20,22 @@ fn check(user_agent: &str) {
         os,
         os_version,
         device,
+        model_name: _,
         vendor,
         category,
         is_bot,
     } = &parsed;
     assert_eq!(*is_bot, category.as_str() == "bot", "{user_agent}");
-    for part in [browser, browser_version, os, os_version, device, vendor] {
+    let parts = [
+        browser,
+        browser_version,
+        os,
+        os_version,
+        device,
+        &parsed.device_name(),
+        vendor,
+    ];
+    for part in parts {
         let is_told = |part: &Cow<'_, str>| {
             !part.is_empty() && part.len() <= MAX_LENGTH + 64 && !part.contains(char::is_control)
         };
@@ -60,7 +70,7 @@ fn a_name_has_no_invisible_characters() {
         "\u{2066}",
     ] {
         let model = format!("Mozilla/5.0 (Linux; Android 14; Pi{mark}xel) Chrome/126.0 Mobile");
-        assert_eq!(device_line(&model), "Other / Android 14 / Chrome 126.0");
+        assert_eq!(device_line(&model), "Phone / Android 14 / Chrome 126.0");
         assert_eq!(parse(&format!("ev{mark}il/1.0")).browser_version, None);
     }
 }

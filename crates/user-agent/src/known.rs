@@ -1,0 +1,118 @@
+//! What people call the models whose codes are known.
+//!
+//! build.rs makes an automaton of the files in `data`, which maps a code to an index, and one text
+//! with all names. Both are read where they lie in the file of the library: they have no pointers
+//! that would be adjusted in each process, and a look-up allocates nothing.
+
+use fst::raw::Fst;
+
+use crate::category::Category;
+use crate::model_key::{MAKER, PREFIX, key, may_follow};
+
+/// Who made a model, and what people call it.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Where in the text.
+    maker: (u32, u32),
+    /// Where in the text; empty if people call it by its code.
+    name: (u32, u32),
+    /// The kind of device, where the data tells it.
+    pub(crate) category: Option<Category>,
+}
+
+impl Known {
+    pub(crate) fn maker(&self) -> &'static str {
+        text(self.maker)
+    }
+
+    /// Without the maker. `None` if the code is the name.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        Some(text(self.name)).filter(|name| !name.is_empty())
+    }
+}
+
+include!(concat!(env!("OUT_DIR"), "/models.rs"));
+
+static AUTOMATON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/models.fst"));
+
+/// Markets, behind the code of a model.
+const MARKETS: &[&str] = &["EEA", "ROW", "RU", "EU", "NEU", "RUS", "TR", "US", "JP"];
+
+/// What is known of the code of a model.
+pub(crate) fn model(code: &str) -> Option<&'static Known> {
+    if let Some(known) = look_up(key(code)) {
+        return Some(known);
+    }
+    // `M40_Plus_EEA`.
+    if let Some((model, market)) = code.rsplit_once(['_', '-', ' '])
+        && MARKETS.contains(&market)
+        && let Some(known) = look_up(key(model))
+    {
+        return Some(known);
+    }
+    // `HUAWEI MLA-L11`, which the list has without the maker.
+    let (first, rest) = code.split_once([' ', '_', '-'])?;
+    let maker = maker(first)?;
+    look_up(key(rest)).filter(|known| known.maker() == maker)
+}
+
+/// The maker whose name a model begins with.
+pub(crate) fn maker_in(model: &str) -> Option<&'static str> {
+    let first = model.split([' ', '_', '-']).next()?;
+    if first.len() == model.len() {
+        return None;
+    }
+    maker(first).or_else(|| {
+        let two = model.match_indices([' ', '_', '-']).nth(1)?.0;
+        maker(&model[..two])
+    })
+}
+
+fn maker(word: &str) -> Option<&'static str> {
+    look_up([MAKER].into_iter().chain(key(word))).map(Known::maker)
+}
+
+/// The entry of a key, or of its longest beginning that the automaton has.
+fn look_up(key: impl Iterator<Item = u8>) -> Option<&'static Known> {
+    let automaton = Fst::new(AUTOMATON).ok()?;
+    let mut node = automaton.root();
+    let mut output = fst::raw::Output::zero();
+    // The entry of the longest beginning so far, its last byte, the one behind it, and how many.
+    let mut beginning: Option<(u64, u8, u8, usize)> = None;
+    let mut is_inside = true;
+    for byte in key {
+        if let Some((_, _, next, count)) = &mut beginning {
+            if *count == 0 {
+                *next = byte;
+            }
+            *count += 1;
+        }
+        if !is_inside {
+            continue;
+        }
+        let Some(index) = node.find_input(byte) else {
+            is_inside = false;
+            continue;
+        };
+        let transition = node.transition(index);
+        output = output.cat(transition.out);
+        node = automaton.node(transition.addr);
+        if let Some(index) = node.find_input(PREFIX) {
+            let transition = node.transition(index);
+            let end = automaton.node(transition.addr);
+            let value = output.cat(transition.out).cat(end.final_output()).value();
+            beginning = Some((value, byte, 0, 0));
+        }
+    }
+    let index = if is_inside && node.is_final() {
+        output.cat(node.final_output()).value()
+    } else {
+        let fits = |&(_, last, next, count): &(u64, u8, u8, usize)| may_follow(last, next, count);
+        beginning.filter(fits)?.0
+    };
+    KNOWN.get(usize::try_from(index).ok()?)
+}
+
+fn text((start, end): (u32, u32)) -> &'static str {
+    &TEXTS[start as usize..end as usize]
+}

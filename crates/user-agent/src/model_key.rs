@@ -1,0 +1,26 @@
+// build.rs includes this file too, so that both sides agree.
+
+/// Behind a key that is the beginning of codes.
+pub(crate) const PREFIX: u8 = b'*';
+
+/// How many letters and digits may follow such a beginning: the country or the edition, as `U1` in
+/// `SM-S921U1`.
+const MAX_REST: usize = 5;
+
+/// Whether a code of `count` further bytes, of which `next` is the first, is one that begins so.
+/// A number does not go on: `V20` is not the beginning of `V2036`.
+pub(crate) fn may_follow(last: u8, next: u8, count: usize) -> bool {
+    count <= MAX_REST && !(last.is_ascii_digit() && next.is_ascii_digit())
+}
+
+/// Before a key that is the name of a maker. It is in no code.
+pub(crate) const MAKER: u8 = 1;
+
+/// The code of a model as the automaton has it: strings and lists differ in case, spaces and
+/// brackets.
+pub(crate) fn key(code: &str) -> impl Iterator<Item = u8> {
+    let bytes = code
+        .bytes()
+        .filter(|byte| !matches!(*byte, b' ' | b'_' | b'(' | b')' | ..=MAKER | PREFIX));
+    bytes.map(|byte| byte.to_ascii_lowercase())
+}
