@@ -55,7 +55,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "create_event_table(retention interval DEFAULT '180 days'::interval) -> void",
     "user_events(user_id anycompatiblenonarray, max_rows integer DEFAULT 50) -> SETOF qsessions.event_info",
     // Listing sessions
-    "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
+    "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text, max_rows integer DEFAULT NULL::integer) -> SETOF qsessions.session_info",
     "list_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
      ip inet DEFAULT NULL::inet, after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100, \
      device text DEFAULT NULL::text, country text DEFAULT NULL::text, \
@@ -134,6 +134,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_estimate",
     "_event_partitions",
     "_event_reason",
+    "_expired_ids",
     "_expiry",
     "_find_session_id",
     "_generate_key_for",
