@@ -103,6 +103,59 @@ $$;
 COMMENT ON FUNCTION qsessions._lock_expired(integer, timestamptz, uuid) IS
     'Internal: locks up to batch_size expired sessions after a position, except those that are locked already';
 
+-- The rows of live sessions that a purge has come to: their hour has passed, because an expiry that
+-- slides leaves it as it is.
+CREATE OR REPLACE FUNCTION qsessions._lock_passed(
+    batch_size integer, after_hour timestamptz, after_id uuid,
+    OUT ids uuid[], OUT last_hour timestamptz, OUT last_id uuid)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET jit = off
+AS $$
+#variable_conflict use_variable
+BEGIN
+    SELECT array_agg(d.id), max(d.expires_hour), (array_agg(d.id))[count(*)] INTO ids, last_hour, last_id
+    FROM (SELECT s.id, s.expires_hour FROM qsessions.session AS s
+          WHERE s.expires_hour <= now() - interval '1 hour' AND (s.expires_hour, s.id) > (after_hour, after_id)
+            AND s.expires_at > now()
+          ORDER BY s.expires_hour, s.id
+          LIMIT batch_size
+          FOR NO KEY UPDATE SKIP LOCKED) AS d;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._lock_passed(integer, timestamptz, uuid) IS
+    'Internal: locks up to batch_size live sessions after a position whose expires_hour has passed, except those that are locked already';
+
+-- Otherwise, each purge would look at these rows again. A role that may only delete leaves them to
+-- the purges of others.
+CREATE OR REPLACE FUNCTION qsessions._move_on(
+    batch_size integer, after_hour timestamptz, after_id uuid,
+    OUT moved bigint, OUT last_hour timestamptz, OUT last_id uuid)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    ids uuid[];
+BEGIN
+    moved := 0;
+    IF has_column_privilege('qsessions.session', 'purge_after', 'UPDATE') THEN
+        SELECT l.ids, l.last_hour, l.last_id INTO ids, last_hour, last_id
+        FROM qsessions._lock_passed(batch_size, after_hour, after_id) AS l;
+        UPDATE qsessions.session AS s SET purge_after = NULL
+        WHERE s.id = ANY (ARRAY(SELECT i.id FROM unnest(ids) AS i (id)));
+        moved := coalesce(cardinality(ids), 0);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._move_on(integer, timestamptz, uuid) IS
+    'Internal: gives up to batch_size live sessions after a position, whose expires_hour has passed, the hour of their expires_at; returns where the batch has ended';
+
 -- Halves the batch until what is left can be deleted. A few rows that stay cost a few statements
 -- more, rather than one for each row.
 CREATE OR REPLACE FUNCTION qsessions._delete_deletable(ids uuid[], OUT deleted bigint, OUT reason text)
@@ -152,8 +205,12 @@ BEGIN
         after_id := batch.last_id;
     END LOOP;
     -- With the last batch, so that a caller who commits after each does this once.
-    IF batch.purged + batch.kept < batch_size AND qsessions._has_events() THEN
-        PERFORM qsessions._maintain_event_table();
+    IF batch.purged + batch.kept < batch_size THEN
+        PERFORM FROM qsessions._move_on(
+            batch_size, '-infinity', '00000000-0000-0000-0000-000000000000');
+        IF qsessions._has_events() THEN
+            PERFORM qsessions._maintain_event_table();
+        END IF;
     END IF;
     RETURN batch.purged;
 END
@@ -193,6 +250,17 @@ BEGIN
         IF batches OPERATOR(pg_catalog.%) 10 OPERATOR(pg_catalog.=) 0 THEN
             RAISE NOTICE 'expired sessions purged so far: %', purged;
         END IF;
+        after_hour := batch.last_hour;
+        after_id := batch.last_id;
+    END LOOP;
+    -- In small batches, because requests of these sessions may wait for one.
+    after_hour := '-infinity';
+    after_id := '00000000-0000-0000-0000-000000000000';
+    LOOP
+        EXIT WHEN batches OPERATOR(pg_catalog.>=) max_batches;
+        SELECT m.moved, m.last_hour, m.last_id INTO batch FROM qsessions._move_on(1000, after_hour, after_id) AS m;
+        COMMIT;
+        EXIT WHEN batch.moved OPERATOR(pg_catalog.<) 1000;
         after_hour := batch.last_hour;
         after_id := batch.last_id;
     END LOOP;

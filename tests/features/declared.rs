@@ -8,7 +8,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     // The table
     "create_session_table(users regclass DEFAULT NULL::regclass, user_key name DEFAULT NULL::name) -> void",
     "link_users(users regclass, user_key name DEFAULT NULL::name) -> void",
-    "update_session_table() -> void",
+    "update_session_table(rewrite boolean DEFAULT false) -> void",
     // Sessions
     "create_session(user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
      user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
@@ -106,6 +106,7 @@ pub(crate) const CONTRACT: &[&str] = &[
 /// Internal functions, which only the functions of the API call.
 pub(crate) const INTERNAL: &[&str] = &[
     "_add_event_month",
+    "_add_expires_hour",
     "_add_user_foreign_key",
     "_announce",
     "_application_functions",
@@ -154,12 +155,14 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_last_logins",
     "_library_version",
     "_lock_expired",
+    "_lock_passed",
     "_lock_user_hash",
     "_maintain_event_table",
     "_max_data_bytes",
     "_merged_client_hints",
     "_monitored_columns",
     "_monitoring_functions",
+    "_move_on",
     "_network",
     "_oldest_expired",
     "_purge_batch",

@@ -352,21 +352,19 @@ fn find(plan: &Value, index: &str, what: &str) -> String {
 #[tokio::test]
 async fn a_visit_writes_no_index() {
     let client = Database::new().await.connect().await;
-    for call in ["user_id => 1", "user_id => 1, idle_timeout => '2 hours'"] {
+    for call in ["user_id => 1", "user_id => 1, idle_timeout => '14 days'"] {
         let session = begin(&client, call).await;
-        // All visits are in one transaction, where now() is constant, so that no hour ends in
-        // between.
         client
             .batch_execute("BEGIN; SET LOCAL qsessions.touch_interval = 0")
             .await
             .unwrap();
         for visit in 1..=10 {
-            // The previous visit was a moment earlier.
+            // The previous visit was more than a day earlier.
             client
                 .execute(
                     "UPDATE qsessions.session SET
-                         last_seen_at = last_seen_at - interval '1 min',
-                         expires_at = date_bin('1 hour', now() + idle_timeout, '2000-01-01Z') + interval '1 us'
+                         last_seen_at = last_seen_at - interval '26 hours',
+                         expires_at = expires_at - interval '26 hours'
                      WHERE id = $1 AND idle_timeout IS NOT NULL",
                     &[&session.id],
                 )

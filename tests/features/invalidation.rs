@@ -163,6 +163,16 @@ async fn check_purge(listener: &mut Listener) {
         assert_eq!(left.get::<_, i64>(0), 0, "{purge}");
     }
 
+    // A live session that a purge moves on.
+    let live = begin(&listener.client, "idle_timeout => '1 day'").await;
+    let pass = "UPDATE qsessions.session SET purge_after = now() - interval '2 h'";
+    listener.run(pass).await;
+    listener.run("CALL qsessions.purge()").await;
+    let moved = "SELECT purge_after IS NULL FROM qsessions.session WHERE id = $1";
+    let moved = row(&listener.client, moved, &[&live.id]).await;
+    assert!(moved.get::<_, bool>(0));
+    assert_eq!(listener.notified().await, BTreeSet::new());
+
     // One transaction ends a session and purges it.
     let ended = begin(&listener.client, "").await;
     let kept = begin(&listener.client, "").await;

@@ -382,3 +382,123 @@ async fn tables_that_inherit_are_purged_too() {
     assert_eq!(sessions(&client).await, 1);
     assert!(alive(&client, &live.key).await);
 }
+
+/// Live sliding sessions whose hour has passed, and that expire tomorrow.
+async fn add_passed(client: &Client, count: i32) {
+    client
+        .execute(
+            "INSERT INTO qsessions.session (id, digest, idle_timeout, expires_at, purge_after)
+             SELECT gen_random_uuid(), '', '1 day', now() + interval '1 day', now() - make_interval(hours => 1 + n % 50)
+             FROM generate_series(1, $1::int) AS n",
+            &[&count],
+        )
+        .await
+        .unwrap();
+}
+
+/// The number of live sessions at which a purge looks.
+async fn passed(client: &Client) -> i64 {
+    let query = "SELECT count(*) FROM qsessions.session WHERE expires_hour <= now() AND expires_at > now() + interval '1 h'";
+    row(client, query, &[]).await.get(0)
+}
+
+/// Otherwise, each purge would look at them again.
+#[tokio::test]
+async fn live_sessions_whose_hour_has_passed_are_moved_on() {
+    let client = Database::new().await.connect().await;
+    for (call, left) in [
+        ("SELECT qsessions.purge_expired(2000)", 501),
+        ("SELECT qsessions.purge_expired(2501)", 0),
+        ("CALL qsessions.purge()", 0),
+        // The other batch is for what has expired.
+        ("CALL qsessions.purge(max_batches => 1)", 2501),
+        ("CALL qsessions.purge(max_batches => 2)", 0),
+    ] {
+        client
+            .batch_execute("TRUNCATE qsessions.session")
+            .await
+            .unwrap();
+        add_passed(&client, 2501).await;
+        add_expired(&client, 1).await;
+        assert_eq!(passed(&client).await, 2501);
+        client.batch_execute(call).await.unwrap();
+        assert_eq!(passed(&client).await, left, "{call}");
+        assert_eq!(sessions(&client).await, 2501);
+    }
+    let hours = "SELECT count(*) FROM qsessions.session
+                 WHERE expires_hour = date_bin('1 hour', expires_at, '2000-01-01Z') AND purge_after IS NULL";
+    assert_eq!(row(&client, hours, &[]).await.get::<_, i64>(0), 2501);
+    client
+        .batch_execute("UPDATE qsessions.session SET expires_at = now()")
+        .await
+        .unwrap();
+    call_purge(&client, "").await;
+    assert_eq!(sessions(&client).await, 0);
+}
+
+#[tokio::test]
+async fn a_live_session_that_is_locked_is_moved_on_by_a_later_purge() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let other = database.connect().await;
+    add_passed(&client, 3).await;
+    client
+        .batch_execute("SET lock_timeout = '10 s'")
+        .await
+        .unwrap();
+    other
+        .batch_execute("BEGIN; SELECT FROM qsessions.session LIMIT 1 FOR UPDATE")
+        .await
+        .unwrap();
+    call_purge(&client, "").await;
+    assert_eq!(passed(&client).await, 1);
+    other.batch_execute("ROLLBACK").await.unwrap();
+    call_purge(&client, "").await;
+    assert_eq!(passed(&client).await, 0);
+}
+
+/// A visit keeps the hour, until a purge comes to it. Whatever moves the expiry to an earlier time,
+/// the session is found.
+#[tokio::test]
+async fn a_session_that_has_slid_is_purged_when_it_has_expired() {
+    let client = Database::new().await.connect().await;
+    client
+        .batch_execute("SET qsessions.touch_interval = 0")
+        .await
+        .unwrap();
+    for slide in [
+        "qsessions.resume_session($1)",
+        "qsessions.save_session($1, '{}')",
+        "qsessions.patch_session($1)",
+        "qsessions.set_expiry($1, idle_timeout => '30 days')",
+        "qsessions.login($1, 1)",
+        "qsessions.record_visits(ARRAY[qsessions.session_id($1)], ARRAY[sha256($1::bytea)], '{NULL}', '{NULL}', ARRAY[now()])",
+    ] {
+        let session = begin(&client, "idle_timeout => '10 days'").await;
+        client
+            .execute(
+                "UPDATE qsessions.session SET last_seen_at = last_seen_at - interval '1 day', expires_at = expires_at - interval '1 day'",
+                &[],
+            )
+            .await
+            .unwrap();
+        let hour = "SELECT expires_hour::text FROM qsessions.session";
+        let before: String = row(&client, hour, &[]).await.get(0);
+        row(&client, &format!("SELECT {slide}"), &[&session.key]).await;
+        let slid = "SELECT expires_hour::text FROM qsessions.session WHERE expires_at > now() + interval '9 days 1 h'";
+        assert_eq!(
+            row(&client, slid, &[]).await.get::<_, String>(0),
+            before,
+            "{slide}"
+        );
+        client
+            .execute(
+                "UPDATE qsessions.session SET expires_at = now() - interval '2 h'",
+                &[],
+            )
+            .await
+            .unwrap();
+        call_purge(&client, "").await;
+        assert_eq!(sessions(&client).await, 0, "{slide}");
+    }
+}

@@ -13,7 +13,7 @@ use std::ffi::CStr;
 /// The columns that a visit changes. A cache computes the expiry from its copy, and reads the
 /// session again once the copy has expired. So a change of these columns alone invalidates no copy,
 /// unless the session now expires earlier.
-const VISIT_COLUMNS: [&CStr; 3] = [c"last_seen_at", EXPIRES_AT, c"expires_hour"];
+const VISIT_COLUMNS: [&CStr; 4] = [c"last_seen_at", EXPIRES_AT, c"expires_hour", c"purge_after"];
 const EXPIRES_AT: &CStr = c"expires_at";
 
 /// PostgreSQL looks for this symbol to learn the calling convention of the function.
