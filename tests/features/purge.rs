@@ -502,3 +502,64 @@ async fn a_session_that_has_slid_is_purged_when_it_has_expired() {
         assert_eq!(sessions(&client).await, 0, "{slide}");
     }
 }
+
+/// Nothing that lives is lost, nothing that has expired is left, and nobody fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn purges_and_visits_at_once_lose_nothing() {
+    const LIVE: usize = 60;
+    const ROUNDS: i32 = 15;
+    let database = Database::new().await;
+    let client = database.connect().await;
+    let mut keys = Vec::new();
+    for _ in 0..LIVE {
+        keys.push(begin(&client, "idle_timeout => '1 day'").await.key);
+    }
+    let mut tasks = Vec::new();
+    for _ in 0..2 {
+        let purging = database.connect().await;
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..ROUNDS {
+                add_expired(&purging, 100).await;
+                call_purge(&purging, "batch_size => 30").await;
+            }
+        }));
+    }
+    for _ in 0..4 {
+        let visiting = database.connect().await;
+        let keys = keys.clone();
+        tasks.push(tokio::spawn(async move {
+            visiting
+                .batch_execute("SET qsessions.touch_interval = 0")
+                .await
+                .unwrap();
+            for _ in 0..ROUNDS {
+                // The purges come to all of them.
+                visiting
+                    .batch_execute(
+                        "UPDATE qsessions.session SET purge_after = now() - interval '3 h'
+                         WHERE id IN (SELECT id FROM qsessions.session WHERE expires_at > now()
+                                      ORDER BY ctid FOR UPDATE SKIP LOCKED)",
+                    )
+                    .await
+                    .unwrap();
+                for key in &keys {
+                    row(
+                        &visiting,
+                        "SELECT FROM qsessions.resume_session($1)",
+                        &[key],
+                    )
+                    .await;
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    call_purge(&client, "").await;
+    assert_eq!(sessions(&client).await, LIVE as i64);
+    assert_eq!(passed(&client).await, 0);
+    for key in &keys {
+        assert!(alive(&client, key).await);
+    }
+}
