@@ -143,13 +143,21 @@ DECLARE
     ids uuid[];
 BEGIN
     moved := 0;
-    IF has_column_privilege('qsessions.session', 'purge_after', 'UPDATE') THEN
+    IF NOT has_column_privilege('qsessions.session', 'purge_after', 'UPDATE') THEN
+        RETURN;
+    END IF;
+    -- A trigger of the user's own may refuse the change. What was deleted stays deleted.
+    BEGIN
         SELECT l.ids, l.last_hour, l.last_id INTO ids, last_hour, last_id
         FROM qsessions._lock_passed(batch_size, after_hour, after_id) AS l;
         UPDATE qsessions.session AS s SET purge_after = NULL
         WHERE s.id = ANY (ARRAY(SELECT i.id FROM unnest(ids) AS i (id)));
         moved := coalesce(cardinality(ids), 0);
-    END IF;
+    EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
+        RAISE WARNING 'could not update column "purge_after" of live sessions'
+            USING DETAIL = initcap(left(SQLERRM, 1)) || substr(SQLERRM, 2) || '. Each purge will look at these sessions again.',
+                  HINT = 'Let the triggers of table qsessions.session allow the change.';
+    END;
 END
 $$;
 

@@ -457,6 +457,38 @@ async fn a_live_session_that_is_locked_is_moved_on_by_a_later_purge() {
     assert_eq!(passed(&client).await, 0);
 }
 
+#[tokio::test]
+async fn a_trigger_that_refuses_to_move_a_live_session_on_does_not_stop_a_purge() {
+    let listening = Listening::to(&Database::new().await.config()).await;
+    let client = &listening.client;
+    add_passed(client, 2).await;
+    add_expired(client, 2).await;
+    client
+        .batch_execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not this one''; END';
+             CREATE TRIGGER refuse BEFORE UPDATE ON qsessions.session FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await
+        .unwrap();
+    let told = "could not update column \"purge_after\" of live sessions".to_owned();
+    for (call, left) in [
+        ("SELECT qsessions.purge_expired(2)", 2),
+        ("SELECT qsessions.purge_expired(2)", 2),
+        ("CALL qsessions.purge()", 2),
+    ] {
+        listening.notices();
+        client.batch_execute(call).await.unwrap();
+        assert_eq!(sessions(client).await, left, "{call}");
+    }
+    assert!(listening.notices().contains(&told));
+    client
+        .batch_execute("DROP TRIGGER refuse ON qsessions.session")
+        .await
+        .unwrap();
+    call_purge(client, "").await;
+    assert_eq!(passed(client).await, 0);
+}
+
 /// A visit keeps the hour, until a purge comes to it. Whatever moves the expiry to an earlier time,
 /// the session is found.
 #[tokio::test]
