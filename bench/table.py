@@ -48,6 +48,14 @@ _KINDS = {
     "tail": ("text", "right(qsessions.session_id(k.key)::text, 17)"),
 }
 
+# Their rows are moved once, so the table is a little larger.
+_CROWD = """
+INSERT INTO bench.users VALUES ({user});
+UPDATE qsessions.session SET user_id = {user} WHERE id IN (
+    SELECT id FROM qsessions.session TABLESAMPLE SYSTEM (50) WHERE expires_at > now() AND user_id > 0
+    ORDER BY random() LIMIT {count});
+"""
+
 _END = "DROP TABLE bench.made; VACUUM ANALYZE; CHECKPOINT;"
 
 
@@ -63,6 +71,16 @@ def make_expired(server, rows):
     server.sql("CREATE DATABASE expired", "postgres")
     server.sql(_fill(rows * 11 // 10, "now() + CASE WHEN random() < 10.0 / 11 THEN -r.span ELSE r.span END", "NULL")
                + _END, "expired")
+
+
+def make_mixed(server, rows, expired, crowds):
+    """Database bench: sessions of which such a share has expired, and the keys of all. User -1 has the first number of
+    live sessions in `crowds`, -2 the second, and so on, spread over the table."""
+    server.sql("CREATE DATABASE bench", "postgres")
+    spread = f"now() + CASE WHEN random() < {expired} THEN -r.span ELSE r.span END"
+    crowded = "".join(_CROWD.format(user=-user, count=count) for user, count in enumerate(crowds, 1))
+    server.sql(_fill(rows, spread, "CASE WHEN r.slides THEN r.span END") + crowded
+               + _batches("key", *_KINDS["key"]) + _END, "bench")
 
 
 def _fill(rows, expires_at, idle_timeout):

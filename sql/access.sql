@@ -115,7 +115,8 @@ BEGIN
     PERFORM qsessions._check_access_change(role);
     EXECUTE format(
         'GRANT SELECT, INSERT, DELETE, UPDATE (digest, user_id, data, ip, user_agent, authenticated_at, updated_at,
-             last_seen_at, expires_at, idle_timeout, deadline, version, client_hints, former_digest, former_digest_until)
+             last_seen_at, expires_at, idle_timeout, deadline, version, client_hints, former_digest, former_digest_until,
+             purge_after)
          ON qsessions.session TO %s', role);
     IF to_regclass('qsessions.session_event') IS NOT NULL THEN
         PERFORM qsessions._grant_events(role::text);

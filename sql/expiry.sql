@@ -88,6 +88,7 @@ BEGIN
         idle_timeout = CASE WHEN ttl IS NULL THEN coalesce(idle_timeout, s.idle_timeout) END,
         deadline = CASE WHEN max_age IS NULL THEN s.deadline ELSE new_deadline END,
         last_seen_at = greatest(s.last_seen_at, now()),
+        purge_after = coalesce(s.purge_after, s.expires_at),
         expires_at = least(
             qsessions._slide(s.expires_at, s.last_seen_at, coalesce(ttl, idle_timeout), 'infinity'),
             CASE WHEN max_age IS NULL THEN s.deadline ELSE new_deadline END)

@@ -1,7 +1,8 @@
 -- Seeing sessions.
 
 -- The planner inlines this function and get_session; load.sql says what that takes.
-CREATE OR REPLACE FUNCTION qsessions.user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION qsessions.user_sessions(
+    user_id anycompatiblenonarray, current_key text DEFAULT NULL, max_rows integer DEFAULT NULL)
 RETURNS SETOF qsessions.session_info
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 AS $$
@@ -15,10 +16,11 @@ AS $$
     WHERE s.user_id OPERATOR(pg_catalog.=) user_sessions.user_id::pg_catalog.text::qsessions.user_key
       AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.now()
     ORDER BY s.last_seen_at DESC, s.id DESC
+    LIMIT user_sessions.max_rows
 $$;
 
-COMMENT ON FUNCTION qsessions.user_sessions(anycompatiblenonarray, text) IS
-    'Lists the live sessions of a user, last seen first; is_current marks the session of current_key';
+COMMENT ON FUNCTION qsessions.user_sessions(anycompatiblenonarray, text, integer) IS
+    'Lists the live sessions of a user, last seen first, max_rows of them or, by default, all; is_current marks the session of current_key';
 
 CREATE OR REPLACE FUNCTION qsessions._id_time(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -27,6 +29,27 @@ RETURN CASE WHEN substr(id::text, 15, 1) = '7'
 
 COMMENT ON FUNCTION qsessions._id_time(uuid) IS
     'Internal: when an id was made, to the millisecond; null for the id of a key that qsessions has not made, which holds no time';
+
+-- In the order of the index, whatever the statistics of the table say; monitoring.sql has a similar
+-- function that needs less privileges.
+CREATE OR REPLACE FUNCTION qsessions._expired_ids(max_rows integer, OUT ids uuid[], OUT has_more boolean)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET jit = off
+AS $$
+#variable_conflict use_variable
+BEGIN
+    SELECT array_agg(e.id), count(*) = max_rows INTO ids, has_more
+    FROM (SELECT s.id FROM qsessions.session AS s
+          WHERE s.expires_hour <= now() AND s.expires_at <= now() ORDER BY s.expires_hour LIMIT max_rows) AS e;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._expired_ids(integer) IS
+    'Internal: the ids of at most max_rows sessions that have expired; has_more says that there may be more';
 
 -- The statement is put together from the filters that are given, so that each combination uses the
 -- index that suits it.
@@ -43,6 +66,8 @@ DECLARE
     user_text text := user_id;
     filters text := 'true';
     after_created_at timestamptz;
+    source text := 'qsessions.session';
+    expired_ids uuid[];
 BEGIN
     IF max_rows < 1 THEN
         RAISE EXCEPTION 'argument "max_rows" must be at least 1, but is %', max_rows
@@ -58,7 +83,16 @@ BEGIN
     IF active THEN
         filters := filters || ' AND s.expires_at > now()';
     ELSIF NOT active THEN
-        filters := filters || ' AND s.expires_at <= now()';
+        filters := filters || ' AND s.expires_hour <= now() AND s.expires_at <= now()';
+        -- The planner must not look for a few expired sessions among all: it would, where the
+        -- statistics are older than the last purges. OFFSET 0 keeps it from looking for them in
+        -- the order of the result.
+        IF user_text IS NULL THEN
+            SELECT e.ids INTO expired_ids FROM qsessions._expired_ids(10000) AS e WHERE NOT e.has_more;
+            IF FOUND THEN
+                source := '(SELECT e.* FROM qsessions.session AS e WHERE e.id = ANY ($9) OFFSET 0)';
+            END IF;
+        END IF;
     END IF;
     IF ip IS NOT NULL THEN
         filters := filters || ' AND s.ip <<= $2';
@@ -91,11 +125,12 @@ BEGIN
         SELECT p.id, p.user_id::text, p.ip, qsessions.location(p.ip),
                qsessions.device(p.user_agent, p.client_hints), p.user_agent, p.created_at, p.authenticated_at, p.updated_at,
                p.last_seen_at, p.expires_at, p.expires_at > now(), false
-        FROM (SELECT s.* FROM qsessions.session AS s WHERE %s
+        FROM (SELECT s.* FROM %s AS s WHERE %s
               ORDER BY s.created_at DESC, s.id DESC LIMIT $4) AS p
         ORDER BY p.created_at DESC, p.id DESC
-        $query$, filters)
-        USING user_text, qsessions._network(ip), after, max_rows, after_created_at, last_seen_after, country, device;
+        $query$, source, filters)
+        USING user_text, qsessions._network(ip), after, max_rows, after_created_at, last_seen_after, country, device,
+              expired_ids;
 END
 $$;
 

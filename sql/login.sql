@@ -84,6 +84,7 @@ BEGIN
             authenticated_at = greatest(s.authenticated_at, now()),
             updated_at = greatest(s.updated_at, now()),
             last_seen_at = greatest(s.last_seen_at, now()),
+            purge_after = coalesce(s.purge_after, s.expires_at),
             expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline),
             version = s.version + 1
         WHERE s.id = previous_id

@@ -16,6 +16,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     ids uuid[];
+    places tid[];
     reason text;
     checked text;
     deferred text;
@@ -39,10 +40,18 @@ BEGIN
     -- PostgreSQL would give each row a multixact, and scans of the index could not mark its entry
     -- as dead: until VACUUM, each search for the oldest row would visit all that were purged.
     BEGIN
-        SELECT e.ids, e.last_hour, e.last_id INTO ids, last_hour, last_id
+        SELECT e.ids, e.places, e.last_hour, e.last_id INTO ids, places, last_hour, last_id
         FROM qsessions._lock_expired(batch_size, after_hour, after_id) AS e;
         is_begun := qsessions._begin_event_reason('expired');
-        DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
+        -- By their places, which rows keep while they are locked: a join by id would read the index
+        -- of ids, or the whole table. The planner cannot look into the subquery, and so always
+        -- chooses a TID scan. Each partition has places of its own.
+        IF (SELECT c.relhassubclass FROM pg_class AS c WHERE c.oid = 'qsessions.session'::regclass) THEN
+            DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
+        ELSE
+            DELETE FROM qsessions.session AS s
+            WHERE s.ctid = ANY (ARRAY(SELECT p.place FROM unnest(places) AS p (place)));
+        END IF;
         GET DIAGNOSTICS purged = ROW_COUNT;
         is_begun := qsessions._end_event_reason();
     EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
@@ -66,17 +75,24 @@ $$;
 COMMENT ON FUNCTION qsessions._purge_batch(integer, timestamptz, uuid) IS
     'Internal: deletes up to batch_size expired sessions after a position; returns where the batch has ended, and how many sessions could not be deleted, for which it also warns';
 
+-- The index has the rows in this order, and one batch needs few of them. The planner must not read
+-- and sort all that have expired instead: it would, where the statistics are older than the last
+-- purges, or where it takes a batch for a large part of the table.
 CREATE OR REPLACE FUNCTION qsessions._lock_expired(
     batch_size integer, after_hour timestamptz, after_id uuid,
-    OUT ids uuid[], OUT last_hour timestamptz, OUT last_id uuid)
+    OUT ids uuid[], OUT places tid[], OUT last_hour timestamptz, OUT last_id uuid)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET jit = off
 AS $$
 #variable_conflict use_variable
 BEGIN
-    SELECT array_agg(d.id), max(d.expires_hour), (array_agg(d.id))[count(*)]
-    INTO ids, last_hour, last_id
-    FROM (SELECT s.id, s.expires_hour FROM qsessions.session AS s
+    SELECT array_agg(d.id), array_agg(d.ctid), max(d.expires_hour), (array_agg(d.id))[count(*)]
+    INTO ids, places, last_hour, last_id
+    FROM (SELECT s.id, s.ctid, s.expires_hour FROM qsessions.session AS s
           WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
           ORDER BY s.expires_hour, s.id
           LIMIT batch_size
@@ -86,6 +102,67 @@ $$;
 
 COMMENT ON FUNCTION qsessions._lock_expired(integer, timestamptz, uuid) IS
     'Internal: locks up to batch_size expired sessions after a position, except those that are locked already';
+
+-- The rows of live sessions that a purge has come to: their hour has passed, because an expiry that
+-- slides leaves it as it is.
+CREATE OR REPLACE FUNCTION qsessions._lock_passed(
+    batch_size integer, after_hour timestamptz, after_id uuid,
+    OUT ids uuid[], OUT last_hour timestamptz, OUT last_id uuid)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET jit = off
+AS $$
+#variable_conflict use_variable
+BEGIN
+    SELECT array_agg(d.id), max(d.expires_hour), (array_agg(d.id))[count(*)] INTO ids, last_hour, last_id
+    FROM (SELECT s.id, s.expires_hour FROM qsessions.session AS s
+          WHERE s.expires_hour <= now() - interval '1 hour' AND (s.expires_hour, s.id) > (after_hour, after_id)
+            AND s.expires_at > now()
+          ORDER BY s.expires_hour, s.id
+          LIMIT batch_size
+          FOR NO KEY UPDATE SKIP LOCKED) AS d;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._lock_passed(integer, timestamptz, uuid) IS
+    'Internal: locks up to batch_size live sessions after a position whose expires_hour has passed, except those that are locked already';
+
+-- Otherwise, each purge would look at these rows again. A role that may only delete leaves them to
+-- the purges of others.
+CREATE OR REPLACE FUNCTION qsessions._move_on(
+    batch_size integer, after_hour timestamptz, after_id uuid,
+    OUT moved bigint, OUT last_hour timestamptz, OUT last_id uuid)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    ids uuid[];
+BEGIN
+    moved := 0;
+    IF NOT has_column_privilege('qsessions.session', 'purge_after', 'UPDATE') THEN
+        RETURN;
+    END IF;
+    -- A trigger of the user's own may refuse the change. What was deleted stays deleted.
+    BEGIN
+        SELECT l.ids, l.last_hour, l.last_id INTO ids, last_hour, last_id
+        FROM qsessions._lock_passed(batch_size, after_hour, after_id) AS l;
+        UPDATE qsessions.session AS s SET purge_after = NULL
+        WHERE s.id = ANY (ARRAY(SELECT i.id FROM unnest(ids) AS i (id)));
+        moved := coalesce(cardinality(ids), 0);
+    EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
+        RAISE WARNING 'could not update column "purge_after" of live sessions'
+            USING DETAIL = initcap(left(SQLERRM, 1)) || substr(SQLERRM, 2) || '. Each purge will look at these sessions again.',
+                  HINT = 'Let the triggers of table qsessions.session allow the change.';
+    END;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._move_on(integer, timestamptz, uuid) IS
+    'Internal: gives up to batch_size live sessions after a position, whose expires_hour has passed, the hour of their expires_at; returns where the batch has ended';
 
 -- Halves the batch until what is left can be deleted. A few rows that stay cost a few statements
 -- more, rather than one for each row.
@@ -136,8 +213,12 @@ BEGIN
         after_id := batch.last_id;
     END LOOP;
     -- With the last batch, so that a caller who commits after each does this once.
-    IF batch.purged + batch.kept < batch_size AND qsessions._has_events() THEN
-        PERFORM qsessions._maintain_event_table();
+    IF batch.purged + batch.kept < batch_size THEN
+        PERFORM FROM qsessions._move_on(
+            batch_size, '-infinity', '00000000-0000-0000-0000-000000000000');
+        IF qsessions._has_events() THEN
+            PERFORM qsessions._maintain_event_table();
+        END IF;
     END IF;
     RETURN batch.purged;
 END
@@ -177,6 +258,17 @@ BEGIN
         IF batches OPERATOR(pg_catalog.%) 10 OPERATOR(pg_catalog.=) 0 THEN
             RAISE NOTICE 'expired sessions purged so far: %', purged;
         END IF;
+        after_hour := batch.last_hour;
+        after_id := batch.last_id;
+    END LOOP;
+    -- In small batches, because requests of these sessions may wait for one.
+    after_hour := '-infinity';
+    after_id := '00000000-0000-0000-0000-000000000000';
+    LOOP
+        EXIT WHEN batches OPERATOR(pg_catalog.>=) max_batches;
+        SELECT m.moved, m.last_hour, m.last_id INTO batch FROM qsessions._move_on(1000, after_hour, after_id) AS m;
+        COMMIT;
+        EXIT WHEN batch.moved OPERATOR(pg_catalog.<) 1000;
         after_hour := batch.last_hour;
         after_id := batch.last_id;
     END LOOP;

@@ -29,6 +29,7 @@ BEGIN
         version = s.version OPERATOR(pg_catalog.+) 1,
         updated_at = GREATEST(s.updated_at, pg_catalog.now()),
         last_seen_at = GREATEST(s.last_seen_at, pg_catalog.now()),
+        purge_after = coalesce(s.purge_after, s.expires_at),
         expires_at = qsessions._slide(s.expires_at, s.last_seen_at, coalesce(ttl, s.idle_timeout), s.deadline)
     WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
       AND CASE WHEN qsessions._data_fits(data)
@@ -113,6 +114,7 @@ BEGIN
         version = s.version + 1,
         updated_at = greatest(s.updated_at, now()),
         last_seen_at = greatest(s.last_seen_at, now()),
+        purge_after = coalesce(s.purge_after, s.expires_at),
         expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline)
     WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
       AND jsonb_typeof(s.data) = 'object'

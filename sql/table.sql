@@ -234,9 +234,9 @@ BEGIN
         FROM qsessions._user_key_column(users, user_key) AS k;
     END IF;
 
-    -- Purges search by expires_hour. An index on expires_at itself would have every slide of the
-    -- expiry write all indexes. The hour seldom changes, and an UPDATE that leaves it as it is
-    -- stays HOT, for which the fillfactor leaves room.
+    -- The fillfactor leaves room in the page for the next version of a row: an UPDATE that finds
+    -- room, and changes no indexed column, stays HOT. Autovacuum removes what visits and purges
+    -- leave, at 5 % of the table: by default it would wait until a fifth of it is dead.
     EXECUTE format($ddl$
         CREATE TABLE qsessions.session (
             id               uuid NOT NULL,
@@ -253,13 +253,10 @@ BEGIN
             idle_timeout     interval,
             deadline         timestamptz NOT NULL DEFAULT 'infinity',
             version          bigint NOT NULL DEFAULT 1,
-            expires_hour     timestamptz NOT NULL GENERATED ALWAYS AS
-                             (date_bin('1 hour', expires_at, '2000-01-01 00:00:00+00')) STORED,
             CONSTRAINT session_pkey PRIMARY KEY (id)
-        ) WITH (fillfactor = 85)
+        ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)
         $ddl$, key_type);
     CREATE INDEX session_user_id_idx ON qsessions.session (user_id) WHERE user_id IS NOT NULL;
-    CREATE INDEX session_expires_hour_id_idx ON qsessions.session (expires_hour, id);
     CREATE INDEX session_created_at_id_idx ON qsessions.session (created_at, id);
     PERFORM qsessions._sync_user_key_type();
     CREATE TRIGGER session_announce_row AFTER UPDATE OR DELETE ON qsessions.session
@@ -269,7 +266,7 @@ BEGIN
     -- ALWAYS, because changes that logical replication applies change sessions too.
     ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER session_announce_row;
     ALTER TABLE qsessions.session ENABLE ALWAYS TRIGGER session_announce_truncate;
-    PERFORM qsessions.update_session_table();
+    PERFORM qsessions.update_session_table(rewrite => true);
 
     IF users IS NOT NULL THEN
         PERFORM qsessions._add_user_foreign_key(users, key_column);
@@ -282,13 +279,19 @@ COMMENT ON FUNCTION qsessions.create_session_table(regclass, name) IS
 
 -- The columns that versions after 0.1.0 have added. A dump of an older version is restored with the
 -- table as it was then, so this is a function and not only a part of the upgrade.
-CREATE OR REPLACE FUNCTION qsessions.update_session_table() RETURNS void
+--
+-- expires_hour of 0.1.0 is the hour of expires_at alone. All functions work with it too, only more
+-- visits write indexes. A generated column cannot be changed without writing the table anew, and a
+-- call that waits meanwhile would then find no session. So updates leave it as it is.
+CREATE OR REPLACE FUNCTION qsessions.update_session_table(rewrite boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_variable
 DECLARE
     taken text;
     grantee text;
+    setting text;
 BEGIN
     IF to_regclass('qsessions.session') IS NULL THEN
         RAISE EXCEPTION 'table "qsessions.session" does not exist'
@@ -296,7 +299,8 @@ BEGIN
     END IF;
     SELECT a.attname INTO taken
     FROM pg_attribute AS a
-    JOIN (VALUES ('client_hints', 'jsonb'::regtype), ('former_digest', 'bytea'), ('former_digest_until', 'timestamptz'))
+    JOIN (VALUES ('client_hints', 'jsonb'::regtype), ('former_digest', 'bytea'), ('former_digest_until', 'timestamptz'),
+                 ('purge_after', 'timestamptz'))
         AS added (name, type) ON a.attname = added.name
     WHERE a.attrelid = 'qsessions.session'::regclass AND NOT a.attisdropped AND a.atttypid <> added.type
     LIMIT 1;
@@ -308,7 +312,24 @@ BEGIN
     ALTER TABLE qsessions.session
         ADD COLUMN IF NOT EXISTS client_hints jsonb,
         ADD COLUMN IF NOT EXISTS former_digest bytea,
-        ADD COLUMN IF NOT EXISTS former_digest_until timestamptz;
+        ADD COLUMN IF NOT EXISTS former_digest_until timestamptz,
+        ADD COLUMN IF NOT EXISTS purge_after timestamptz;
+    IF rewrite AND NOT EXISTS (
+        SELECT FROM pg_attrdef AS d JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+        WHERE d.adrelid = 'qsessions.session'::regclass AND a.attname = 'expires_hour'
+          AND pg_get_expr(d.adbin, d.adrelid) LIKE '%purge_after%')
+    THEN
+        PERFORM qsessions._add_expires_hour();
+    END IF;
+    -- As create_session_table does, unless the owner has chosen another value.
+    FOR setting IN
+        SELECT w.name FROM pg_class AS c
+        CROSS JOIN unnest('{autovacuum_vacuum_scale_factor, autovacuum_analyze_scale_factor}'::text[]) AS w (name)
+        WHERE c.oid = 'qsessions.session'::regclass AND c.relkind = 'r'
+          AND NOT EXISTS (SELECT FROM pg_options_to_table(c.reloptions) AS o WHERE o.option_name = w.name)
+    LOOP
+        EXECUTE format('ALTER TABLE qsessions.session SET (%I = 0.05)', setting);
+    END LOOP;
 
     COMMENT ON TABLE qsessions.session IS 'Sessions of an application, made by qsessions.create_session_table';
     COMMENT ON COLUMN qsessions.session.id IS 'Public id, safe in a URL or a log';
@@ -328,7 +349,10 @@ BEGIN
         'Each activity moves expires_at to this long after it; null for a fixed expiry';
     COMMENT ON COLUMN qsessions.session.deadline IS 'Latest possible expires_at';
     COMMENT ON COLUMN qsessions.session.version IS 'Increases by one with every change of data or user';
-    COMMENT ON COLUMN qsessions.session.expires_hour IS 'Hour of expires_at, by which purges search';
+    COMMENT ON COLUMN qsessions.session.purge_after IS
+        'An expires_at that the session had before; null if it has not moved since the last purge has looked';
+    COMMENT ON COLUMN qsessions.session.expires_hour IS
+        'Hour of expires_at or an earlier one, by which purges search';
     COMMENT ON COLUMN qsessions.session.client_hints IS 'Last client hints seen: the headers Sec-CH-UA-* by name';
     COMMENT ON COLUMN qsessions.session.former_digest IS
         'SHA-256 of the key before the last rotation, if that was with a grace';
@@ -340,14 +364,47 @@ BEGIN
         FROM pg_attribute AS a, aclexplode(a.attacl) AS g
         WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'digest' AND g.privilege_type = 'UPDATE'
     LOOP
-        EXECUTE format('GRANT UPDATE (client_hints, former_digest, former_digest_until) ON qsessions.session TO %s', grantee);
+        EXECUTE format('GRANT UPDATE (client_hints, former_digest, former_digest_until, purge_after) ON qsessions.session TO %s', grantee);
     END LOOP;
     EXECUTE format('GRANT SELECT (%s) ON qsessions.session TO pg_monitor', qsessions._monitored_columns());
 END
 $$;
 
-COMMENT ON FUNCTION qsessions.update_session_table() IS
-    'Adds to the session table the columns that this version needs and an older version did not have. Updates of the extension call it; call it after a dump of an older version was restored';
+COMMENT ON FUNCTION qsessions.update_session_table(boolean) IS
+    'Adds to the session table the columns that this version needs and an older version did not have. Updates of the extension call it; call it after a dump of an older version was restored. With rewrite, also replaces column expires_hour of an older version, after which fewer visits write indexes: this writes the table anew, and calls that wait meanwhile find no session';
+
+-- Purges search by expires_hour. An index on expires_at would have every slide of the expiry write
+-- all indexes. So would the hour of expires_at, for a session that is used once a day. But the row
+-- of a session need not be found when it has not expired. So purge_after keeps the expires_at that a
+-- purge has found last, and slides leave expires_hour as it is, until a purge comes to that hour and
+-- moves the row on: once in an idle timeout. Whatever changes expires_at, an expired row has an
+-- expires_hour that has passed.
+CREATE OR REPLACE FUNCTION qsessions._add_expires_hour() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grants text[];
+    one text;
+BEGIN
+    SELECT array_agg(format('GRANT %s (expires_hour) ON qsessions.session TO %s%s', g.privilege_type,
+                            CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
+                            CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' END))
+    INTO grants
+    FROM pg_attribute AS a, aclexplode(a.attacl) AS g
+    WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'expires_hour';
+    ALTER TABLE qsessions.session DROP COLUMN IF EXISTS expires_hour;
+    ALTER TABLE qsessions.session ADD COLUMN expires_hour timestamptz NOT NULL GENERATED ALWAYS AS
+        (date_bin('1 hour', LEAST(purge_after, expires_at), '2000-01-01 00:00:00+00')) STORED;
+    CREATE INDEX session_expires_hour_id_idx ON qsessions.session (expires_hour, id);
+    FOREACH one IN ARRAY coalesce(grants, '{}') LOOP
+        EXECUTE one;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._add_expires_hour() IS
+    'Internal: adds column expires_hour to the session table, in place of that of an older version';
 
 CREATE OR REPLACE FUNCTION qsessions._add_user_foreign_key(users regclass, key_column name) RETURNS void
 LANGUAGE plpgsql

@@ -71,6 +71,7 @@ BEGIN
                 CASE WHEN s.last_seen_at <= qsessions._visit_due_at(d.agent_at, s.idle_timeout) THEN d.user_agent END,
                 CASE WHEN s.last_seen_at <= qsessions._visit_due_at(d.hints_at, s.idle_timeout) THEN d.client_hints END),
             last_seen_at = greatest(s.last_seen_at, d.seen_at),
+            purge_after = coalesce(s.purge_after, s.expires_at),
             expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
                               ELSE greatest(s.expires_at, least(d.seen_at + s.idle_timeout, s.deadline)) END
         FROM due AS d

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+#[cfg(feature = "cache")]
+use std::pin::pin;
+#[cfg(feature = "cache")]
+use std::task::ready;
 use std::task::{Context, Poll};
 
 use crate::error::Error;
@@ -46,6 +50,10 @@ impl<T> Future for Answer<'_, T> {
         match &mut self.0 {
             #[cfg(feature = "cache")]
             Source::Memory(answer) => {
+                // Otherwise, tasks that find all they need in memory never let others run, such as
+                // the one that listens. If the task has used up its budget, the call is polled
+                // again in its next turn.
+                ready!(pin!(tokio::task::consume_budget()).poll(context));
                 Poll::Ready(answer.take().expect("a future is not polled after its end"))
             }
             Source::Database(call) => call.as_mut().poll(context),

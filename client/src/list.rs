@@ -91,6 +91,7 @@ pub struct UserSessions<'a, E> {
     store: &'a Store<E>,
     user_id: UserId,
     current: Option<&'a Key>,
+    max_rows: Option<u32>,
 }
 
 /// The arguments of [`Store::list_sessions`]. Awaiting it sends the call.
@@ -128,6 +129,7 @@ impl<E: Executor> Store<E> {
             store: self,
             user_id: user_id.into(),
             current: None,
+            max_rows: None,
         }
     }
 
@@ -196,6 +198,12 @@ impl<'a, E> UserSessions<'a, E> {
         self.current = key.into();
         self
     }
+
+    /// At most so many sessions: by default all.
+    pub fn max_rows(mut self, max_rows: impl Into<Option<u32>>) -> Self {
+        self.max_rows = max_rows.into();
+        self
+    }
 }
 
 impl<'a, E> ListSessions<'a, E> {
@@ -251,17 +259,20 @@ impl<'a, E> ListSessions<'a, E> {
 
 impl<E: Executor> UserSessions<'_, E> {
     async fn send(self) -> Result<Vec<SessionInfo>, Error> {
+        let max_rows = integer("max_rows", self.max_rows)?;
         self.store
             .database
             .rows(
                 concat!(
                     "SELECT ",
                     session_info_columns!(),
-                    " FROM qsessions.user_sessions(user_id => $1::text, current_key => $2::text)"
+                    " FROM qsessions.user_sessions(user_id => $1::text, current_key => $2::text, \
+                     max_rows => $3::integer)"
                 ),
                 &[
                     (&self.user_id.as_str(), Type::TEXT),
                     (&self.current.map(Key::argument), Type::TEXT),
+                    (&max_rows, Type::INT4),
                 ],
                 SessionInfo::from_row,
             )

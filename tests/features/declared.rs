@@ -8,7 +8,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     // The table
     "create_session_table(users regclass DEFAULT NULL::regclass, user_key name DEFAULT NULL::name) -> void",
     "link_users(users regclass, user_key name DEFAULT NULL::name) -> void",
-    "update_session_table() -> void",
+    "update_session_table(rewrite boolean DEFAULT false) -> void",
     // Sessions
     "create_session(user_id anycompatiblenonarray DEFAULT NULL::text, data jsonb DEFAULT '{}'::jsonb, ip inet DEFAULT NULL::inet, \
      user_agent text DEFAULT NULL::text, ttl interval DEFAULT NULL::interval, \
@@ -55,7 +55,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "create_event_table(retention interval DEFAULT '180 days'::interval) -> void",
     "user_events(user_id anycompatiblenonarray, max_rows integer DEFAULT 50) -> SETOF qsessions.event_info",
     // Listing sessions
-    "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text) -> SETOF qsessions.session_info",
+    "user_sessions(user_id anycompatiblenonarray, current_key text DEFAULT NULL::text, max_rows integer DEFAULT NULL::integer) -> SETOF qsessions.session_info",
     "list_sessions(user_id anycompatiblenonarray DEFAULT NULL::text, active boolean DEFAULT NULL::boolean, \
      ip inet DEFAULT NULL::inet, after uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 100, \
      device text DEFAULT NULL::text, country text DEFAULT NULL::text, \
@@ -106,6 +106,7 @@ pub(crate) const CONTRACT: &[&str] = &[
 /// Internal functions, which only the functions of the API call.
 pub(crate) const INTERNAL: &[&str] = &[
     "_add_event_month",
+    "_add_expires_hour",
     "_add_user_foreign_key",
     "_admit_session",
     "_announce",
@@ -135,6 +136,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_estimate",
     "_event_partitions",
     "_event_reason",
+    "_expired_ids",
     "_expiry",
     "_find_session_id",
     "_generate_key_for",
@@ -154,12 +156,14 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_last_logins",
     "_library_version",
     "_lock_expired",
+    "_lock_passed",
     "_lock_user_hash",
     "_maintain_event_table",
     "_max_data_bytes",
     "_merged_client_hints",
     "_monitored_columns",
     "_monitoring_functions",
+    "_move_on",
     "_needs_more",
     "_network",
     "_oldest_expired",

@@ -253,6 +253,58 @@ async fn list_sessions_reads_pages_by_the_index_on_created_at() {
     }
 }
 
+/// The statistics say that many sessions have expired: they are older than the last purge.
+#[tokio::test]
+async fn a_list_of_expired_sessions_does_not_read_all_sessions() {
+    let database = filled_for_bigints().await;
+    let listening = explaining(&database).await;
+    let expire = "UPDATE qsessions.session SET expires_at = now() - interval '1 hour'
+                  WHERE expires_at > now() AND user_id IS NULL; ANALYZE qsessions.session";
+    listening.client.batch_execute(expire).await.unwrap();
+    for purge in ["SELECT", "CALL qsessions.purge()"] {
+        listening.client.batch_execute(purge).await.unwrap();
+        for arguments in ["active => false", "active => false, max_rows => 1"] {
+            let call = format!("SELECT FROM qsessions.list_sessions({arguments})");
+            let found = inner_plans(&listening, &call, &["FROM (SELECT s.id FROM"]).await;
+            for plan in found {
+                assert_searched_by("session_expires_hour_id_idx", &plan);
+            }
+        }
+        let call = "SELECT FROM qsessions.list_sessions(active => false)";
+        for plan in inner_plans(&listening, call, &["ORDER BY s.created_at DESC"]).await {
+            let is_purged = purge.starts_with("CALL");
+            let is_by_ids = nodes(&plan)
+                .iter()
+                .any(|node| node.contains("session_pkey"));
+            assert_eq!(is_by_ids, is_purged, "{plan:#}");
+        }
+    }
+}
+
+/// The index that docs/users-and-table.md proposes.
+#[tokio::test]
+async fn list_sessions_and_revoke_sessions_use_an_index_on_ip() {
+    let database = filled_for_bigints().await;
+    let listening = explaining(&database).await;
+    let fill = "UPDATE qsessions.session SET ip = '10.0.0.0'::inet + (random() * 65535)::int;
+                CREATE INDEX by_ip ON qsessions.session (ip); ANALYZE qsessions.session";
+    listening.client.batch_execute(fill).await.unwrap();
+    for (call, part) in [
+        (
+            "SELECT FROM qsessions.list_sessions(ip => '10.0.7.0/28')",
+            "ORDER BY s.created_at",
+        ),
+        (
+            "SELECT qsessions.revoke_sessions(ip => '192.0.2.0/24')",
+            "FOR UPDATE",
+        ),
+    ] {
+        for plan in inner_plans(&listening, call, &[part]).await {
+            assert_searched_by("by_ip", &plan);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_purge_searches_by_expires_hour_from_the_end_of_the_last_batch() {
     let database = filled_for_bigints().await;
@@ -281,6 +333,9 @@ async fn a_purge_searches_by_expires_hour_from_the_end_of_the_last_batch() {
                 );
                 assert!(condition.contains("expires_hour <= "), "{condition}");
             }
+            for plan in inner_plans(&listening, call, &["DELETE FROM qsessions.session"]).await {
+                assert!(nodes(&plan).contains(&"Tid Scan".to_owned()), "{plan:#}");
+            }
         }
     }
 }
@@ -297,21 +352,19 @@ fn find(plan: &Value, index: &str, what: &str) -> String {
 #[tokio::test]
 async fn a_visit_writes_no_index() {
     let client = Database::new().await.connect().await;
-    for call in ["user_id => 1", "user_id => 1, idle_timeout => '2 hours'"] {
+    for call in ["user_id => 1", "user_id => 1, idle_timeout => '14 days'"] {
         let session = begin(&client, call).await;
-        // All visits are in one transaction, where now() is constant, so that no hour ends in
-        // between.
         client
             .batch_execute("BEGIN; SET LOCAL qsessions.touch_interval = 0")
             .await
             .unwrap();
         for visit in 1..=10 {
-            // The previous visit was a moment earlier.
+            // The previous visit was more than a day earlier.
             client
                 .execute(
                     "UPDATE qsessions.session SET
-                         last_seen_at = last_seen_at - interval '1 min',
-                         expires_at = date_bin('1 hour', now() + idle_timeout, '2000-01-01Z') + interval '1 us'
+                         last_seen_at = last_seen_at - interval '26 hours',
+                         expires_at = expires_at - interval '26 hours'
                      WHERE id = $1 AND idle_timeout IS NOT NULL",
                     &[&session.id],
                 )

@@ -145,19 +145,64 @@ async fn check_statements(listener: &mut Listener) {
     }
 }
 
+/// The deletion of a session that has expired notifies of nothing: the change of its expiry has.
 async fn check_purge(listener: &mut Listener) {
-    let dead = begin(&listener.client, "").await;
-    listener
-        .client
-        .execute(
-            "UPDATE qsessions.session SET expires_at = '2020-01-01' WHERE id = $1",
-            &[&dead.id],
-        )
-        .await
-        .unwrap();
-    listener.notified().await;
+    for purge in [
+        "CALL qsessions.purge()",
+        "SELECT qsessions.purge_expired()",
+        "DELETE FROM qsessions.session WHERE expires_at <= now()",
+    ] {
+        let dead = begin(&listener.client, "").await;
+        listener.notified().await;
+        listener.run(&expire(&dead, "'2020-01-01'")).await;
+        assert_eq!(listener.notified().await, ids([&dead]));
+        listener.run(purge).await;
+        assert_eq!(listener.notified().await, BTreeSet::new(), "{purge}");
+        let count = "SELECT count(*) FROM qsessions.session WHERE id = $1";
+        let left = row(&listener.client, count, &[&dead.id]).await;
+        assert_eq!(left.get::<_, i64>(0), 0, "{purge}");
+    }
+
+    // A live session that a purge moves on.
+    let live = begin(&listener.client, "idle_timeout => '1 day'").await;
+    let pass = "UPDATE qsessions.session SET purge_after = now() - interval '2 h'";
+    listener.run(pass).await;
     listener.run("CALL qsessions.purge()").await;
-    assert_eq!(listener.notified().await, ids([&dead]));
+    let moved = "SELECT purge_after IS NULL FROM qsessions.session WHERE id = $1";
+    let moved = row(&listener.client, moved, &[&live.id]).await;
+    assert!(moved.get::<_, bool>(0));
+    assert_eq!(listener.notified().await, BTreeSet::new());
+
+    // One transaction ends a session and purges it.
+    let ended = begin(&listener.client, "").await;
+    let kept = begin(&listener.client, "").await;
+    listener.notified().await;
+    let (end, undone) = (expire(&ended, "now()"), expire(&kept, "now()"));
+    listener
+        .run(&format!(
+            "BEGIN; {end} SAVEPOINT a; {undone} SELECT qsessions.purge_expired(); ROLLBACK TO a;
+             SELECT qsessions.purge_expired(); COMMIT"
+        ))
+        .await;
+    assert_eq!(listener.notified().await, ids([&ended]));
+
+    // A session that expires while a transaction is open counts as live there.
+    listener.run("BEGIN").await;
+    let late = begin(&listener.client, "ttl => '1 us'").await;
+    listener
+        .run(&format!(
+            "DELETE FROM qsessions.session WHERE id = '{}'; COMMIT",
+            late.id
+        ))
+        .await;
+    assert_eq!(listener.notified().await, ids([&late]));
+}
+
+fn expire(session: &Begun, at: &str) -> String {
+    format!(
+        "UPDATE qsessions.session SET expires_at = {at} WHERE id = '{}';",
+        session.id
+    )
 }
 
 /// A rollback notifies of nothing; one to a savepoint, not of the changes after the savepoint.

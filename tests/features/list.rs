@@ -61,6 +61,17 @@ async fn user_sessions_lists_live_sessions_last_seen_first() {
             .unwrap();
         assert!(rows.iter().all(|row| !row.get::<_, bool>("is_current")));
     }
+    for (max_rows, expected) in [("NULL", 2), ("5", 2), ("1", 1), ("0", 0)] {
+        let rows = client
+            .query(
+                &format!("SELECT id FROM qsessions.user_sessions(1, max_rows => {max_rows})"),
+                &[],
+            )
+            .await
+            .unwrap();
+        let listed: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(listed, ids[..expected], "{max_rows}");
+    }
     let nobody = client
         .query("SELECT * FROM qsessions.user_sessions(NULL)", &[])
         .await
@@ -320,4 +331,39 @@ async fn a_page_can_follow_a_session_that_has_ended() {
     let refused = failure(&client, page, &[&brought.id]).await;
     assert_eq!(refused.code, "22023");
     assert!(refused.message.starts_with("argument \"after\"") && !refused.hint.is_empty());
+}
+
+/// Few expired sessions are listed in another way than many.
+#[tokio::test]
+async fn expired_sessions_are_listed_newest_first_however_many_there_are() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    begin(&client, "user_id => 1").await;
+    for more in [40, 10_000] {
+        client
+            .execute(
+                "INSERT INTO qsessions.session (id, digest, user_id, created_at, expires_at)
+                 SELECT gen_random_uuid(), '', 1, now() - random() * interval '9 days',
+                        now() - random() * interval '9 days'
+                 FROM generate_series(1, $1::int)",
+                &[&more],
+            )
+            .await
+            .unwrap();
+        let wanted = "SELECT array_agg(id ORDER BY created_at DESC, id DESC)
+                      FROM qsessions.session WHERE expires_at <= now()";
+        let wanted: Vec<Uuid> = row(&client, wanted, &[]).await.get(0);
+        for user in ["", "user_id => 1, "] {
+            let listed = format!(
+                "SELECT array_agg(id) FROM qsessions.list_sessions({user}active => false, max_rows => NULL)"
+            );
+            let listed: Vec<Uuid> = row(&client, &listed, &[]).await.get(0);
+            assert_eq!(listed, wanted, "{more}");
+            let page = format!(
+                "SELECT array_agg(id) FROM qsessions.list_sessions({user}active => false, max_rows => 7, after => $1)"
+            );
+            let page: Vec<Uuid> = row(&client, &page, &[&wanted[9]]).await.get(0);
+            assert_eq!(page, wanted[10..17], "{more}");
+        }
+    }
 }

@@ -37,7 +37,9 @@ pub(crate) struct Freshness {
     /// The moment up to which all changes are known. Zero: none are.
     known_until: AtomicU64,
     /// How far the server's clock is ahead of the clock of this process, in microseconds. It is
-    /// rather too large than too small, so that an expired session never passes for a live one.
+    /// rather too large than too small, so that an expired session never passes for a live one. It
+    /// never decreases while the cache listens: a purge may have deleted what had expired before
+    /// the server's clock was set back, and such a deletion is not announced.
     clock_lead: AtomicI64,
 }
 
@@ -93,10 +95,16 @@ impl Freshness {
         self.known_until.store(0, Ordering::Release);
     }
 
-    /// The server read its clock after the moment at which it was asked to.
+    /// The server read its clock after the moment at which it was asked to. No entry is left of
+    /// the time before.
+    pub(crate) fn begin_server_clock(&self, asked: Moment, read: ServerMicros) {
+        self.clock_lead.store(lead(asked, read), Ordering::Relaxed);
+    }
+
+    /// The same, while entries are kept.
     pub(crate) fn server_clock(&self, asked: Moment, read: ServerMicros) {
         self.clock_lead
-            .store(read.saturating_sub(asked.micros()), Ordering::Relaxed);
+            .fetch_max(lead(asked, read), Ordering::Relaxed);
     }
 
     /// What the server's clock shows at this moment, or a little more.
@@ -105,6 +113,10 @@ impl Freshness {
         now.micros()
             .saturating_add(self.clock_lead.load(Ordering::Relaxed))
     }
+}
+
+fn lead(asked: Moment, read: ServerMicros) -> i64 {
+    read.saturating_sub(asked.micros())
 }
 
 #[cfg(test)]
@@ -149,8 +161,22 @@ mod tests {
     fn the_servers_clock_is_never_taken_for_slower_than_it_is() {
         let freshness = freshness();
         // Asked at second 10; the server read its clock somewhere between then and the answer.
-        freshness.server_clock(Moment(10 * SECOND), 1_000_000_000);
+        freshness.begin_server_clock(Moment(10 * SECOND), 1_000_000_000);
         assert_eq!(freshness.server_time(Moment(10 * SECOND)), 1_000_000_000);
         assert_eq!(freshness.server_time(Moment(11 * SECOND)), 1_001_000_000);
+    }
+
+    #[test]
+    fn what_has_expired_stays_so_when_the_servers_clock_is_set_back() {
+        let freshness = freshness();
+        freshness.begin_server_clock(Moment(10 * SECOND), 1_000_000_000);
+        freshness.server_clock(Moment(11 * SECOND), 500_000_000);
+        assert_eq!(freshness.server_time(Moment(12 * SECOND)), 1_002_000_000);
+        // It may also have been set forward.
+        freshness.server_clock(Moment(12 * SECOND), 3_000_000_000);
+        assert_eq!(freshness.server_time(Moment(12 * SECOND)), 3_000_000_000);
+        // A new connection may lead to another server.
+        freshness.begin_server_clock(Moment(13 * SECOND), 600_000_000);
+        assert_eq!(freshness.server_time(Moment(13 * SECOND)), 600_000_000);
     }
 }

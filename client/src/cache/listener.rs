@@ -116,7 +116,7 @@ async fn begin_listening(client: &Client, cache: &Cache) -> Result<Origin, Liste
             .batch_execute(&format!("LISTEN \"{channel}\""))
             .await?;
     }
-    cache.freshness.server_clock(asked, micros(clock));
+    cache.freshness.begin_server_clock(asked, micros(clock));
     Ok(Origin {
         started_at,
         database: row.get(4),

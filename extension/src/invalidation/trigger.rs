@@ -13,7 +13,7 @@ use std::ffi::CStr;
 /// The columns that a visit changes. A cache computes the expiry from its copy, and reads the
 /// session again once the copy has expired. So a change of these columns alone invalidates no copy,
 /// unless the session now expires earlier.
-const VISIT_COLUMNS: [&CStr; 3] = [c"last_seen_at", EXPIRES_AT, c"expires_hour"];
+const VISIT_COLUMNS: [&CStr; 4] = [c"last_seen_at", EXPIRES_AT, c"expires_hour", c"purge_after"];
 const EXPIRES_AT: &CStr = c"expires_at";
 
 /// PostgreSQL looks for this symbol to learn the calling convention of the function.
@@ -65,7 +65,9 @@ unsafe fn add_changes(trigger: &pg_sys::TriggerData) {
         let old = Row::read(trigger.tg_trigtuple, descriptor);
         match event & pg_sys::TRIGGER_EVENT_OPMASK {
             pg_sys::TRIGGER_EVENT_DELETE => {
-                pending::add(old.id());
+                if !old.has_expired() {
+                    pending::add(old.id());
+                }
                 current::ended(old.id());
             }
             pg_sys::TRIGGER_EVENT_UPDATE => {
@@ -123,6 +125,21 @@ impl Row<'_> {
         assert!(!self.nulls[column], "the id of a session is not null");
         // SAFETY: a uuid is 16 bytes, passed by reference.
         unsafe { *self.values[column].cast_mut_ptr::<Id>() }
+    }
+
+    /// Whether the session had expired when the transaction began. No cache serves a copy of such
+    /// a row: a copy tells until when it is valid, and a change to an earlier time was announced.
+    /// A purge would otherwise announce so many ids that it empties all caches.
+    fn has_expired(&self) -> bool {
+        let is_expiry = |attribute: &pg_sys::FormData_pg_attribute| {
+            attribute.atttypid == pg_sys::TIMESTAMPTZOID && name(attribute) == EXPIRES_AT
+        };
+        let Some(column) = self.attributes.iter().position(is_expiry) else {
+            return false;
+        };
+        // SAFETY: reads a variable of this process.
+        let now = unsafe { pg_sys::GetCurrentTransactionStartTimestamp() };
+        !self.nulls[column] && self.values[column].value() as i64 <= now
     }
 
     /// Whether caches must drop their copies of the old row. A value that is stored in another

@@ -23,6 +23,22 @@ async fn a_cached_session_takes_no_statement() {
     assert!(cached.store.health().serving);
 }
 
+/// On one thread: without a turn of its own, the other task would wait until the cache is out of
+/// date.
+#[tokio::test]
+async fn a_task_that_only_hits_the_cache_lets_others_run() {
+    let cached = Cached::new().await;
+    let key = cached.begin().await.key;
+    data(&cached.store, &key).await;
+    let other = tokio::spawn(async {});
+    let mut loads = 0;
+    while !other.is_finished() {
+        data(&cached.store, &key).await;
+        loads += 1;
+    }
+    assert!(loads < 1000, "{loads}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_a_session_takes_one_statement() {
     let cached = Cached::new().await;

@@ -99,6 +99,9 @@ async fn sessions_are_listed_and_revoked() {
 
     let sessions = store.user_sessions(1).current(&two.key).await.unwrap();
     assert_eq!(sessions.len(), 2);
+    let first = store.user_sessions(1).max_rows(1).await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].id, sessions[0].id);
     let current: Vec<_> = sessions
         .iter()
         .filter(|session| session.is_current)

@@ -129,6 +129,8 @@ async fn a_live_database_is_updated(keys: Keys) {
     drop(turn);
 
     assert_works(&admin, &keys, AT_WORK + 2).await;
+    let rewrite = "SELECT qsessions.update_session_table(rewrite => true)";
+    admin.batch_execute(rewrite).await.unwrap();
     let fresh = Database::with(Users::Nothing).await;
     let new = fresh.connect().await;
     fill(&new, &role, &keys).await;

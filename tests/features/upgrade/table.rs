@@ -2,12 +2,18 @@
 
 use super::{UPGRADE, old, uses_the_new_columns};
 use crate::common::roles::{DENIED, application, new_role};
-use crate::common::{alive, begin, failure, row, texts};
+use crate::common::{alive, begin, failure, row, sessions, texts};
 use qsessions_testkit::{Database, Users};
+use tokio_postgres::Client;
 
 /// Makes the session table of a new database one of 0.1.0.
 const OLD_TABLE: &str = "ALTER TABLE qsessions.session
-     DROP COLUMN client_hints, DROP COLUMN former_digest, DROP COLUMN former_digest_until";
+         DROP COLUMN client_hints, DROP COLUMN former_digest, DROP COLUMN former_digest_until,
+         DROP COLUMN expires_hour, DROP COLUMN purge_after,
+         RESET (autovacuum_vacuum_scale_factor, autovacuum_analyze_scale_factor);
+     ALTER TABLE qsessions.session ADD COLUMN expires_hour timestamptz NOT NULL GENERATED ALWAYS AS
+         (date_bin('1 hour', expires_at, '2000-01-01 00:00:00+00')) STORED;
+     CREATE INDEX session_expires_hour_id_idx ON qsessions.session (expires_hour, id)";
 const UPDATE_TABLE: &str = "SELECT qsessions.update_session_table()";
 
 #[tokio::test]
@@ -17,7 +23,8 @@ async fn an_older_session_table_gets_the_columns_and_the_privileges_it_lacks() {
     let other = new_role(&database, &admin, "other").await;
     admin
         .batch_execute(&format!(
-            "GRANT SELECT ON qsessions.session TO {other}; {OLD_TABLE}"
+            "GRANT SELECT ON qsessions.session TO {other}; {OLD_TABLE};
+             GRANT SELECT (expires_hour) ON qsessions.session TO {other} WITH GRANT OPTION"
         ))
         .await
         .unwrap();
@@ -36,14 +43,92 @@ async fn an_older_session_table_gets_the_columns_and_the_privileges_it_lacks() {
     }
     uses_the_new_columns(&app, &key).await;
     let new = "SELECT format('%s %s', a.grantee::regrole, attname) FROM pg_attribute, aclexplode(attacl) AS a
-               WHERE attrelid = 'qsessions.session'::regclass AND attname LIKE 'former%' ORDER BY 1";
+               WHERE attrelid = 'qsessions.session'::regclass AND attname ~ '^(former|purge)' ORDER BY 1";
     assert_eq!(
         texts(&admin, new).await,
         [
             format!("{role} former_digest"),
             format!("{role} former_digest_until"),
+            format!("{role} purge_after"),
         ],
     );
+    admin
+        .batch_execute("SELECT qsessions.update_session_table(rewrite => true)")
+        .await
+        .unwrap();
+    let grantable = format!(
+        "SELECT has_column_privilege('{other}', 'qsessions.session', 'expires_hour', 'SELECT WITH GRANT OPTION')::text"
+    );
+    assert_eq!(texts(&admin, &grantable).await, ["true"]);
+}
+
+/// The owner's own settings stay, and those that there are not are set.
+#[tokio::test]
+async fn an_older_session_table_gets_settings_of_autovacuum() {
+    let client = Database::new().await.connect().await;
+    let settings = "SELECT unnest(reloptions) FROM pg_class WHERE oid = 'qsessions.session'::regclass ORDER BY 1";
+    let new = texts(&client, settings).await;
+    let old = format!(
+        "{OLD_TABLE}; ALTER TABLE qsessions.session SET (autovacuum_vacuum_scale_factor = 0.3)"
+    );
+    client.batch_execute(&old).await.unwrap();
+    client.batch_execute(UPDATE_TABLE).await.unwrap();
+    let kept = texts(&client, settings).await;
+    assert_eq!(kept[0], new[0]);
+    assert_eq!(kept[1], "autovacuum_vacuum_scale_factor=0.3");
+    assert_eq!(kept[2], new[2]);
+}
+
+/// The column of 0.1.0 works too, only that more visits write indexes.
+#[tokio::test]
+async fn the_older_expires_hour_is_replaced_only_on_request() {
+    let (_database, client, _role, _app) = application().await;
+    client
+        .batch_execute(&format!("{OLD_TABLE}; {UPDATE_TABLE}"))
+        .await
+        .unwrap();
+    let expression = "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef
+                      WHERE adrelid = 'qsessions.session'::regclass AND pg_get_expr(adbin, adrelid) LIKE 'date_bin%'";
+    assert!(!texts(&client, expression).await[0].contains("purge_after"));
+    slide_and_purge(&client).await;
+    let kept = begin(&client, "user_id => 1").await;
+    let file = "SELECT pg_relation_filenode('qsessions.session')::text";
+    let mut files = Vec::new();
+    // A second call changes nothing.
+    for _ in 0..2 {
+        let rewrite = "SELECT qsessions.update_session_table(rewrite => true)";
+        client.batch_execute(rewrite).await.unwrap();
+        files.push(texts(&client, file).await);
+    }
+    assert_eq!(files[0], files[1]);
+    assert!(texts(&client, expression).await[0].contains("purge_after"));
+    assert!(alive(&client, &kept.key).await);
+    client
+        .batch_execute("DELETE FROM qsessions.session")
+        .await
+        .unwrap();
+    slide_and_purge(&client).await;
+}
+
+async fn slide_and_purge(client: &Client) {
+    let session = begin(client, "idle_timeout => '1 day'").await;
+    client
+        .batch_execute("SET qsessions.touch_interval = 0")
+        .await
+        .unwrap();
+    row(
+        client,
+        "SELECT FROM qsessions.resume_session($1)",
+        &[&session.key],
+    )
+    .await;
+    let expire = "UPDATE qsessions.session SET expires_at = now()";
+    client.batch_execute(expire).await.unwrap();
+    client
+        .batch_execute("CALL qsessions.purge()")
+        .await
+        .unwrap();
+    assert_eq!(sessions(client).await, 0);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::chaos::Mishaps;
 use crate::checker::Violation;
 use crate::history::{Deed, Effect, Event, KeyHash, Nanos, Outcome, Who};
 use crate::run::Options;
-use crate::worker::Counts;
+use crate::worker::{Counts, PURGE};
 
 /// The number of events that are printed with a violation, before and after the load.
 const CONTEXT: usize = 25;
@@ -40,6 +40,7 @@ impl Report {
             ("loads", self.loads() < 20 * seconds),
             ("changes", self.changes(Outcome::Done) < 2 * seconds),
             ("loads by former keys", self.loads_by_former_keys() == 0),
+            ("purges", self.purges() == 0),
             ("unknown outcomes", self.changes(Outcome::Unknown) == 0),
             ("restarts", mishaps.restarts == 0),
             ("stalls", mishaps.stalls == 0),
@@ -74,6 +75,15 @@ impl Report {
     fn changes(&self, wanted: Outcome) -> usize {
         let is_wanted = |event: &&Event| matches!(&event.deed, Deed::Change { outcome, effects, .. } if *outcome == wanted && !effects.is_empty());
         self.history.iter().filter(is_wanted).count()
+    }
+
+    /// The number of purges that have deleted something.
+    fn purges(&self) -> usize {
+        let is_purge = |event: &&Event| match event.deed {
+            Deed::Change { outcome, .. } => event.operation == PURGE && outcome == Outcome::Done,
+            _ => false,
+        };
+        self.history.iter().filter(is_purge).count()
     }
 
     /// The number of sessions that were found by a key after its rotation.

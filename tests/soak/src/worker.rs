@@ -38,6 +38,8 @@ pub const USERS: i64 = 24;
 pub const CROWDS: i64 = 100;
 /// The line that a worker prints when its cache answers.
 pub const READY: &str = "ready";
+/// The operation of a purge in the history.
+pub const PURGE: &str = "purge";
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -155,7 +157,8 @@ impl Worker {
             return self.create(rng).await;
         };
         match rng.u32(0..10_000) {
-            0..8_300 => self.load_often(rng, &known).await,
+            0..8_200 => self.load_often(rng, &known).await,
+            8_200..8_300 => self.purge(rng).await,
             8_300..8_940 => self.resume(rng, &known).await,
             8_940..9_000 => self.record_visits(rng, &known).await,
             9_000..9_130 => self.save(rng, &known).await,

@@ -8,7 +8,7 @@ use qsessions::{ClientHints, Error, Expiry, Key, NewSession, Session, Visit};
 use serde_json::json;
 
 use super::attempt::{Attempt, Call, attempt};
-use super::{Known, USERS, Worker};
+use super::{Known, PURGE, USERS, Worker};
 use crate::history::{Effect, KeyHash, Nanos, Who, now};
 
 /// Longer than a run.
@@ -215,6 +215,17 @@ impl Worker {
         let effects = vec![Effect::Expires { id: known.id, at }];
         self.note_change(call, &ends, known, effects);
         self.look_again(rng, &[known]).await;
+    }
+
+    /// Deletes sessions that have expired, of which caches are not notified. Nothing ends by it, so
+    /// only that it has happened is recorded.
+    pub(super) async fn purge(&self, rng: &mut Rng) {
+        let call = self.call(PURGE);
+        let batch_size = rng.u32(1..20);
+        let purged = attempt(rng, self.store.purge_expired().batch_size(batch_size)).await;
+        if !matches!(purged, Attempt::Done(0)) {
+            self.note(call, &purged, vec![]);
+        }
     }
 
     fn saved(&self, known: &Known, saved: &Attempt<i64>, token: u64) -> Vec<Effect> {
