@@ -1,0 +1,71 @@
+"""Tells the cache of this process which sessions the process changes.
+
+A change in a transaction counts twice: at once, and when it is committed. In between, the thread that makes it must not
+read the session from memory.
+"""
+
+import contextlib
+import functools
+
+from django.db import transaction
+
+_cache = None
+_MARKS = "_qsessions_changed_ids"
+
+
+def observe_for(cache):
+    """From now on this cache is told; None for no cache."""
+    global _cache
+    _cache = cache
+
+
+@contextlib.contextmanager
+def changing(connection, session_id, key=None):
+    """Surrounds a statement that changes the session with this id (str), and perhaps makes one for a key.
+
+    The cache drops the session also if the statement fails: the connection may have failed after the commit.
+    """
+    try:
+        yield
+    finally:
+        drop = functools.partial(_drop, session_id, key)
+        drop()
+        if is_in_transaction(connection):
+            _marks(connection).add(session_id)
+        if connection.in_atomic_block:
+            transaction.on_commit(drop, using=connection.alias)
+
+
+def ended_others(connection):
+    """Waits until the cache knows the ends of sessions by the last statement, whose ids are not known here."""
+    if connection.in_atomic_block:
+        transaction.on_commit(_catch_up, using=connection.alias)
+    else:
+        _catch_up()
+
+
+def is_in_transaction(connection):
+    """Whether the statements of this thread belong to a transaction of the caller."""
+    return connection.in_atomic_block or not connection.autocommit
+
+
+def has_changed(connection, session_id):
+    """Whether the present transaction may have changed a session. One that was rolled back may count too."""
+    marks = _marks(connection)
+    if marks and not is_in_transaction(connection):
+        marks.clear()
+    return session_id in marks
+
+
+def _marks(connection):
+    return connection.__dict__.setdefault(_MARKS, set())
+
+
+def _drop(session_id, key):
+    if _cache is not None:
+        _cache.changed(session_id, key)
+
+
+def _catch_up():
+    if _cache is not None:
+        _cache.catch_up()
