@@ -13,6 +13,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 PROXY_HEADERS = ("X-Forwarded-For", "Forwarded")
 # Tables of other session engines, from which sessions can be imported.
@@ -63,7 +64,7 @@ def config():
     return Config(**_read(given, Config, _READERS, "QSESSIONS"))
 
 
-@setting_changed.connect
+@receiver(setting_changed)
 def _forget(*, setting, **_):
     if setting == "QSESSIONS":
         config.cache_clear()
