@@ -36,6 +36,11 @@ def changing(connection, session_id, key=None):
             transaction.on_commit(drop, using=connection.alias)
 
 
+def is_gone(session_id):
+    """The database has said that a session has ended, perhaps before its notification has arrived."""
+    _drop(session_id, None)
+
+
 def ended_others(connection):
     """Waits until the cache knows the ends of sessions by the last statement, whose ids are not known here."""
     if connection.in_atomic_block:

@@ -54,7 +54,10 @@ def resume(key, visitor=NOBODY):
 
 def exists(key):
     """Whether a key has a live session."""
-    return one("SELECT qsessions.session_exists(%s)", (key,))[0]
+    found = one("SELECT qsessions.session_exists(%s)", (key,))[0]
+    if not found:
+        observer.is_gone(session_id(key))
+    return found
 
 
 def create(data, visitor, expiry):

@@ -29,4 +29,4 @@ DATABASES = {"default": {
     "ENGINE": "django.db.backends.postgresql", "NAME": os.environ["PGDATABASE"],
     "HOST": os.environ["PGHOST"], "USER": os.environ["PGUSER"],
     "OPTIONS": {"server_side_binding": True}}}
-QSESSIONS = {}
+QSESSIONS = {"ROLES": [f"{os.environ['PGDATABASE']}_app"]}

@@ -71,7 +71,9 @@ class SessionStore(SessionBase):
     def load(self):
         """Returns the data of the session, and records the visit; without a live session it becomes a new one."""
         key = self._session_key
-        row = self._resume(key) if key else None
+        return self._take(key, self._resume(key) if key else None)
+
+    def _take(self, key, row):
         data = codec.decode_data(row.data) if row else {}
         # If only the data names the user, revoke_user_sessions does not find the session, so it must not be used.
         if row is None or _user_of(data) not in (None, row.user_id):
