@@ -1,0 +1,35 @@
+"""Sessions that other engines have made, for tests that move them."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent
+TABLES = {
+    "before_django": "django_session",
+    "before_qsessions": "qsessions_session",
+    "before_user_sessions": "user_sessions_session",
+}
+
+
+def environment(settings, **more):
+    """Returns the environment of a process of the project that moves, with these settings."""
+    paths = [str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    variables = {"DJANGO_SETTINGS_MODULE": f"moving_shop.{settings}", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return os.environ | variables | more
+
+
+def run(settings, *arguments, stdin=None, **more):
+    """Runs Python in an environment, and returns what it has printed."""
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment(settings, **more), input=stdin, capture_output=True, text=True,
+        check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def make(settings, wanted, **more):
+    """Makes sessions by an old engine, and returns their keys; see moving_shop/make.py."""
+    return json.loads(run(settings, "-m", "moving_shop.make", stdin=json.dumps(wanted), **more))
