@@ -9,7 +9,7 @@ from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth import HASH_SESSION_KEY, get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist
-from django.db import transaction
+from django.db import router, transaction
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -129,14 +129,14 @@ class SessionAdmin(admin.ModelAdmin):
     @admin.action(description=_("End the selected sessions"), permissions=["delete"])
     def revoke(self, request, queryset):
         """Ends sessions, except the one with which the administrator is signed in, and logs each."""
-        chosen = Session.objects.filter(pk__in=queryset.order_by().values("pk"))
+        using = router.db_for_write(Session)
+        sessions = Session.objects.using(using)
         own = current_id(request)
-        if own:
-            chosen = chosen.exclude(pk=own)
-        with transaction.atomic(chosen.db):
-            ended = list(chosen.select_for_update(of=("self",)))
+        chosen = sessions.filter(pk__in=queryset.order_by().values("pk")).exclude(pk=own)
+        with transaction.atomic(using):
+            ended = list(chosen.defer("data").select_for_update())
             log_ends(request, ended)
-            Session.objects.using(chosen.db).filter(pk__in=[session.pk for session in ended]).delete()
+            sessions.filter(pk__in=[session.pk for session in ended]).delete()
         text = ngettext("%d session was ended.", "%d sessions were ended.", len(ended)) % len(ended)
         self.message_user(request, text, messages.SUCCESS)
         if own and queryset.filter(pk=own).exists():
