@@ -10,8 +10,10 @@ import wsgiref.simple_server
 from http.cookies import SimpleCookie
 from socketserver import ThreadingMixIn
 
+import django
 from psycopg.rows import namedtuple_row
 
+IS_ASYNC = django.VERSION >= (5, 1)
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -200,3 +202,8 @@ def until(condition):
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
+
+
+def kinds(*views):
+    """Returns the names of views, and of those that do the same asynchronously where this Django has them."""
+    return [*views, *(f"async_{view}" for view in views if IS_ASYNC)]

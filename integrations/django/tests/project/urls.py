@@ -3,8 +3,8 @@
 import json
 from datetime import timedelta
 
-from django.contrib.auth import (
-    aauthenticate, alogin, alogout, aupdate_session_auth_hash, authenticate, login, logout, update_session_auth_hash)
+import django
+from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
 from django.utils import timezone
@@ -83,31 +83,10 @@ def fail(request):
     raise RuntimeError("requested")
 
 
-async def async_log_in(request):
-    form = json.loads(request.body)
-    await alogin(request, await aauthenticate(username=form["name"], password=form["password"]))
-    return HttpResponse()
-
-
-async def async_log_out(request):
-    await alogout(request)
-    return HttpResponse()
-
-
-async def async_change_password(request):
-    request.user = user = await request.auser()     # aupdate_session_auth_hash reads it outside of a thread
-    user.set_password(json.loads(request.body)["password"])
-    await user.asave()
-    await aupdate_session_auth_hash(request, user)
-    return HttpResponse()
-
-
-async def async_put(request):
-    await request.session.aupdate(json.loads(request.body))
-    await request.session.asave()
-    return answer(request)
-
-
 urlpatterns = [path(view.__name__, view) for view in (
-    public, whoami, log_in, log_out, change_password, put, pop, clear, cycle, create, expire, fail, async_log_in,
-    async_log_out, async_change_password, async_put)]
+    public, whoami, log_in, log_out, change_password, put, pop, clear, cycle, create, expire, fail)]
+
+if django.VERSION >= (5, 1):
+    from project.asynchronous import views
+
+    urlpatterns += [path(view.__name__, view) for view in views]

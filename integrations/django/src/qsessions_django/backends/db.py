@@ -152,7 +152,9 @@ class SessionStore(SessionBase):
         self._written(key, data, text)
 
     def _written(self, key, data, text):
-        self._session_key = key
+        if key != self._session_key:
+            self.modified = True  # so that the middleware sets the cookie
+            self._session_key = key
         self._loaded = Loaded(self._session_key, _user_of(data), text, bool(data.get(EXPIRY_KEY)))
 
     def _expiry(self):
