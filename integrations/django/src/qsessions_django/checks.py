@@ -4,6 +4,8 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
+from django.utils.connection import ConnectionDoesNotExist
+from django.utils.module_loading import import_string
 
 from qsessions_django.conf import config
 
@@ -14,12 +16,12 @@ OLDEST_EXTENSION = (0, 2)
 def check_settings(app_configs, **_):
     """Whether QSESSIONS can be read, and the middleware is ours where the engine is."""
     try:
-        config()
-    except ImproperlyConfigured as error:
+        connections[config().database]
+    except (ImproperlyConfigured, ConnectionDoesNotExist) as error:
         return [checks.Error(str(error), id="qsessions_django.E001")]
     if not _is_in_use():
         return []
-    if MIDDLEWARE not in settings.MIDDLEWARE:
+    if not any(map(_is_ours, settings.MIDDLEWARE)):
         return [checks.Warning(
             "The session engine does not know the address and the browser of visitors.",
             hint=f"Replace Django's SessionMiddleware in MIDDLEWARE by {MIDDLEWARE}, or by a subclass of it.",
@@ -92,8 +94,16 @@ def check_database(app_configs, databases=None, **_):
 def _connection():
     try:
         return connections[config().database]
-    except ImproperlyConfigured:
+    except (ImproperlyConfigured, ConnectionDoesNotExist):
         return None  # another check says so
+
+
+def _is_ours(middleware):
+    try:
+        found = import_string(middleware)
+    except ImportError:
+        return False  # the server says so when it starts
+    return isinstance(found, type) and issubclass(found, import_string(MIDDLEWARE))
 
 
 def _is_in_use():

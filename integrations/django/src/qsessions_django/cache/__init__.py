@@ -14,6 +14,7 @@ import sys
 import threading
 
 from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from qsessions_django import observer
 from qsessions_django.cache.core import Cache
@@ -89,7 +90,7 @@ def _forget_in_child():
     observer.observe_for(None)
 
 
-@setting_changed.connect
+@receiver(setting_changed)
 def _restart(*, setting, **_):
     if setting in ("QSESSIONS", "DATABASES"):
         stop()

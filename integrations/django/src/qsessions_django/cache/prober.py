@@ -4,11 +4,15 @@ The connection is made as Django makes those of requests. It is replaced from ti
 ones too, and these may lead to another server after a failover.
 """
 
+import logging
+
 import psycopg
 
 from qsessions_django.cache import errors, wire
 from qsessions_django.cache.freshness import now
 from qsessions_django.cache.link import Origin
+
+logger = logging.getLogger("qsessions_django.cache")
 
 # The longest time for the first statement.
 FIRST_SECONDS = 5
@@ -48,6 +52,9 @@ class Prober:
                 cache.probe_wanted.wait(cache.probe_interval)
         except errors.ListenError as error:
             subscription.fail(error)
+        except Exception as error:  # Without probes, nothing would end the listening.
+            logger.exception("the session cache failed")
+            subscription.fail(errors.ListenError(f"unexpected: {type(error).__name__}"))
         finally:
             self._disconnect()
 
