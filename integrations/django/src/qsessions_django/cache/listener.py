@@ -51,7 +51,7 @@ class Listener:
             cache.freshness.reset()
             cache.link.down(str(error), error.is_permanent)
             cache.entries.drop_all()
-            if cache.stopping.is_set():
+            if cache.stopping.is_set() or not threading.main_thread().is_alive():
                 break
             logger.warning("the session cache stopped listening: %s", error)
             if now() - began > LONGEST_PAUSE:
@@ -91,7 +91,10 @@ class Listener:
         cache.link.listening(origin)
         subscription = Subscription(cache, self.wakeup)
         prober = threading.Thread(target=Prober(cache, subscription).run, name="qsessions prober", daemon=True)
-        prober.start()
+        try:
+            prober.start()
+        except RuntimeError as error:  # The process ends, and can start no thread any more.
+            raise errors.ListenError(str(error)) from error
         cache.subscription = subscription
         try:
             self._hear(connection, subscription)
