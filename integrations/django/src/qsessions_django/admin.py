@@ -79,6 +79,11 @@ class SessionAdmin(admin.ModelAdmin):
         ),
     )
 
+    class Media:
+        """Keeps long values within the page, without inline styles."""
+
+        css = {"all": ("qsessions_django/admin.css",)}
+
     def has_add_permission(self, request):
         """Returns False: sessions begin with a visitor."""
         return False

@@ -12,7 +12,13 @@ def put(request):
     return HttpResponse()
 
 
+
+def no_content(request):
+    return HttpResponse(status=204)
+
+
 urlpatterns = [
+    path("favicon.ico", no_content),
     path("put/", put),
     path("accounts/login/", LoginView.as_view(template_name="account/login.html"), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
