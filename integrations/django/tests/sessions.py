@@ -21,6 +21,17 @@ def session_id(key):
     return sql.session_id(key)
 
 
+def queries_of(action):
+    """Returns the number of queries that an action makes, without the load of the session that makes the request."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as made:
+        action()
+    loads = ("resume_session", "load_for_cache", "record_visits")
+    return sum(not any(name in query["sql"] for name in loads) for query in made)
+
+
 def drop_events(db):
     """Removes the event table, so that other tests are without one."""
     db.rows("DROP TABLE qsessions.session_event, qsessions.session_event_known, qsessions.session_event_retention")

@@ -11,6 +11,7 @@ try {
   check()
   const take = async (page, name, width, height) => {
     await page.setViewportSize({ width, height })
+    await page.evaluate(() => window.scrollTo(0, 0))
     await page.screenshot({ path: `${folder}/${name}.png` })
   }
   const from = { ...laptop, extraHTTPHeaders: { 'X-Forwarded-For': '131.111.150.25' } }
