@@ -140,7 +140,7 @@ def test_sessions_are_ended(site, db, ada, bob):
     client = site()
     own, keys = key_of(client), [begin(ada), begin(bob), begin(bob)]
     chosen = [session_id(key) for key in (own, *keys[:2])]
-    response = client.post(LIST, {"action": "revoke", "_selected_action": chosen}, follow=True)
+    response = client.post(LIST, {"action": "delete_selected", "_selected_action": chosen}, follow=True)
     page = response.content.decode()
     assert "2 sessions were ended." in page and "Your own session was kept." in page
     assert [db.has_session(key) for key in (own, *keys)] == [True, False, False, True]
@@ -152,7 +152,7 @@ def test_all_that_a_search_has_found_are_ended(site, db, ada, bob):
     client = site()
     begin(ada), begin(ada)
     kept = begin(bob)
-    form = {"action": "revoke", "select_across": "1", "_selected_action": session_id(key_of(client))}
+    form = {"action": "delete_selected", "select_across": "1", "_selected_action": session_id(key_of(client))}
     response = client.post(f"{LIST}?q=ada", form, follow=True)
     assert "2 sessions were ended." in response.content.decode()
     assert not db.listed(ada) and db.has_session(kept) and db.has_session(key_of(client))
@@ -174,8 +174,7 @@ def test_who_may_only_see_sessions_cannot_end_them(site, viewer, db, ada):
     client = site(viewer)
     key = begin(ada)
     page = client.get(LIST).content.decode()
-    assert "iPhone" in page and not re.search(r'<option value="(revoke|delete_selected)"', page)
-    client.post(LIST, {"action": "revoke", "_selected_action": session_id(key)})
+    assert "iPhone" in page and not re.search(r'<option value="delete_selected"', page)
     client.post(LIST, {"action": "delete_selected", "_selected_action": session_id(key), "post": "yes"})
     assert client.post(f"{LIST}{session_id(key)}/delete/", {"post": "yes"}).status_code == 403
     assert db.has_session(key)

@@ -68,7 +68,7 @@ class SessionAdmin(admin.ModelAdmin):
     # Counting all rows of a large table takes seconds.
     show_full_result_count = False
     search_help_text = _("User, address or network such as 192.0.2.0/24, or id of a session")
-    actions = ("revoke",)
+    actions = ("delete_selected",)
     fieldsets = (
         (None, {"fields": ("id", "user_link", "active", "data_lines")}),
         (_("Device"), {"fields": ("device_line", "device_info_lines", "user_agent", "hint_lines")}),
@@ -91,12 +91,6 @@ class SessionAdmin(admin.ModelAdmin):
     def has_change_permission(self, request, obj=None):
         """Returns False: sessions are changed by their session store."""
         return False
-
-    def get_actions(self, request):
-        """Replaces the deletion of Django by `revoke`, which keeps the administrator signed in."""
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
 
     def get_search_fields(self, request):
         """Returns the address, and the name and e-mail address of the user, if the users have them."""
@@ -132,8 +126,11 @@ class SessionAdmin(admin.ModelAdmin):
         return allowed and (obj is None or not is_own(request, obj.pk))
 
     @admin.action(description=_("End the selected sessions"), permissions=["delete"])
-    def revoke(self, request, queryset):
-        """Ends sessions, except the one with which the administrator is signed in, and logs each."""
+    def delete_selected(self, request, queryset):
+        """Ends sessions, except the one with which the administrator is signed in, and logs each.
+
+        It has the name of Django's own action, and so replaces it.
+        """
         using = router.db_for_write(Session)
         sessions = Session.objects.using(using)
         own = current_id(request)
