@@ -47,3 +47,8 @@ def foreign_id(key):
     raw[6] = raw[6] & 0x0F | 0x80
     raw[8] = raw[8] & 0x3F | 0x80
     return uuid.UUID(bytes=bytes(raw))
+
+
+def session_id(key):
+    """Returns the id (uuid.UUID) of the session that a key belongs to, without asking the database."""
+    return native_id(key) or foreign_id(key)

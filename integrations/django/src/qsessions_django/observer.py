@@ -6,11 +6,15 @@ read the session from memory.
 
 import contextlib
 import functools
+import weakref
 
-from django.db import transaction
+from django.db import connections, transaction
+
+from qsessions_django import keys
 
 _cache = None
-_MARKS = "_qsessions_changed_ids"
+# The ids of the sessions that the transactions of connections have changed.
+_marked = weakref.WeakKeyDictionary()
 
 
 def observe_for(cache):
@@ -31,7 +35,7 @@ def changing(connection, session_id, key=None):
         drop = functools.partial(_drop, session_id, key)
         drop()
         if is_in_transaction(connection):
-            _marks(connection).add(session_id)
+            _marked.setdefault(connection, set()).add(session_id)
         if connection.in_atomic_block:
             transaction.on_commit(drop, using=connection.alias)
 
@@ -54,16 +58,17 @@ def is_in_transaction(connection):
     return connection.in_atomic_block or not connection.autocommit
 
 
-def has_changed(connection, session_id):
+def has_changed(alias, key):
     """Whether the present transaction may have changed a session. One that was rolled back may count too."""
-    marks = _marks(connection)
-    if marks and not is_in_transaction(connection):
-        marks.clear()
-    return session_id in marks
-
-
-def _marks(connection):
-    return connection.__dict__.setdefault(_MARKS, set())
+    # Usually there is no such transaction in the whole process, and this is asked for each load.
+    if not _marked:
+        return False
+    connection = connections[alias]
+    ids = _marked.get(connection)
+    if ids and not is_in_transaction(connection):
+        del _marked[connection]
+        return False
+    return bool(ids) and str(keys.session_id(key)) in ids
 
 
 def _drop(session_id, key):

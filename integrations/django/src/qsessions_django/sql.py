@@ -16,14 +16,8 @@ from django.db import transaction
 
 from qsessions_django import keys, observer
 from qsessions_django.database import database_connection, execute, one
+from qsessions_django.snapshot import Snapshot
 from qsessions_django.visitor import NOBODY
-
-
-class SessionRow(NamedTuple):
-    """A live session: the text of its jsonb data, and its user's id as text, or None."""
-
-    data: str
-    user_id: str | None
 
 
 class Login(NamedTuple):
@@ -45,11 +39,11 @@ class Expiry:
 
 
 def resume(key, visitor=NOBODY):
-    """Returns the SessionRow of a key and records the visit; None if the key has no live session."""
+    """Returns the Snapshot of a key and records the visit; None if the key has no live session."""
     row = one(
         "SELECT data, user_id FROM qsessions.resume_session(%s, %s, %s, %s)",
         (key, visitor.ip, visitor.user_agent, visitor.hints_json))
-    return row and SessionRow(*row)
+    return row and Snapshot(*row)
 
 
 def exists(key):
@@ -185,8 +179,7 @@ _LISTED = ", ".join(
 
 def session_id(key):
     """Returns the id (text) of the session that a key belongs to, without asking the database."""
-    known = keys.native_id(key)
-    return str(known or keys.foreign_id(key))
+    return str(keys.session_id(key))
 
 
 def digest(key):

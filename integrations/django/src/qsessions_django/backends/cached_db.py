@@ -4,7 +4,6 @@ from asgiref.sync import sync_to_async
 
 from qsessions_django import cache
 from qsessions_django.backends import db
-from qsessions_django.cache.core import ABSENT
 
 
 class SessionStore(db.SessionStore):
@@ -23,6 +22,6 @@ class SessionStore(db.SessionStore):
         sessions = cache.session_cache()
         if sessions is not None and self._session_key:
             row = sessions.peek(self._session_key, self.visitor)
-            if row is not ABSENT:
+            if row is not None:
                 return self._take(self._session_key, row)
         return await sync_to_async(self.load)()

@@ -1,35 +1,16 @@
 """The session engine: SESSION_ENGINE = "qsessions_django.backends.db"."""
 
-import json
-from dataclasses import dataclass
 from datetime import timedelta
 
 from asgiref.sync import sync_to_async
-from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import SessionBase
-from django.db import transaction
 
 from qsessions_django import codec, keys, sql
 from qsessions_django.backends.sign_in import announce
 from qsessions_django.conf import config
 from qsessions_django.exceptions import SessionEnded
+from qsessions_django.snapshot import EXPIRY_KEY, Loaded, user_of
 from qsessions_django.visitor import NOBODY
-
-EXPIRY_KEY = "_session_expiry"
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What the database had when the session was loaded or last saved.
-
-    `user` is the user that Django has logged in, as text; `data` the text of the jsonb.
-    """
-
-    key: str | None = None
-    user: str | None = None
-    data: str = "{}"
-    has_own_expiry: bool = False
-
 
 class SessionStore(SessionBase):
     """A session of Django that qsessions keeps.
@@ -38,6 +19,7 @@ class SessionStore(SessionBase):
     """
 
     visitor = NOBODY
+    _loaded_key = None
     _loaded = Loaded()
     _is_cycling = False
 
@@ -74,13 +56,11 @@ class SessionStore(SessionBase):
         return self._take(key, self._resume(key) if key else None)
 
     def _take(self, key, row):
-        data = codec.decode_data(row.data) if row else {}
-        # If only the data names the user, revoke_user_sessions does not find the session, so it must not be used.
-        if row is None or _user_of(data) not in (None, row.user_id):
+        if row is None or not row.is_usable():
             self._session_key = None
             return {}
-        self._loaded = Loaded(key, _user_of(data), row.data, bool(data.get(EXPIRY_KEY)))
-        return data
+        self._loaded_key, self._loaded = key, row.loaded
+        return row.read()
 
     def _resume(self, key):
         return sql.resume(key, self.visitor)
@@ -104,7 +84,7 @@ class SessionStore(SessionBase):
         data = self._get_session(no_load=must_create)
         if must_create:
             self._abandon(data)
-        elif self._session_key != self._loaded.key:
+        elif self._session_key != self._loaded_key:
             self.load()  # the data was set before the session was loaded; find out its user
         expiry = self._expiry()
         if expiry.ttl is not None and expiry.ttl <= timedelta():
@@ -117,12 +97,12 @@ class SessionStore(SessionBase):
 
     def _abandon(self, data):
         """A new session never gets a key that a browser sent, nor the login of a session that has ended."""
-        if _user_of(data) and self._session_key and not sql.exists(self._session_key):
+        if user_of(data) and self._session_key and not sql.exists(self._session_key):
             raise SessionEnded()
         self._session_key = None
 
     def _write(self, data, expiry):
-        key, user = self._session_key, _user_of(data)
+        key, user = self._session_key, user_of(data)
         before = self._loaded.user if key else None
         if user and user != before:
             # A session of another user must be live, so that its data does not reach this one otherwise.
@@ -155,7 +135,7 @@ class SessionStore(SessionBase):
         if key != self._session_key:
             self.modified = True  # so that the middleware sets the cookie
             self._session_key = key
-        self._loaded = Loaded(self._session_key, _user_of(data), text, bool(data.get(EXPIRY_KEY)))
+        self._loaded_key, self._loaded = self._session_key, Loaded.of(data, text)
 
     def _expiry(self):
         """When a session expires that begins now."""
@@ -207,11 +187,6 @@ class SessionStore(SessionBase):
         """Deletes the sessions that have expired, in batches."""
         while sql.purge_expired():
             pass
-
-
-def _user_of(data):
-    user = data.get(SESSION_KEY)
-    return None if user is None else str(user)
 
 
 def _difference(loaded, data):

@@ -1,6 +1,5 @@
 """How a load is answered: from memory if the cache may, and else from the database."""
 
-import functools
 import ipaddress
 import json
 import logging
@@ -14,8 +13,9 @@ from qsessions_django.cache.entries import Entries, Entry
 from qsessions_django.cache.freshness import Freshness, now
 from qsessions_django.cache.link import Link, Origin
 from qsessions_django.cache.listener import Listener
-from qsessions_django.cache.rows import LOAD, LOAD_IN_TRANSACTION, RESUME
+from qsessions_django.cache.rows import LOAD, LOAD_IN_TRANSACTION, RESUME, Row
 from qsessions_django.database import database_connection, one
+from qsessions_django.snapshot import SharedSnapshot
 
 logger = logging.getLogger("qsessions_django.cache")
 # A key that had no session a moment ago.
@@ -70,40 +70,34 @@ class Cache:
             self._thread.join(2)
 
     def resume(self, key, visitor):
-        """Returns the sql.SessionRow of a key and has its visit recorded; None without a live session."""
-        moment = now()
-        connection = database_connection(self.alias)
-        session_id, digest = sql.session_id(key), sql.digest(key)
-        if observer.has_changed(connection, session_id):
-            return self._resume_in_database(key, visitor, session_id)
-        known = self._look_up(session_id, digest, moment)
+        """Returns the Snapshot of a key and has its visit recorded; None without a live session."""
+        moment, digest = now(), sql.digest(key)
+        if observer.has_changed(self.alias, key):
+            return self._resume_in_database(key, visitor)
+        known = self._look_up(digest, moment)
         if known is None:
             if not self.freshness.suffices(moment):
                 # The time of the server is unknown too, and so is whether the visit is due.
-                return self._resume_in_database(key, visitor, session_id)
-            known = self._fetch(key, session_id, digest, moment, connection)
+                return self._resume_in_database(key, visitor)
+            known = self._fetch(key, digest, moment)
         if known is None or known is ABSENT:
             return None
-        if known.has_moved(visitor, _address(visitor.ip)):
+        if not known.is_due(visitor, self.freshness.server_time(moment)):
+            return known.snapshot
+        if known.has_moved(visitor):
             # The server announces it, which drops what would be kept now.
-            return self._resume_in_database(key, visitor, session_id)
-        if self.freshness.server_time(moment) >= known.visit_due_at:
-            return self._record_visit(key, visitor, session_id, known, connection)
-        return _row(known)
+            return self._resume_in_database(key, visitor)
+        return self._record_visit(key, visitor, known)
 
     def peek(self, key, visitor):
-        """Returns what resume returns if no statement is needed for it, and else ABSENT."""
+        """Returns what resume returns, if it is a live session in memory and no statement is needed; else None."""
         moment = now()
-        session_id = sql.session_id(key)
-        if observer.has_changed(database_connection(self.alias), session_id):
-            return ABSENT
-        known = self._look_up(session_id, sql.digest(key), moment)
-        if known is ABSENT:
+        if observer.has_changed(self.alias, key):
             return None
-        if (known is None or known.has_moved(visitor, _address(visitor.ip))
-                or self.freshness.server_time(moment) >= known.visit_due_at):
-            return ABSENT
-        return _row(known)
+        known = self._look_up(sql.digest(key), moment)
+        if known is None or known is ABSENT or known.is_due(visitor, self.freshness.server_time(moment)):
+            return None
+        return known.snapshot
 
     def changed(self, session_id, key):
         """This process has changed a session, or may have, and may have created one under a key."""
@@ -139,14 +133,14 @@ class Cache:
             **vars(self.counters),
         }
 
-    def _look_up(self, session_id, digest, moment):
+    def _look_up(self, digest, moment):
         """Returns a live Entry, ABSENT, or None if the cache cannot tell."""
         # Before the entries are looked at: a notification drops an entry first, and counts as known then.
         if not self.freshness.suffices(moment):
             self.counters.bypassed += 1
             return None
-        entry = self.entries.get(session_id, digest)
-        if entry is not None and entry.is_alive(self.freshness.server_time(moment)):
+        entry = self.entries.get(digest)
+        if entry is not None and self.freshness.server_time(moment) < entry.expires_at:
             self.counters.hits += 1
             return entry
         if self.entries.is_absent(digest, moment):
@@ -155,66 +149,68 @@ class Cache:
         self.counters.misses += 1
         return None
 
-    def _fetch(self, key, session_id, digest, moment, connection):
+    def _fetch(self, key, digest, moment):
         """Returns the Entry of a key from the database, and keeps it; None without a live session."""
-        is_in_transaction = observer.is_in_transaction(connection)
+        is_in_transaction = observer.is_in_transaction(database_connection(self.alias))
         statement = LOAD_IN_TRANSACTION if is_in_transaction else LOAD
-        with self.entries.fill(session_id, digest, now(), self._fill_generation()) as fill:
+        with self.entries.fill(sql.session_id(key), digest, now(), self._fill_generation()) as fill:
             row = one(statement, (key,), self.alias)
-            if row is None or row[0] is None:
+            if row is None:
                 # In a transaction, others may see the session.
                 if not is_in_transaction:
                     self.entries.put_absence(fill)
                 return None
-            return self._keep(fill, row, digest, may_keep=not row[12])[0]
+            return self._keep(fill, Row(*row))[0]
 
     def _fill_generation(self):
         """Returns the generation for a fill that begins now; None while changes are not heard."""
         generation = self.entries.generation
         return generation if self.link.is_up else None
 
-    def _record_visit(self, key, visitor, session_id, known, connection):
+    def _record_visit(self, key, visitor, known):
         """Records a due visit, and keeps the session as it is then."""
-        if observer.is_in_transaction(connection):
-            return self._resume_in_database(key, visitor, session_id)
+        if observer.is_in_transaction(database_connection(self.alias)):
+            return self._resume_in_database(key, visitor)
         with self._claim_lock:
-            is_claimed = session_id in self._claimed
-            self._claimed.add(session_id)
+            is_claimed = known.id in self._claimed
+            self._claimed.add(known.id)
         if is_claimed:
             # A page makes many requests at once, and one of them is enough.
-            return _row(known)
+            return known.snapshot
         is_kept = False
         try:
-            with self.entries.fill(session_id, known.digest, now(), self._fill_generation()) as fill:
+            with self.entries.fill(known.id, known.digest, now(), self._fill_generation()) as fill:
                 row = one(RESUME, (key, visitor.ip, visitor.user_agent, visitor.hints_json, key), self.alias)
                 if row is None:
                     return None
-                entry, is_kept = self._keep(fill, row, known.digest, may_keep=True, visits=known)
-                return _row(entry)
+                row = Row(*row)._replace(
+                    touch_interval=known.touch_interval, user_agent_max_length=known.user_agent_max_length)
+                entry, is_kept = self._keep(fill, row)
+                return entry.snapshot
         finally:
             with self._claim_lock:
-                self._claimed.discard(session_id)
+                self._claimed.discard(known.id)
             # Unless the new state is kept, the entry from before must not stay.
             if not is_kept:
-                self.entries.drop(session_id)
+                self.entries.drop(known.id)
 
-    def _resume_in_database(self, key, visitor, session_id):
-        with observer.changing(database_connection(self.alias), session_id):
+    def _resume_in_database(self, key, visitor):
+        with observer.changing(database_connection(self.alias), sql.session_id(key)):
             return sql.resume(key, visitor)
 
-    def _keep(self, fill, row, digest, may_keep, visits=None):
-        """Keeps what was read, if it may be kept. Returns the Entry, and whether it was."""
-        (data, user_id, ip, user_agent, expires_at, last_seen_at, started_at, database, hints, is_former_key,
-         is_standby, visit_due_at, *_) = row
-        touch_interval = visits.touch_interval if visits else visit_due_at - last_seen_at
+    def _keep(self, fill, row):
+        """Keeps a Row, if it may be kept. Returns its Entry, and whether it was."""
         entry = Entry(
-            digest, data, user_id, _address(ip), user_agent, json.loads(hints) if hints else {}, expires_at,
-            last_seen_at + touch_interval, touch_interval, visits.user_agent_max_length if visits else row[13])
+            fill.id, fill.digest, SharedSnapshot(row.data, row.user_id), ip=row.ip and ipaddress.ip_address(row.ip),
+            user_agent=row.user_agent, client_hints=json.loads(row.client_hints or "{}"), expires_at=row.expires_at,
+            visit_due_at=row.last_seen_at + row.touch_interval, touch_interval=row.touch_interval,
+            user_agent_max_length=row.user_agent_max_length)
         # A former key opens the session until its grace is over, and that end is not announced. A standby is behind the
         # primary that the listener hears.
         is_kept = (
-            may_keep and not is_former_key and not is_standby and len(data.encode()) <= self.config.max_data_bytes
-            and self._is_from_our_database(Origin(started_at, database)) and self.entries.put(fill, entry))
+            not row.is_former_key and not row.is_standby and not row.is_unsafe
+            and len(row.data.encode()) <= self.config.max_data_bytes
+            and self._is_from_our_database(Origin(row.started_at, row.database)) and self.entries.put(fill, entry))
         if not is_kept:
             self.counters.fills_dropped += 1
         return entry, is_kept
@@ -226,12 +222,3 @@ class Cache:
         if origin != ours and subscription is not None:
             subscription.fail(errors.other_origin(is_permanent=False))
         return origin == ours
-
-
-def _row(entry):
-    return sql.SessionRow(entry.data, entry.user_id)
-
-
-@functools.lru_cache(maxsize=4096)
-def _address(text):
-    return None if text is None else ipaddress.ip_address(text)

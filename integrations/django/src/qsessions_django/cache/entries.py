@@ -7,42 +7,47 @@ as checking the mark and putting an entry.
 """
 
 import contextlib
+import ipaddress
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
-    """A session as the cache holds it. Times are those of the server."""
+    """A session as the cache holds it: a SharedSnapshot, and what a visit is compared with.
 
-    digest: bytes
-    data: str
-    user_id: str | None
-    ip: object
-    user_agent: str | None
-    client_hints: dict
-    expires_at: float
-    visit_due_at: float
-    touch_interval: float
-    user_agent_max_length: int
+    `ip` is an ipaddress object or None. Times are those of the server.
+    """
 
-    def is_alive(self, server_time):
-        """Whether the session has not expired."""
-        return server_time < self.expires_at
+    __slots__ = (
+        "client_hints", "digest", "expires_at", "id", "ip", "ip_text", "snapshot", "touch_interval", "user_agent",
+        "user_agent_max_length", "visit_due_at")
 
-    def has_moved(self, visitor, address):
-        """Whether a visit shows something new. `address` is the ipaddress object of the visitor, or None."""
+    def __init__(self, session_id, digest, snapshot, **columns):
+        self.id = session_id
+        self.digest = digest
+        self.snapshot = snapshot
+        self.ip_text = None
+        for name, value in columns.items():
+            setattr(self, name, value)
+        if self.ip is not None:
+            self.ip_text = str(self.ip)
+
+    def is_due(self, visitor, server_time):
+        """Whether a visit has to be recorded: it shows something new, or the last one is too long ago."""
+        return server_time >= self.visit_due_at or self.has_moved(visitor)
+
+    def has_moved(self, visitor):
+        """Whether a visit shows something new."""
         return (
-            address is not None and address != self.ip
-            or visitor.user_agent is not None and not self._has_user_agent(visitor.user_agent)
-            or bool(visitor.client_hints) and not visitor.client_hints.items() <= self.client_hints.items())
+            visitor.ip is not None and visitor.ip != self.ip_text and ipaddress.ip_address(visitor.ip) != self.ip
+            or visitor.user_agent is not None and visitor.user_agent != self.user_agent
+            and not self._is_cut_from(visitor.user_agent)
+            or visitor.client_hints is not None and not visitor.client_hints.items() <= self.client_hints.items())
 
-    def _has_user_agent(self, agent):
-        known = self.user_agent
+    def _is_cut_from(self, agent):
         # The server cuts a long header.
-        return known == agent or (
-            known is not None and len(known) == self.user_agent_max_length and agent.startswith(known))
+        known = self.user_agent
+        return known is not None and len(known) == self.user_agent_max_length and agent.startswith(known)
 
 
 class Fill:
@@ -61,13 +66,15 @@ class Fill:
 
 
 class Entries:
-    """Live sessions by their ids (str), and the digests of keys that had none."""
+    """Sessions, and the digests of keys that had none."""
 
     def __init__(self, config):
         self._config = config
         self._negative_ttl = min(config.negative_ttl, config.max_staleness)
         self._lock = threading.Lock()
-        self._sessions = OrderedDict()
+        # The same entries by the digests of their keys, the most recently used ones last, and by their ids.
+        self._by_digest = OrderedDict()
+        self._by_id = {}
         self._absent = OrderedDict()
         self._fills = {}
         self._ignored_before = 0.0
@@ -75,15 +82,14 @@ class Entries:
         self.generation = 0
 
     def __len__(self):
-        return len(self._sessions)
+        return len(self._by_id)
 
-    def get(self, session_id, digest):
+    def get(self, digest):
         """Returns the Entry of a key, alive or expired; None without one."""
         with self._lock:
-            entry = self._sessions.get(session_id)
-            if entry is None or entry.digest != digest:
-                return None
-            self._sessions.move_to_end(session_id)
+            entry = self._by_digest.get(digest)
+            if entry is not None:
+                self._by_digest.move_to_end(digest)
             return entry
 
     def is_absent(self, digest, moment):
@@ -112,10 +118,11 @@ class Entries:
         with self._lock:
             if not self._is_current(fill):
                 return False
-            self._sessions[fill.id] = entry
-            self._sessions.move_to_end(fill.id)
-            if len(self._sessions) > self._config.capacity:
-                self._sessions.popitem(last=False)
+            self._remove(fill.id)
+            self._by_id[fill.id] = self._by_digest[fill.digest] = entry
+            if len(self._by_id) > self._config.capacity:
+                _, oldest = self._by_digest.popitem(last=False)
+                del self._by_id[oldest.id]
             return True
 
     def put_absence(self, fill):
@@ -132,7 +139,7 @@ class Entries:
         with self._lock:
             for fill in self._fills.get(session_id, ()):
                 fill.is_named = True
-            self._sessions.pop(session_id, None)
+            self._remove(session_id)
 
     def drop_absence(self, digest):
         """Forgets that a key had no session."""
@@ -143,13 +150,19 @@ class Entries:
         """Drops everything, and keeps out what is being read."""
         with self._lock:
             self.generation += 1
-            self._sessions.clear()
+            self._by_id.clear()
+            self._by_digest.clear()
             self._absent.clear()
 
     def ignore_absences_before(self, moment):
         """From now on, no key counts as absent that was looked up before a moment: no notification names new ones."""
         with self._lock:
             self._ignored_before = max(self._ignored_before, moment)
+
+    def _remove(self, session_id):
+        entry = self._by_id.pop(session_id, None)
+        if entry is not None:
+            del self._by_digest[entry.digest]
 
     def _is_current(self, fill):
         return not fill.is_named and fill.generation == self.generation

@@ -1,5 +1,27 @@
 """Statements that read sessions with what a cache needs to know of them. Times are seconds since 1970."""
 
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """The columns of the statements."""
+
+    data: str
+    user_id: str | None
+    ip: str | None
+    user_agent: str | None
+    expires_at: float
+    last_seen_at: float
+    started_at: str
+    database: str
+    client_hints: str | None
+    is_former_key: bool
+    is_standby: bool
+    is_unsafe: bool
+    touch_interval: float | None
+    user_agent_max_length: int | None
+
+
 _COLUMNS = """
     {row}.data, {row}.user_id, host({row}.ip), {row}.user_agent,
     extract(epoch FROM {row}.expires_at)::float8, extract(epoch FROM {row}.last_seen_at)::float8,
@@ -8,7 +30,7 @@ _COLUMNS = """
 
 _LOAD = f"""
 SELECT {_COLUMNS.format(row="s")}, s.client_hints, s.is_former_key, s.is_standby,
-       extract(epoch FROM s.visit_due_at)::float8, {{is_unsafe}}, s.user_agent_max_length
+       {{is_unsafe}}, extract(epoch FROM s.visit_due_at - s.last_seen_at)::float8, s.user_agent_max_length
 FROM qsessions.load_for_cache(key => %s) AS s
 """
 LOAD = _LOAD.format(is_unsafe="false")
@@ -23,7 +45,7 @@ LOAD_IN_TRANSACTION = _LOAD.format(
 # been cached under a key that was rotated in the meantime and that still opens it. If the rotation was committed before
 # the statement, this says so. If it was committed later, its notification is still to come.
 RESUME = f"""
-SELECT {_COLUMNS.format(row="s")}, l.client_hints, coalesce(l.is_former_key, true), false, NULL
+SELECT {_COLUMNS.format(row="s")}, l.client_hints, coalesce(l.is_former_key, true), false, false, NULL, NULL
 FROM qsessions.resume_session(%s, %s, %s, %s) AS s
 LEFT JOIN LATERAL (SELECT * FROM qsessions.load_for_cache(key => %s)) AS l ON true
 """
