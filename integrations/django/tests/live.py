@@ -48,7 +48,8 @@ class Client:
     def __init__(self, port, name):
         self.port, self.name = port, name
         self.cookie = None
-        self.clicks = 0
+        self.clicks = self.tries = 0
+        self.is_clicking = False
         self.faults = []
 
     def send(self, path):
@@ -75,7 +76,10 @@ class Client:
 
     def user(self):
         """Returns the user that the application sees, and keeps what is wrong with the answer in `faults`."""
+        self.is_clicking = True
         status, body = self.send("/click")
+        self.is_clicking = False
+        self.tries += 1
         if status != 200:
             self.faults.append(f"status {status}")
             return None
@@ -96,12 +100,12 @@ class Load:
     """Threads that have all clients click, round after round."""
 
     def __init__(self, clients, threads=8):
-        self.rounds = [0] * threads
+        self.clients = clients
         self.news = threading.Condition()
         self.stopping = False
         self.errors = []
         shares = [clients[number::threads] for number in range(threads)]
-        self.threads = [threading.Thread(target=self._run, args=share) for share in enumerate(shares)]
+        self.threads = [threading.Thread(target=self._run, args=(share,)) for share in shares]
 
     def __enter__(self):
         return self
@@ -121,25 +125,29 @@ class Load:
             if thread.ident is not None:
                 thread.join()
 
-    def _run(self, number, clients):
+    def _run(self, clients):
         try:
             while not self.stopping:
                 for client in clients:
                     if self.stopping:
                         return
                     client.click()
-                with self.news:
-                    self.rounds[number] += 1
-                    self.news.notify_all()
+                    with self.news:
+                        self.news.notify_all()
         except Exception as error:  # of a connection: the test must not wait for this thread
             with self.news:
                 self.errors.append(error)
                 self.news.notify_all()
 
     def wait_for_round(self):
-        """Waits until each client has clicked since the call began."""
+        """Waits until each client has begun a click, and got its answer, since the call began."""
         with self.news:
-            wanted = [rounds + 2 for rounds in self.rounds]
-            done = self.news.wait_for(
-                lambda: self.errors or all(now >= then for now, then in zip(self.rounds, wanted)), timeout=300)
-        assert done and not self.errors, self.errors
+            # A click that is under way may have begun before.
+            waiting = {client: client.tries + (2 if client.is_clicking else 1) for client in self.clients}
+
+            def is_over():
+                for client in [client for client, wanted in waiting.items() if client.tries >= wanted]:
+                    del waiting[client]
+                return self.errors or not waiting
+
+            assert self.news.wait_for(is_over, timeout=300) and not self.errors, self.errors

@@ -30,6 +30,24 @@ def run(settings, *arguments, stdin=None, **more):
     return done.stdout
 
 
-def make(settings, wanted, **more):
-    """Makes sessions by an old engine, and returns their keys; see moving_shop/make.py."""
-    return json.loads(run(settings, "-m", "moving_shop.make", stdin=json.dumps(wanted), **more))
+class Maker:
+    """A process that makes sessions by an old engine; see moving_shop/make.py."""
+
+    def __init__(self, settings, **more):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "moving_shop.make"], env=environment(settings, **more), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
+        self.make([])
+
+    def make(self, wanted):
+        """Makes sessions, and returns their keys."""
+        print(json.dumps(wanted), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        assert self.process.wait(timeout=60) == 0

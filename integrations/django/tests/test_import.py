@@ -1,32 +1,38 @@
 """importsessions, and the engines that bring sessions along."""
 
+import contextlib
 import io
 import threading
-from contextlib import contextmanager
 
 import pytest
 from conftest import ENGINE
-from moving import TABLES, make
+from moving import TABLES, Maker
 from support import Browser, serving
 
 FALLBACK = "qsessions_django.backends." + ("cached_fallback" if ENGINE == "cached_db" else "fallback")
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
+@pytest.fixture(scope="session")
+def makers(application):
+    """A process with each old engine, by its settings."""
+    with contextlib.ExitStack() as stack:
+        yield {
+            settings: stack.enter_context(Maker(settings, PGUSER=application.superuser)) for settings in TABLES}
+
+
 @pytest.fixture(params=TABLES)
-def old(request, application):
+def old(request, application, makers):
     """An old engine with an empty table."""
-    engine = Old(request.param, application)
-    engine.make([])
+    engine = Old(request.param, application, makers[request.param])
     yield engine
     application.db.rows(f"DELETE FROM {engine.table}")
 
 
 @pytest.fixture
-def of_django(application):
+def of_django(application, makers):
     """Django's own engine, with an empty table."""
-    engine = Old("before_django", application)
-    engine.make([])
+    engine = Old("before_django", application, makers["before_django"])
     yield engine
     application.db.rows(f"DELETE FROM {engine.table}")
 
@@ -34,16 +40,11 @@ def of_django(application):
 class Old:
     """The sessions of an old engine."""
 
-    def __init__(self, settings, application):
-        self.settings, self.application = settings, application
+    def __init__(self, settings, application, maker):
+        self.application, self.make = application, maker.make
         self.table = TABLES[settings]
         self.knows_visitors = settings != "before_django"
-
-    def make(self, wanted):
-        """Makes sessions, and returns their keys."""
-        keys = make(self.settings, wanted, PGUSER=self.application.superuser)
-        self.application.db.rows(f"GRANT ALL ON {self.table} TO {self.application.role}")
-        return keys
+        application.db.rows(f"GRANT ALL ON {self.table} TO {application.role}")
 
     def keys(self):
         """The keys in the table."""
@@ -58,7 +59,7 @@ class Old:
         lines = [line.split() for line in printed.getvalue().splitlines()]
         return {words[1].strip(","): int(words[0]) for words in lines if words[0].isdigit()}
 
-    @contextmanager
+    @contextlib.contextmanager
     def served(self):
         """Serves the project with the engine that brings sessions along."""
         from django.core.handlers.wsgi import WSGIHandler

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from conftest import ENGINE
 from live import Client, Load, Server, listening
-from moving import make, run
+from moving import run
 from psycopg import sql
 
 USERS, DEVICES = 100, 10
@@ -50,7 +50,7 @@ def site():
     with psycopg.connect(autocommit=True) as outside:
         outside.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
-            make("before_qsessions", [], PGDATABASE=name)
+            run("before_qsessions", "-m", "django", "migrate", "--verbosity=0", PGDATABASE=name)
             run("before_qsessions", "-c", CREATE_USERS % USERS, PGDATABASE=name)
             with psycopg.connect(dbname=name, autocommit=True) as connection:
                 yield Site(connection, name)
