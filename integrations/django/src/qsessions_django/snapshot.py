@@ -33,14 +33,15 @@ def user_of(data):
 
 
 class Snapshot:
-    """A live session: the text of its jsonb data, and its user's id as text, or None."""
+    """A live session: the text of its jsonb data, its user's id as text or None, and its version."""
 
-    __slots__ = ("_data", "loaded", "user_id")
+    __slots__ = ("_data", "loaded", "user_id", "version")
 
-    def __init__(self, text, user_id):
+    def __init__(self, text, user_id, version):
         self._data = codec.decode_data(text)
         self.loaded = Loaded.of(self._data, text)
         self.user_id = user_id
+        self.version = version
 
     def is_usable(self):
         """Whether Django may use it.
@@ -59,8 +60,8 @@ class SharedSnapshot(Snapshot):
 
     __slots__ = ("_is_usable", "_pickled")
 
-    def __init__(self, text, user_id):
-        super().__init__(text, user_id)
+    def __init__(self, text, user_id, version):
+        super().__init__(text, user_id, version)
         self._is_usable = super().is_usable()
         # The quickest copy. These bytes never leave the process.
         try:

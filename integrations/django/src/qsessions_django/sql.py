@@ -41,7 +41,7 @@ class Expiry:
 def resume(key, visitor=NOBODY):
     """Returns the Snapshot of a key and records the visit; None if the key has no live session."""
     row = one(
-        "SELECT data, user_id FROM qsessions.resume_session(%s, %s, %s, %s)",
+        "SELECT data, user_id, version FROM qsessions.resume_session(%s, %s, %s, %s)",
         (key, visitor.ip, visitor.user_agent, visitor.hints_json))
     return row and Snapshot(*row)
 

@@ -201,8 +201,9 @@ class Cache:
     def _keep(self, fill, row):
         """Keeps a Row, if it may be kept. Returns its Entry, and whether it was."""
         entry = Entry(
-            fill.id, fill.digest, SharedSnapshot(row.data, row.user_id), ip=row.ip and ipaddress.ip_address(row.ip),
-            user_agent=row.user_agent, client_hints=json.loads(row.client_hints or "{}"), expires_at=row.expires_at,
+            fill.id, fill.digest, SharedSnapshot(row.data, row.user_id, row.version),
+            ip=row.ip and ipaddress.ip_address(row.ip), user_agent=row.user_agent,
+            client_hints=json.loads(row.client_hints or "{}"), expires_at=row.expires_at,
             visit_due_at=row.last_seen_at + row.touch_interval, touch_interval=row.touch_interval,
             user_agent_max_length=row.user_agent_max_length)
         # A former key opens the session until its grace is over, and that end is not announced. A standby is behind the

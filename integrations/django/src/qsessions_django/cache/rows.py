@@ -8,6 +8,7 @@ class Row(NamedTuple):
 
     data: str
     user_id: str | None
+    version: int
     ip: str | None
     user_agent: str | None
     expires_at: float
@@ -23,7 +24,7 @@ class Row(NamedTuple):
 
 
 _COLUMNS = """
-    {row}.data, {row}.user_id, host({row}.ip), {row}.user_agent,
+    {row}.data, {row}.user_id, {row}.version, host({row}.ip), {row}.user_agent,
     extract(epoch FROM {row}.expires_at)::float8, extract(epoch FROM {row}.last_seen_at)::float8,
     extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text, pg_catalog.current_database()::text
 """
