@@ -54,6 +54,10 @@ class Side:
 
         self.make_store = import_module(engine).SessionStore
         self.is_ours = engine.startswith("qsessions_django")
+        if self.is_ours:
+            from qsessions_django.visitor import Visitor
+
+            self.make_visitor = Visitor
         users = get_user_model().objects
         self.user = users.create(username="listed")
         self.others = [users.create(username=f"user {n}") for n in range(SESSIONS // LISTED)]
@@ -71,10 +75,8 @@ class Side:
         ip, user_agent = IPS[n % LISTED], USER_AGENTS[n % LISTED]
         if not self.is_ours:
             return self.make_store(key, user_agent, ip)
-        from qsessions_django.visitor import Visitor
-
         store = self.make_store(key)
-        store.visitor = Visitor(ip, user_agent)
+        store.visitor = self.make_visitor(ip, user_agent)
         return store
 
     def any_session(self):

@@ -26,6 +26,11 @@ def check_settings(app_configs, **_):
             "The session engine does not know the address and the browser of visitors.",
             hint=f"Replace Django's SessionMiddleware in MIDDLEWARE by {MIDDLEWARE}, or by a subclass of it.",
             id="qsessions_django.W001")]
+    if settings.SESSION_ENGINE.endswith("fallback") and not config().import_from:
+        return [checks.Warning(
+            "The session engine looks for sessions in the tables of another one, but none is named.",
+            hint="Name it in QSESSIONS['IMPORT_FROM'], for example 'django_session', or use the engine db or cached_db.",
+            id="qsessions_django.W006")]
     return []
 
 

@@ -50,6 +50,7 @@ class Config:
     accept_client_hints: bool = True
     roles: tuple = ()
     import_from: tuple = ()
+    import_serializer: str | None = None
     cache: CacheConfig = CacheConfig()
 
 

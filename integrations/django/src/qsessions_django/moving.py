@@ -69,7 +69,7 @@ class Mover:
 
     def __init__(self, table, serializer=None):
         self.table = OLD_TABLES[table]
-        self.serializer = import_string(serializer or settings.SESSION_SERIALIZER)
+        self.serializer = import_string(serializer or config().import_serializer or settings.SESSION_SERIALIZER)
         self.using = config().database
         self.counts = Counter()
 

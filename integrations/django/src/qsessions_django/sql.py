@@ -216,8 +216,3 @@ def _raise_ended():
     from qsessions_django.exceptions import SessionEnded
 
     raise SessionEnded()
-
-
-def to_hints_json(hints):
-    """Returns the JSON of client hints; None for none."""
-    return json.dumps(hints) if hints else None

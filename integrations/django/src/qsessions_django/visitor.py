@@ -1,10 +1,9 @@
 """Who sends a request: the address, the browser, and its client hints."""
 
-import functools
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qsessions_django.conf import config
 
@@ -22,8 +21,7 @@ WANTED_HINTS = "Sec-CH-UA-Full-Version-List, Sec-CH-UA-Model, Sec-CH-UA-Platform
 _FORWARDED_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Visitor:
+class Visitor(NamedTuple):
     """What a request says about its sender; None where it says nothing.
 
     `ip` is the text of an address, `client_hints` a dict of header values by header names in lower case.
@@ -33,7 +31,7 @@ class Visitor:
     user_agent: str | None = None
     client_hints: dict | None = None
 
-    @functools.cached_property
+    @property
     def hints_json(self):
         """The client hints as JSON; None without any."""
         return json.dumps(self.client_hints) if self.client_hints else None

@@ -33,7 +33,9 @@ class Command(BaseCommand):
             "or user_sessions_session of django-user-sessions",
         )
         parser.add_argument(
-            "--serializer", help="path of the class that has written the data, if it is not SESSION_SERIALIZER"
+            "--serializer",
+            help="path of the class that has written the data; by default QSESSIONS['IMPORT_SERIALIZER'], or else "
+            "SESSION_SERIALIZER",
         )
         parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="sessions in a transaction")
         parser.add_argument("--dry-run", action="store_true", help="read and count, but change nothing")
