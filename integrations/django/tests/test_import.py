@@ -120,6 +120,7 @@ def test_what_cannot_be_moved_is_counted_and_stays(of_django, db):
 
 def test_another_serializer_can_be_named(of_django, db):
     from django.contrib.sessions.backends.db import SessionStore
+    from django.test import override_settings
     from moving_shop.serializers import Reversed
 
     (key,) = of_django.make([{"data": {"n": 1}}])
@@ -127,8 +128,38 @@ def test_another_serializer_can_be_named(of_django, db):
     store.serializer = Reversed
     db.rows("UPDATE django_session SET session_data = %s WHERE session_key = %s", store.encode({"n": 7}), key)
     assert of_django.import_all()["undecodable"] == 1
+    with override_settings(QSESSIONS={"IMPORT_SERIALIZER": "moving_shop.serializers.Reversed"}):
+        assert of_django.import_all("--dry-run")["moved"] == 1
     assert of_django.import_all("--serializer=moving_shop.serializers.Reversed")["moved"] == 1
     assert Browser(key).whoami()["data"] == {"n": 7}
+
+
+def test_wrong_arguments_are_explained(of_django, db):
+    from django.core.management import CommandError, call_command
+
+    for arguments, text in (
+        (["sessions"], "invalid choice"), (["django_session", "--serializer=no.such"], "--serializer"),
+        (["django_session", "--batch-size=0"], "--batch-size")):
+        with pytest.raises(CommandError, match=text):
+            call_command("importsessions", *arguments)
+    db.rows("ALTER TABLE django_session RENAME TO other")
+    try:
+        with pytest.raises(CommandError, match="does not exist"):
+            call_command("importsessions", "django_session")
+    finally:
+        db.rows("ALTER TABLE other RENAME TO django_session")
+
+
+def test_a_fallback_without_a_table_is_reported(application):
+    from django.test import override_settings
+    from qsessions_django.checks import check_settings
+
+    with override_settings(SESSION_ENGINE=FALLBACK):
+        assert [problem.id for problem in check_settings(None)] == ["qsessions_django.W006"]
+    with override_settings(SESSION_ENGINE=FALLBACK, QSESSIONS={"IMPORT_FROM": "django_session"}):
+        assert check_settings(None) == []
+    with override_settings(QSESSIONS={"IMPORT_FROM": ["users"]}):
+        assert [problem.id for problem in check_settings(None)] == ["qsessions_django.E001"]
 
 
 def test_a_session_comes_along_when_its_cookie_arrives(old, db, ada):
