@@ -2,6 +2,8 @@
 
 import functools
 import os
+import pathlib
+import re
 
 import psycopg
 import pytest
@@ -21,11 +23,10 @@ model.objects.bulk_create(model(username=f"user{n}", password=make_password("sec
 """
 
 
-COPY = "CREATE TABLE qsessions_session_before AS TABLE qsessions_session"
-GO_BACK = """
-    INSERT INTO qsessions_session
-    SELECT old.* FROM qsessions_session_before AS old WHERE qsessions.session_exists(old.session_key)
-    ON CONFLICT DO NOTHING"""
+PAGE = pathlib.Path(__file__).parents[3] / "docs" / "moving-from.md"
+COPY, GO_BACK = (
+    re.search(f"--command='({beginning} [^']*)'", PAGE.read_text(encoding="utf-8"))[1]
+    for beginning in ("CREATE TABLE", "INSERT INTO"))
 
 
 class Site:

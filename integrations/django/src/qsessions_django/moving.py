@@ -168,7 +168,7 @@ class Mover:
         return data
 
     def _with_users(self, sessions):
-        """Returns the sessions whose users exist, and those of nobody."""
+        """Returns the sessions whose users exist, and those without a user."""
         key = get_user_model()._meta.pk
         found = {}
         for _, user, _ in sessions:
