@@ -22,4 +22,4 @@ def other_origin(is_permanent):
 def of_psycopg(error, before=""):
     """Returns the ListenError for an error of psycopg; its text contains no password."""
     state = getattr(error, "sqlstate", None) or ""
-    return ListenError(f"{before}{str(error).strip()}", state[:2] in _PERMANENT)
+    return ListenError(f"{before}{' '.join(str(error).split())}", state[:2] in _PERMANENT)

@@ -47,13 +47,15 @@ class Listener:
         while not cache.stopping.is_set():
             began = now()
             error = self._listen_once()
+            is_news = cache.link.is_up or str(error) != cache.link.state.error
             # First of all no load is answered from memory. Then nothing that is read is kept.
             cache.freshness.reset()
             cache.link.down(str(error), error.is_permanent)
             cache.entries.drop_all()
             if cache.stopping.is_set() or not threading.main_thread().is_alive():
                 break
-            logger.warning("the session cache stopped listening: %s", error)
+            if is_news:
+                logger.warning("the session cache does not listen: %s", error)
             if now() - began > LONGEST_PAUSE:
                 pause = SHORTEST_PAUSE
             # Processes that have lost the same server do not all come back at once.
