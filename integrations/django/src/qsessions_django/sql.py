@@ -7,7 +7,7 @@ tell the cache of this process, if it has one.
 
 import contextlib
 import hashlib
-import json
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -139,7 +139,7 @@ _IMPORTED = {"ip", "user_agent", "created_at", "authenticated_at", "last_seen_at
 
 def revoke_session(session_id, user_id=None):
     """Ends the session with an id, and returns whether there was one. With a user, only if it is that user's."""
-    with observer.changing(database_connection(), str(session_id)):
+    with observer.changing(database_connection(), str(uuid.UUID(str(session_id)))):
         if user_id is None:
             return one("SELECT qsessions.revoke_session(%s::uuid)", (session_id,))[0]
         return one("SELECT qsessions.revoke_session(%s::uuid, %s)", (session_id, str(user_id)))[0]
