@@ -23,10 +23,12 @@ class BringAlong:
     def delete(self, session_key=None):
         """Ends the session also if it has not come along yet."""
         key = session_key or self._session_key
-        super().delete(session_key)
         if keys.is_valid(key) and could_be_old(key):
+            # The old row goes first: a request that is moving it holds a lock on it, so that the session is in
+            # qsessions when this returns.
             for mover in movers():
                 mover.delete(key)
+        super().delete(session_key)
 
     @classmethod
     def clear_expired(cls):
