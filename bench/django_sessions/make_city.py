@@ -7,7 +7,6 @@ import sys
 
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
-
 from worker import IPS
 
 writer = MMDBWriter(4, "GeoIP2-City", languages=["en"], description="of this benchmark only")

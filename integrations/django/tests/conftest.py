@@ -27,6 +27,13 @@ def pytest_report_header(config):
     return f"Django {django.__version__}, engine {ENGINE}, package in {os.path.dirname(qsessions_django.__file__)}"
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Prints the numbers in the form in which scripts/test reads them."""
+    count = {kind: len(terminalreporter.stats.get(kind, ())) for kind in ("passed", "failed", "error")}
+    failed = count["failed"] + count["error"]
+    print(f"\ntest result: {'FAILED' if failed else 'ok'}. {count['passed']} passed; {failed} failed;")
+
+
 @pytest.fixture(scope="session")
 def application():
     """The project, with its tables and the users ada and bob, served over HTTP."""

@@ -97,8 +97,9 @@ def main(folder):
         cache.stop()
         runner.teardown_databases(databases)
         runner.teardown_test_environment()
-    print(f"Django {django.__version__}, {ENGINE}: {result.testsRun} tests, {len(result.failures) + len(result.errors)} "
-          f"failed, {len(result.skipped)} skipped; cache: {health}")
+    failed = len(result.failures) + len(result.errors)
+    print(f"Django {django.__version__}, {ENGINE}; cache: {health}")
+    print(f"test result: {'FAILED' if failed else 'ok'}. {result.testsRun - failed} passed; {failed} failed;")
     return 0 if result.wasSuccessful() and result.testsRun > 50 else 1
 
 

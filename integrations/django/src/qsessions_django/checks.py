@@ -24,7 +24,7 @@ def check_settings(app_configs, **_):
     if not any(map(_is_ours, settings.MIDDLEWARE)):
         return [checks.Warning(
             "The session engine does not know the address and the browser of visitors.",
-            hint=f"Replace Django's SessionMiddleware in MIDDLEWARE by {MIDDLEWARE}, or by a subclass of it.",
+            hint=f"Replace Django's SessionMiddleware in MIDDLEWARE by {MIDDLEWARE}.",
             id="qsessions_django.W001")]
     if settings.SESSION_ENGINE.endswith("fallback") and not config().import_from:
         return [checks.Warning(

@@ -14,7 +14,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
-from django.dispatch import receiver
 
 PROXY_HEADERS = ("X-Forwarded-For", "Forwarded")
 # Tables of other session engines, from which sessions can be imported.

@@ -165,7 +165,7 @@ def user_sessions(user_id, current_key=None):
     Times are datetime objects; expires_at is None for a session that never expires.
     """
     rows = execute(f"SELECT {_LISTED} FROM qsessions.user_sessions(%s, %s)", (str(user_id), current_key))
-    return [dict(zip(_LISTED_NAMES, row)) for row in rows]
+    return [dict(zip(_LISTED_NAMES, row, strict=True)) for row in rows]
 
 
 _LISTED_NAMES = (

@@ -7,7 +7,6 @@ from django.db import DatabaseError, transaction
 from qsessions_django.conf import config
 
 
-
 class SetupError(ImproperlyConfigured):
     """The role of the migrations may not do what is needed. The text has the statements for a superuser."""
 

@@ -1,7 +1,5 @@
 """Middleware that looks at requests and interferes with them."""
 
-from contextlib import ExitStack
-
 from django.db import connection
 
 statements = []

@@ -12,6 +12,7 @@ from qsessions_django.exceptions import SessionEnded
 from qsessions_django.snapshot import EXPIRY_KEY, Loaded, user_of
 from qsessions_django.visitor import NOBODY
 
+
 class SessionStore(SessionBase):
     """A session of Django that qsessions keeps.
 

@@ -26,10 +26,11 @@ SELECT qsessions.invalidation_channel(), extract(epoch FROM pg_catalog.pg_postma
        extract(epoch FROM pg_catalog.clock_timestamp()), pg_catalog.pg_is_in_recovery(), pg_catalog.current_database()
 """
 ON_A_STANDBY = (
-    "the listening connection leads to a standby, which announces nothing: give the listener the address of the primary")
+    "the listening connection leads to a standby, which announces nothing: give the listener the address of the "
+    "primary")
 NOT_HEARD = (
-    "the listener does not hear what the application announces: LISTEN needs a connection of its own to the same server "
-    "and database, and not through a pooler in transaction mode (set QSESSIONS['CACHE']['LISTEN'] to the server's own "
+    "the listener does not hear what the application announces: LISTEN needs a connection of its own to the same "
+    "server and database, and not through a pooler in transaction mode (set QSESSIONS['CACHE']['LISTEN'] to the server's own "
     "address)")
 SILENCE = "no probe has come back: the listening connection or the application's server does not answer"
 

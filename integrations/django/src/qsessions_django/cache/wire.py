@@ -1,5 +1,6 @@
 """A connection whose every step has a deadline: a server or a network may stall without an error."""
 
+import contextlib
 import selectors
 import socket
 import time
@@ -43,18 +44,14 @@ class Wakeup:
 
     def set(self):
         """Has wait() return at once."""
-        try:
+        with contextlib.suppress(OSError):  # full, so that it is readable anyway; or closed
             self._writer.send(b"!")
-        except OSError:
-            pass  # full, so that it is readable anyway; or closed
 
     def clear(self):
         """Ends the effect of set()."""
-        try:
+        with contextlib.suppress(OSError):  # empty
             while self._reader.recv(64):
                 pass
-        except OSError:
-            pass
 
     def close(self):
         """Frees the sockets."""
