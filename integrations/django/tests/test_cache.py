@@ -149,6 +149,14 @@ def test_a_key_without_a_session_is_remembered_until_it_has_one(db):
     assert is_hit(key)
 
 
+def test_a_new_connection_is_in_no_transaction(db):
+    connection.close()
+    connection.autocommit = False  # as before it has connected
+    assert SessionStore("the key of no session").load() == {}
+    before = counted("negative_hits")
+    assert SessionStore("the key of no session").load() == {} and counted("negative_hits") == before + 1
+
+
 def test_a_key_in_its_grace_is_not_kept(db):
     key = new_session(a=1)
     new_key = db.value("SELECT qsessions.rotate_key(%s, '30 s')", key)

@@ -55,7 +55,8 @@ def ended_others(connection):
 
 def is_in_transaction(connection):
     """Whether the statements of this thread belong to a transaction of the caller."""
-    return connection.in_atomic_block or not connection.autocommit
+    # Before it connects, Django says of a connection that it does not commit by itself.
+    return connection.in_atomic_block or connection.connection is not None and not connection.autocommit
 
 
 def has_changed(alias, key):
