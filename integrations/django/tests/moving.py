@@ -17,8 +17,8 @@ TABLES = {
 def environment(settings, **more):
     """Returns the environment of a process of the project that moves, with these settings."""
     paths = [str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    variables = {"DJANGO_SETTINGS_MODULE": f"moving_shop.{settings}", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    return os.environ | variables | more
+    path = os.pathsep.join(filter(None, paths))
+    return os.environ | {"DJANGO_SETTINGS_MODULE": f"moving_shop.{settings}", "PYTHONPATH": path} | more
 
 
 def run(settings, *arguments, stdin=None, **more):

@@ -17,7 +17,7 @@ import tempfile
 # What cannot hold, by the name of the test.
 LEFT_OUT = {
     "test_load_modified": "a new address or browser is recorded by the load, and leaves the session unmodified",
-    "test_duplicate_create": "save(must_create=True) does not fail for a key that exists: the database generates a new one",
+    "test_duplicate_create": "save(must_create=True) does not fail for a key that exists: it gets a new one",
 }
 ANYWHERE = (
     ("qsessions.models", "qsessions_django.models"),
@@ -96,6 +96,12 @@ from django.db import connection
 from django.utils.timezone import get_default_timezone, make_aware
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Prints the numbers in the form in which scripts/test reads them."""
+    passed, *failed = (len(terminalreporter.stats.get(kind, ())) for kind in ("passed", "failed", "error"))
+    print(f"\\ntest result: {'FAILED' if sum(failed) else 'ok'}. {passed} passed; {sum(failed)} failed;")
+
+
 def engine(name):
     """The engine, whose constructor takes the visitor, as that of django-qsessions."""
     from qsessions_django.visitor import Visitor
@@ -158,8 +164,8 @@ def main(source):
         prepare(source, folder)
         left_out = " or ".join(LEFT_OUT)
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "pytest_django", "-p", "no:cacheprovider", "-W", "ignore", "-k",
-             f"not ({left_out})", f"--rootdir={folder}", "--ds=tests.settings", "--create-db", "tests"],
+            [sys.executable, "-m", "pytest", "-q", "-p", "pytest_django", "-p", "mapped", "-p", "no:cacheprovider", "-W",
+             "ignore", "-k", f"not ({left_out})", f"--rootdir={folder}", "--ds=tests.settings", "--create-db", "tests"],
             cwd=folder, check=False,
             env=os.environ | {"GEOIP_FOLDER": f"{folder}/tests/geoip", "PYTHONPATH": os.pathsep.join(
                 filter(None, [folder, os.environ.get("PYTHONPATH")]))}).returncode

@@ -61,7 +61,8 @@ class OwnerFilter(admin.SimpleListFilter):
 class SessionAdmin(admin.ModelAdmin):
     """A list takes the same number of queries whatever its length, with devices and locations."""
 
-    list_display = ("device_line", "user_link", "ip", "location_line", "active", "last_seen_at", "created_at", "expires_at")
+    list_display = (
+        "device_line", "user_link", "ip", "location_line", "active", "last_seen_at", "created_at", "expires_at")
     list_filter = (ActiveFilter, OwnerFilter)
     list_select_related = ("user",)
     ordering = ("-created_at", "-id")
@@ -155,8 +156,9 @@ class SessionAdmin(admin.ModelAdmin):
         if obj.user is None:
             return None
         options = obj.user._meta
+        page = f"{self.admin_site.name}:{options.app_label}_{options.model_name}_change"
         try:
-            link = reverse(f"{self.admin_site.name}:{options.app_label}_{options.model_name}_change", args=[obj.user.pk])
+            link = reverse(page, args=[obj.user.pk])
         except NoReverseMatch:
             return str(obj.user)
         return format_html('<a href="{}">{}</a>', link, obj.user)

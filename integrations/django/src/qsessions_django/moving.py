@@ -185,7 +185,7 @@ class Mover:
         return kept
 
     def _import(self, sessions):
-        """Imports sessions and deletes the old rows. Raises Refused, and has changed nothing, if one cannot be stored."""
+        """Imports sessions and deletes the old rows. Raises Refused, having changed nothing, if one cannot be stored."""
         if not sessions:
             return
         table = self.table
@@ -198,7 +198,7 @@ class Mover:
                             expires_at => old.expire_date)
                         FROM unnest(%s::text[], %s::text[], %s::text[]) AS new (key, user_id, data)
                         JOIN {table.name} AS old ON old.session_key = new.key""",
-                    [list(column) for column in zip(*sessions)],
+                    [list(column) for column in zip(*sessions, strict=True)],
                 )
                 execute(
                     f"DELETE FROM {table.name} WHERE session_key = ANY (%s::text[])", ([key for key, _, _ in sessions],)

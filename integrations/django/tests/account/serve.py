@@ -45,7 +45,8 @@ def main():
 
     call_command("migrate", verbosity=0)
     users = get_user_model().objects
-    names = {name: users.create_user(name, f"{name}@example.com", "secret") for name in ("ada", "eve", "mateo", "thandi")}
+    names = {
+        name: users.create_user(name, f"{name}@example.com", "secret") for name in ("ada", "eve", "mateo", "thandi")}
     users.create_superuser("robin", "robin@example.com", "secret")
     connection.close()
     with psycopg.connect(autocommit=True) as outside:

@@ -1,7 +1,7 @@
 """Settings of the site, which sets a strict Content-Security-Policy."""
 
 from project.settings import *  # noqa: F403
-from project.settings import INSTALLED_APPS, TEMPLATES
+from project.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "django.contrib.staticfiles", "account"]
 TIME_ZONE = "UTC"

@@ -1,7 +1,7 @@
 """Makes sessions by the engine of the settings, as a process of its own.
 
-Migrates the database. Then, for each line of the standard input, which is a list of objects with user (the name of one),
-data, ip, user_agent and seconds (the time to live), makes sessions and prints a line with the list of their keys.
+Migrates the database. Then, for each line of the standard input, which is a list of objects with user (the name of
+one), data, ip, user_agent and seconds (the time to live), makes sessions and prints a line with the list of their keys.
 """
 
 import json

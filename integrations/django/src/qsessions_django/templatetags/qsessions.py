@@ -34,7 +34,8 @@ def device_list(context):
     found = devices(context)
     current = [session for session in found if session.is_current]
     others = [session for session in found if not session.is_current]
-    return {"current": current, "others": others, "csrf_token": context.get("csrf_token"), "request": context["request"]}
+    return {
+        "current": current, "others": others, "csrf_token": context.get("csrf_token"), "request": context["request"]}
 
 
 @register.filter
