@@ -262,6 +262,22 @@ def test_a_request_that_is_rolled_back_leaves_the_old_session(of_django, db, ada
     assert not of_django.keys() and db.sessions() == 1
 
 
+def test_a_session_comes_along_to_asynchronous_code(of_django, db, ada):
+    import asyncio
+    from importlib import import_module
+
+    import django
+    from django.test import override_settings
+
+    if django.VERSION < (5, 1):
+        pytest.skip("sessions of this Django have no asynchronous methods")
+    engine = import_module(FALLBACK).SessionStore
+    (key,) = of_django.make([{"user": "ada"}])
+    with override_settings(QSESSIONS={"IMPORT_FROM": "django_session"}):
+        data = asyncio.run(engine(key).aload())
+    assert data["_auth_user_id"] == str(ada.pk) and not of_django.keys() and db.sessions() == 1
+
+
 def test_clearsessions_also_clears_the_old_table(old, db):
     from django.core.management import call_command
     from django.test import override_settings
