@@ -11,7 +11,6 @@ mod columns;
 mod common;
 mod concurrency;
 mod declared;
-mod django;
 mod docs;
 mod dump;
 mod events;

@@ -18,6 +18,9 @@ use crate::{Result, checker, history};
 /// The number of processes.
 pub const PROCESSES: usize = 8;
 
+/// How many of them are processes of Django, if there is one.
+const DJANGO_PROCESSES: usize = 2;
+
 /// The number of attempts until a run is long enough to prove something.
 const ROUNDS: u64 = 3;
 
@@ -154,6 +157,21 @@ async fn start_server(is_preloaded: bool) -> Result<Server> {
     Ok(server)
 }
 
+/// A Python with qsessions-django, whose cache is then tested beside those of the Rust client.
+/// `integrations/django/tests/run` makes one.
+fn django() -> Option<PathBuf> {
+    std::env::var_os("QSESSIONS_SOAK_DJANGO").map(PathBuf::from)
+}
+
+fn django_worker(python: &Path) -> Command {
+    let script = "../../integrations/django/tests/soak_worker.py";
+    let mut command = Command::new(python);
+    command
+        .arg("-B")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script));
+    command
+}
+
 /// A process, which is killed when this is dropped.
 struct Worker {
     process: usize,
@@ -179,9 +197,15 @@ impl Worker {
             max_staleness: max_staleness(process),
             capacity: capacity(process),
         };
-        let mut command = Command::new(&options.program);
+        let mut command = match django() {
+            Some(python) if process + DJANGO_PROCESSES >= PROCESSES => django_worker(&python),
+            _ => {
+                let mut command = Command::new(&options.program);
+                command.arg("worker");
+                command
+            }
+        };
         command
-            .arg("worker")
             .arg(serde_json::to_string(&told)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());

@@ -1,0 +1,3 @@
+"""Sessions of Django in PostgreSQL, by the extension qsessions."""
+
+__version__ = "0.2.0"

@@ -1,0 +1,1 @@
+"""A site with Django's admin and the page of devices."""
