@@ -12,7 +12,7 @@ install: ## Build and install the extension for PG_CONFIG, under DESTDIR if set
 uninstall: ## Remove the files that `make install` has installed
 	@scripts/install --remove
 
-package: ## Make a .deb, an archive and a zip for PGXN in target/ (PG_CONFIG=… or PG_MAJOR=…)
+package: ## Make a .deb, an archive, a zip for PGXN, a wheel and an archive for npm in target/ (PG_CONFIG=… or PG_MAJOR=…)
 	@scripts/package $(PG_MAJOR)
 
 test-package: ## Install, upgrade and remove the .deb in a clean system
