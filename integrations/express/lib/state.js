@@ -1,0 +1,125 @@
+'use strict'
+
+const { cookieText, isSameCookie } = require('./cookie')
+const { decode } = require('./json')
+
+/**
+ * The members of a session as JSON texts by name, as JSON.stringify would write them.
+ *
+ * @param {object} session
+ * @returns {Map<string, string>}
+ */
+function membersOf(session) {
+  const members = new Map()
+  for (const name of Object.keys(session)) {
+    const text = name === 'cookie' ? cookieText(session.cookie) : JSON.stringify(session[name])
+    if (text !== undefined) members.set(name, text)
+  }
+  return members
+}
+
+/** What the store remembers of a session from its load to its save. */
+class SessionState {
+  #text
+  #isPatchable = true
+  #members = null
+  #work = Promise.resolve()
+
+  /**
+   * @param {string} key
+   * @param {object} [row] What the row has. Without one, the session is new and has no row.
+   */
+  constructor(key, row) {
+    this.key = key
+    this.isNew = row === undefined
+    this.id = row?.id ?? null
+    this.user = row?.user ?? null
+    this.expiresAt = row?.expiresAt ?? null
+    /** The member `cookie` in the database, as cookieText() writes it. */
+    this.cookie = undefined
+    this.#text = '{}'
+  }
+
+  /**
+   * The state of a session that was loaded, and its data.
+   *
+   * @param {string} key
+   * @param {{ id: string, user: string|null, text: string, expiresAt: number }} row
+   * @returns {{ state: SessionState, data: object }}
+   */
+  static loaded(key, row) {
+    const state = new SessionState(key, row)
+    state.#text = decode(row.text)
+    const data = state.#parse()
+    state.#isPatchable = data !== null
+    state.cookie = cookieText(data?.cookie)
+    return { state, data: data ?? {} }
+  }
+
+  /** The state of a session that the database has with these members. */
+  static stored(key, row, members) {
+    const state = new SessionState(key, row)
+    state.saved(members)
+    return state
+  }
+
+  #parse() {
+    const data = JSON.parse(this.#text)
+    return typeof data === 'object' && !Array.isArray(data) ? data : null
+  }
+
+  /** Whether the data can be patched. Another program may have stored an array or a number. */
+  get isPatchable() {
+    return this.#isPatchable
+  }
+
+  /** The members that the database had when the session was loaded or last saved. */
+  get members() {
+    // Parsed again, because the application may have changed the objects that it was given.
+    return this.#members ??= membersOf(this.#parse() ?? {})
+  }
+
+  /** Notes that the database has these members now. */
+  saved(members) {
+    this.#members = members
+    this.#isPatchable = true
+    this.cookie = members.get('cookie')
+    this.isNew = false
+  }
+
+  /**
+   * What has changed since the session was loaded or last saved.
+   *
+   * @param {object} session
+   * @param {Map<string, string>} now The members of the session.
+   * @returns {{ changes: Map<string, string>, removed: string[], isCookieChanged: boolean }}
+   */
+  difference(session, now) {
+    const before = this.members
+    const changes = new Map()
+    for (const [name, text] of now) {
+      const same = name === 'cookie' ? isSameCookie(before.get(name), text) : before.get(name) === text
+      if (!same) changes.set(name, text)
+    }
+    // express-session does not show members whose names are those of its methods, such as `save`.
+    const isHidden = (name) => name in session && !Object.prototype.propertyIsEnumerable.call(session, name)
+    const removed = [...before.keys()].filter((name) => name !== 'cookie' && !now.has(name) && !isHidden(name))
+    return { changes, removed, isCookieChanged: changes.has('cookie') }
+  }
+
+  /**
+   * Runs the changes of a session one after the other: the second save of a new session must not
+   * insert it again.
+   *
+   * @template T
+   * @param {() => Promise<T>} task
+   * @returns {Promise<T>}
+   */
+  run(task) {
+    const result = this.#work.then(task)
+    this.#work = result.catch(() => {})
+    return result
+  }
+}
+
+module.exports = { SessionState, membersOf }

@@ -1,0 +1,148 @@
+'use strict'
+
+const { Store } = require('express-session')
+
+const { loadCookie } = require('./cookie')
+const { readOptions } = require('./options')
+const { Pruning } = require('./pruning')
+const { Sessions } = require('./sessions')
+const { SessionState } = require('./state')
+
+// For the functions that are called with a request. It is registered, because an application can
+// have two copies of the package.
+const INTERNALS = Symbol.for('qsessions-express.internals')
+
+/** A store for express-session that keeps sessions in PostgreSQL with qsessions. */
+class QsessionsStore extends Store {
+  #options
+  #sessions
+  #pruning
+  #generate
+  /** @type {WeakMap<object, SessionState>} by the objects that get() and express-session have made */
+  #states = new WeakMap()
+
+  /** @param {import('..').QsessionsStoreOptions} [options] */
+  constructor(options = {}) {
+    super()
+    const onEnded = (id) => this.emit('ended', id)
+    this.#options = { ...readOptions(options), onEnded }
+    this.#sessions = new Sessions(this.#options)
+    this.#pruning = new Pruning(this.#options.database, this.#options.pruneDelay, this.#options.errorLog)
+    // express-session sets this function, and calls it for each new session. Only the sessions that
+    // it makes are ever inserted.
+    Object.defineProperty(this, 'generate', {
+      configurable: true,
+      enumerable: true,
+      get: () => this.#generate && ((req) => this.#generateFor(req)),
+      set: (generate) => { this.#generate = generate },
+    })
+    Object.defineProperty(this, INTERNALS, {
+      value: {
+        sessions: this.#sessions,
+        options: this.#options,
+        stateOf: (session) => this.#states.get(session),
+        begin: (req, state, data) => this.#begin(req, state, data),
+        newCookie: (req) => this.#newCookie(req),
+      },
+    })
+  }
+
+  get(sid, fn) {
+    this.#answer(this.#get(sid), fn)
+  }
+
+  async #get(sid) {
+    const found = await this.#sessions.load(sid)
+    if (found === null) return null
+    const { state, data } = found
+    const session = { ...data, cookie: loadCookie(data.cookie, state.expiresAt) }
+    this.#states.set(session, state)
+    return session
+  }
+
+  set(sid, session, fn) {
+    this.#answer(this.#set(sid, session), fn)
+  }
+
+  async #set(sid, session) {
+    const state = this.#states.get(session)
+    // A copy of a session that was loaded, or the session under the key of another one.
+    if (state === undefined || state.key !== sid) return this.#sessions.replace(sid, session)
+    return this.#sessions.save(state, session)
+  }
+
+  touch(sid, session, fn) {
+    const state = this.#states.get(session)
+    this.#answer(state === undefined ? Promise.resolve() : this.#sessions.touch(state, session), fn)
+  }
+
+  destroy(sid, fn) {
+    this.#answer(this.#sessions.end(sid), fn)
+  }
+
+  all(fn) {
+    const withCookie = ([id, data, expiresAt]) => [id, { ...data, cookie: loadCookie(data.cookie, expiresAt) }]
+    this.#answer(this.#sessions.all().then((all) => Object.fromEntries(all.map(withCookie))), fn)
+  }
+
+  length(fn) {
+    this.#answer(this.#options.database.value('count').then(Number), fn)
+  }
+
+  clear(fn) {
+    this.#answer(this.#options.database.rows('clear').then(() => undefined), fn)
+  }
+
+  /** Deletes the rows of expired sessions. */
+  pruneSessions(fn) {
+    this.#answer(this.#pruning.run(), fn)
+  }
+
+  /** Stops deleting expired sessions, and closes the pool if the store has made it. */
+  async close() {
+    this.#pruning.close()
+    const pool = this.#options.ownedPool
+    this.#options.ownedPool = null
+    await pool?.end()
+  }
+
+  createSession(req, data) {
+    const state = this.#states.get(data)
+    // Another program has begun the session, and knows nothing of this application's cookies.
+    if (state && state.cookie === undefined && req.res) data.cookie = this.#newCookie(req)
+    const session = super.createSession(req, data)
+    if (state) this.#states.set(session, state)
+    return session
+  }
+
+  #generateFor(req) {
+    this.#generate(req)
+    this.#states.set(req.session, new SessionState(req.sessionID))
+  }
+
+  /** The cookie of a new session, as the options of express-session say. */
+  #newCookie(req) {
+    const { sessionID, session } = req
+    this.#generate(req)
+    const { cookie } = req.session
+    Object.assign(req, { sessionID, session })
+    return cookie.toJSON()
+  }
+
+  /** Makes a session the one of a request. */
+  #begin(req, state, data) {
+    this.#states.set(data, state)
+    req.sessionID = state.key
+    return this.createSession(req, data)
+  }
+
+  #answer(promise, fn) {
+    this.#pruning.schedule()
+    // An exception of the callback must not become a rejection of the promise.
+    promise.then(
+      (value) => { if (fn) process.nextTick(fn, null, value) },
+      (error) => { if (fn) process.nextTick(fn, error) })
+  }
+}
+
+module.exports = { INTERNALS, QsessionsStore }
