@@ -62,7 +62,7 @@ class Sessions {
     const user = this.userOf(session)
     const saved = state.run(async () => {
       if (!state.isNew) {
-        return lifetime <= 0 ? this.end(state.key) : this.#update(state, session, now, { lifetime, user })
+        return lifetime <= 0 ? this.#logout(state.key) : this.#update(state, session, now, { lifetime, user })
       }
       if (lifetime > 0) return this.#insert(state, now, { lifetime, user, req: session.req })
     })
@@ -129,7 +129,7 @@ class Sessions {
     const cookie = cookieText(session.cookie)
     return state.run(async () => {
       if (state.isNew) return
-      if (lifetime <= 0) return this.end(state.key)
+      if (lifetime <= 0) return this.#logout(state.key)
       const isCookieChanged = cookie !== undefined && !isSameCookie(state.cookie, cookie)
       const isSliding = state.expiresAt - Date.now() >= SLIDING_SHARE * lifetime
       const changes = new Map(isCookieChanged ? [['cookie', cookie]] : [])
@@ -185,6 +185,10 @@ class Sessions {
   async end(key) {
     if (typeof key !== 'string' || key.includes('\0')) return
     await this.inserts.get(key)?.catch(() => {})
+    await this.#logout(key)
+  }
+
+  async #logout(key) {
     if (this.oldTable !== null) await this.oldTable.remove(key)
     await this.database.rows('logout', [key])
   }

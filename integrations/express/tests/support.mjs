@@ -144,7 +144,7 @@ export class Visitor {
       [this.cookie, ...this.attributes] = line.split('; ')
       this.changed = true
     }
-    return text ? JSON.parse(text) : null
+    return text && status !== 302 ? JSON.parse(text) : null
   }
 }
 
