@@ -7,8 +7,6 @@
 // all of pg change nothing here.
 const RAW = { getTypeParser: () => (text) => text }
 
-const DUPLICATE_TABLE = '42P07'
-
 const time = (column) => `extract(epoch FROM ${column}) * 1000`
 
 const STATEMENTS = {
@@ -133,15 +131,19 @@ class Database {
   }
 
   async #ensureTable() {
-    const [[exists]] = await this.#rows('hasTable', [])
-    if (exists === 't') return
+    if (await this.#hasTable()) return
     const users = typeof this.#createTable === 'string' ? this.#createTable : null
     try {
       await this.#rows('createTable', [users])
     } catch (error) {
-      // Another process has been faster.
-      if (error.code !== DUPLICATE_TABLE) throw error
+      // Another process may have been faster.
+      if (!await this.#hasTable()) throw error
     }
+  }
+
+  async #hasTable() {
+    const [[exists]] = await this.#rows('hasTable', [])
+    return exists === 't'
   }
 }
 
