@@ -2,7 +2,7 @@
 
 // What an application does with the session of a request and its user.
 
-const { lifetimeOf } = require('./cookie')
+const { cookieData, lifetimeOf } = require('./cookie')
 const { NOT_FOUND, SessionEnded } = require('./errors')
 const { encode, objectText } = require('./json')
 const { patchOf } = require('./sessions')
@@ -37,7 +37,7 @@ async function login(req, userId, { maxSessions } = {}) {
   const next = { id, user: String(userId), expiresAt: Number(expiresAt) }
   const cookie = isKept ? session.cookie.toJSON() : newCookie(req)
   const data = isKept ? { ...session, cookie } : { cookie }
-  const stored = SessionState.stored(key, next, isKept ? now : membersOf(data))
+  const stored = SessionState.stored(key, next, isKept ? now : membersOf(data), cookieData(cookie))
   if (!isKept) await beginAnew(sessions, stored, data)
   begin(req, stored, data)
   return { id, isNewDevice: boolean(isNewDevice), isNewPlace: boolean(isNewPlace) }
@@ -53,7 +53,7 @@ function callLogin(sessions, state, { session, now, lifetime, userId, limit }) {
       sessions.maxAge]
     return sessions.database.row('login', values)
   }
-  const { changes, removed, isCookieChanged } = state.difference(session, now)
+  const { changes, removed, isCookieChanged } = state.difference(session, now, cookieData(session.cookie))
   const isChanged = changes.size > 0 || removed.length > 0
   const [, patch, remove] = patchOf(state, changes, removed)
   return sessions.database.row('login', [
@@ -63,7 +63,7 @@ function callLogin(sessions, state, { session, now, lifetime, userId, limit }) {
 
 /** Gives a session that login has begun without data its cookie and its lifetime. */
 async function beginAnew(sessions, state, data) {
-  await sessions.database.rows('patch', patchOf(state, membersOf(data), []))
+  await sessions.database.run('patch', patchOf(state, membersOf(data), []))
   await sessions.setExpiry(state, lifetimeOf(data.cookie, sessions.options.ttl), sessions.maxAge)
 }
 
@@ -84,7 +84,7 @@ function userId(req) {
 async function devices(req) {
   const { sessions, state } = contextOf(req)
   if (state.user === null) return []
-  const rows = await sessions.database.rows('devices', [state.user, state.key])
+  const { rows } = await sessions.database.run('devices', [state.user, state.key])
   return rows.map(([id, device, location, ip, userAgent, createdAt, authenticatedAt, seenAt, expiresAt, isCurrent]) => ({
     id,
     device,
@@ -127,7 +127,7 @@ async function rotateKey(req) {
     }
   })
   if (key === null) return
-  begin(req, SessionState.stored(key, state, state.members), { ...session, cookie: session.cookie.toJSON() })
+  begin(req, SessionState.stored(key, state, state.members, state.cookie), { ...session, cookie: session.cookie.toJSON() })
 }
 
 /** A boolean as PostgreSQL writes it. */

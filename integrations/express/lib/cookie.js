@@ -8,26 +8,31 @@
 const DRIFT_MILLIS = 50
 
 /**
- * The member `cookie` of the data, as JSON text with sorted names, or undefined without a cookie.
+ * The member `cookie` of the data, or undefined without a cookie.
  *
  * @param {object} [cookie] A Cookie of express-session, or what it is made from.
- * @returns {string|undefined}
+ * @returns {object|undefined}
  */
-function cookieText(cookie) {
+function cookieData(cookie) {
   if (typeof cookie !== 'object' || cookie === null) return undefined
-  const data = typeof cookie.toJSON === 'function' ? cookie.toJSON() : cookie
-  const names = Object.keys(data).filter((name) => name !== 'expires').sort()
-  return JSON.stringify(Object.fromEntries(names.map((name) => [name, data[name]])))
+  const { expires, ...data } = typeof cookie.toJSON === 'function' ? cookie.toJSON() : cookie
+  return data
 }
 
-/** Whether two texts of cookieText() are the same cookie. */
-function isSameCookie(one, other) {
-  if (one === other) return true
-  if (one === undefined || other === undefined) return false
-  const [left, right] = [JSON.parse(one), JSON.parse(other)]
-  const difference = Math.abs(left.originalMaxAge - right.originalMaxAge)
-  left.originalMaxAge = right.originalMaxAge = null
-  return difference <= DRIFT_MILLIS && cookieText(left) === cookieText(right)
+/**
+ * Whether two results of cookieData() are the same cookie. A member that is undefined is none.
+ *
+ * @param {object|undefined} before
+ * @param {object|undefined} now
+ */
+function isSameCookie(before, now) {
+  if (before === undefined || now === undefined) return before === now
+  for (const name of Object.keys({ ...before, ...now })) {
+    if (before[name] === now[name]) continue
+    const isDrift = name === 'originalMaxAge' && Math.abs(before[name] - now[name]) <= DRIFT_MILLIS
+    if (!isDrift || before[name] === null || now[name] === null) return false
+  }
+  return true
 }
 
 /**
@@ -50,9 +55,9 @@ function lifetimeOf(cookie, ttl) {
  * @param {number} expiresAt When the session expires, in milliseconds since 1970; may be Infinity.
  */
 function loadCookie(stored, expiresAt) {
-  const data = typeof stored === 'object' && stored !== null ? stored : {}
+  const data = cookieData(stored) ?? {}
   const lasts = Number.isFinite(data.originalMaxAge) && Number.isFinite(expiresAt)
   return { ...data, originalMaxAge: data.originalMaxAge ?? null, expires: lasts ? new Date(expiresAt) : null }
 }
 
-module.exports = { cookieText, isSameCookie, lifetimeOf, loadCookie }
+module.exports = { cookieData, isSameCookie, lifetimeOf, loadCookie }

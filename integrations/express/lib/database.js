@@ -69,11 +69,19 @@ class Database {
    * @param {keyof typeof STATEMENTS} name
    * @param {unknown[]} [values]
    * @param {import('pg').ClientBase} [client] The connection of a transaction.
-   * @returns {Promise<(string|null)[][]>} The rows, with each value as text.
+   * @returns {Promise<{ rows: (string|null)[][] }>} The result, whose values are texts.
    */
-  async rows(name, values = [], client = undefined) {
-    if (this.#createTable !== false) await this.#tableExists()
-    return this.#rows(name, values, client)
+  run(name, values = [], client = this.#pool) {
+    if (this.#createTable === false) return this.#send(name, values, client)
+    return this.#tableExists().then(() => this.#send(name, values, client))
+  }
+
+  // Each promise costs time where AsyncLocalStorage is used, so those who call this often are not
+  // asynchronous functions.
+  #send(name, values, client = this.#pool) {
+    const query = { text: STATEMENTS[name], values, rowMode: 'array', types: RAW }
+    if (this.#prepares) query.name = `qsessions_${name}`
+    return client.query(query)
   }
 
   /** Runs a statement that has no name. */
@@ -81,20 +89,14 @@ class Database {
     return this.#pool.query({ text, values, rowMode: 'array', types: RAW })
   }
 
-  async #rows(name, values, client = this.#pool) {
-    const query = { text: STATEMENTS[name], values, rowMode: 'array', types: RAW }
-    if (this.#prepares) query.name = `qsessions_${name}`
-    return (await client.query(query)).rows
-  }
-
   /** The first row, or undefined. */
-  async row(name, values, client) {
-    return (await this.rows(name, values, client))[0]
+  async row(name, values) {
+    return (await this.run(name, values)).rows[0]
   }
 
   /** The first value of the first row. */
-  async value(name, values, client) {
-    return (await this.row(name, values, client))[0]
+  async value(name, values) {
+    return (await this.row(name, values))[0]
   }
 
   /**
@@ -134,7 +136,7 @@ class Database {
     if (await this.#hasTable()) return
     const users = typeof this.#createTable === 'string' ? this.#createTable : null
     try {
-      await this.#rows('createTable', [users])
+      await this.#send('createTable', [users])
     } catch (error) {
       // Another process may have been faster.
       if (!await this.#hasTable()) throw error
@@ -142,8 +144,8 @@ class Database {
   }
 
   async #hasTable() {
-    const [[exists]] = await this.#rows('hasTable', [])
-    return exists === 't'
+    const { rows } = await this.#send('hasTable', [])
+    return rows[0][0] === 't'
   }
 }
 

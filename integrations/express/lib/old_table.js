@@ -44,7 +44,7 @@ class OldTable {
         const [[sess, expire]] = rows
         const session = decodeSession(sess)
         if (session === null) return
-        await this.#database.rows('import', [key, this.#user(session), sessionText(session), expire], client)
+        await this.#database.run('import', [key, this.#user(session), sessionText(session), expire], client)
       })
     } catch (error) {
       if (!REFUSED.has(error.code)) throw error

@@ -1,6 +1,6 @@
 'use strict'
 
-const { cookieText, isSameCookie, lifetimeOf } = require('./cookie')
+const { cookieData, isSameCookie, lifetimeOf } = require('./cookie')
 const { interval } = require('./database')
 const { NOT_FOUND, SessionEnded, VERSION_CONFLICT } = require('./errors')
 const { decode, encode, encodeName, objectText } = require('./json')
@@ -30,16 +30,24 @@ class Sessions {
    * @param {string} key Anything that a cookie can hold.
    * @returns {Promise<{ state: SessionState, data: object }|null>} null if no live session has this key.
    */
-  async load(key) {
+  load(key) {
     // PostgreSQL refuses a NUL in any text.
-    if (typeof key !== 'string' || key.includes('\0')) return null
+    if (typeof key !== 'string' || key.includes('\0')) return Promise.resolve(null)
     const { ip, userAgent, hints } = currentVisit()
     const values = [key, ip, userAgent, hints]
-    let row = await this.database.row('resume', values)
-    if (row === undefined && this.oldTable !== null) {
-      await this.oldTable.move(key)
-      row = await this.database.row('resume', values)
-    }
+    return this.database.run('resume', values).then(({ rows }) => {
+      if (rows.length === 0 && this.oldTable !== null) return this.#move(key, values)
+      return this.#found(key, rows[0])
+    })
+  }
+
+  /** Moves a session from the old table, and loads it. */
+  async #move(key, values) {
+    await this.oldTable.move(key)
+    return this.#found(key, await this.database.row('resume', values))
+  }
+
+  #found(key, row) {
     if (row === undefined) return null
     const [id, user, text, expiresAt] = row
     const found = SessionState.loaded(key, { id, user, text, expiresAt: Number(expiresAt) })
@@ -56,17 +64,22 @@ class Sessions {
    * @param {object} session
    */
   save(state, session) {
-    // The members now: the application may change the session again before the statement is sent.
-    const now = membersOf(session)
-    const lifetime = lifetimeOf(session.cookie, this.options.ttl)
-    const user = this.userOf(session)
-    const saved = state.run(async () => {
-      if (!state.isNew) {
-        return lifetime <= 0 ? this.#logout(state.key) : this.#update(state, session, now, { lifetime, user })
-      }
-      if (lifetime > 0) return this.#insert(state, now, { lifetime, user, req: session.req })
+    // What the session is now: the application may change it before the statement is sent.
+    const now = this.#snapshot(session)
+    const saved = state.run(() => {
+      if (!state.isNew) return now.lifetime <= 0 ? this.#logout(state.key) : this.#update(state, session, now)
+      return now.lifetime <= 0 ? Promise.resolve() : this.#insert(state, session.req, now)
     })
     return state.isNew ? this.#noted(state.key, saved) : saved
+  }
+
+  #snapshot(session) {
+    return {
+      members: membersOf(session),
+      cookie: cookieData(session.cookie),
+      lifetime: lifetimeOf(session.cookie, this.options.ttl),
+      user: this.userOf(session),
+    }
   }
 
   /** Notes an insert as long as it is under way. */
@@ -79,30 +92,33 @@ class Sessions {
     }
   }
 
-  async #insert(state, now, { lifetime, user, req }) {
+  async #insert(state, req, { members, cookie, lifetime, user }) {
     const { ip, userAgent, hints } = currentVisit(req)
     const [id, expiresAt] = await this.database.row('create', [
-      state.key, user, encode(objectText(now)), ip, userAgent, hints, ...this.expiry(lifetime),
+      state.key, user, encode(objectText(members)), ip, userAgent, hints, ...this.expiry(lifetime),
       this.maxAge, user === null ? null : this.options.maxSessions])
     Object.assign(state, { id, user, expiresAt: Number(expiresAt) })
-    state.saved(now)
+    state.saved(members, cookie)
   }
 
-  async #update(state, session, now, { lifetime, user }) {
-    const { changes, removed, isCookieChanged } = state.difference(session, now)
+  #update(state, session, { members, cookie, lifetime, user }) {
+    const { changes, removed, isCookieChanged } = state.difference(session, members, cookie)
     const isChanged = changes.size > 0 || removed.length > 0
-    await this.#unlessEnded(state.id, async () => {
-      if (isChanged && !state.isPatchable) {
-        await this.database.rows('replace', [state.key, encode(objectText(now))])
-      }
-      if (user !== null && user !== state.user) {
-        await this.#assign(state, changes, removed, user)
-      } else if (isChanged && state.isPatchable) {
-        await this.database.rows('patch', patchOf(state, changes, removed))
-      }
-      if (isCookieChanged || (isChanged && this.options.disableTouch)) await this.setExpiry(state, lifetime)
-    })
-    state.saved(now)
+    const movesExpiry = isCookieChanged || (isChanged && this.options.disableTouch)
+    const isAssigned = user !== null && user !== state.user
+    const note = () => state.saved(members, cookie ?? state.cookie)
+    if (!isChanged && !isAssigned) return Promise.resolve()
+    if (!movesExpiry && !isAssigned && state.isPatchable) {
+      return this.database.run('patch', patchOf(state, changes, removed))
+        .then(note, (error) => this.#ended(state, error))
+    }
+    const change = async () => {
+      if (!state.isPatchable) await this.database.run('replace', [state.key, encode(objectText(members))])
+      if (isAssigned) await this.#assign(state, changes, removed, user)
+      else if (state.isPatchable) await this.database.run('patch', patchOf(state, changes, removed))
+      if (movesExpiry) await this.setExpiry(state, lifetime)
+    }
+    return change().then(note, (error) => this.#ended(state, error))
   }
 
   /** Patches a session whose data names a user, and gives it to this user. */
@@ -126,23 +142,27 @@ class Sessions {
   touch(state, session) {
     const lifetime = lifetimeOf(session.cookie, this.options.ttl)
     const user = this.userOf(session)
-    const cookie = cookieText(session.cookie)
-    return state.run(async () => {
-      if (state.isNew) return
-      if (lifetime <= 0) return this.#logout(state.key)
+    const cookie = cookieData(session.cookie)
+    return state.run(() => {
       const isCookieChanged = cookie !== undefined && !isSameCookie(state.cookie, cookie)
-      const isSliding = state.expiresAt - Date.now() >= SLIDING_SHARE * lifetime
-      const changes = new Map(isCookieChanged ? [['cookie', cookie]] : [])
-      await this.#unlessEnded(state.id, async () => {
-        if (user !== null && user !== state.user) {
-          await this.#assign(state, changes, [], user)
-        } else if (isCookieChanged && state.isPatchable) {
-          await this.database.rows('patch', patchOf(state, changes, []))
-        }
-        if (isCookieChanged || !(isSliding || this.options.disableTouch)) await this.setExpiry(state, lifetime)
-      })
-      if (isCookieChanged) state.saved(new Map([...state.members, ...changes]))
+      const isAssigned = user !== null && user !== state.user
+      const isSliding = this.options.disableTouch || state.expiresAt - Date.now() >= SLIDING_SHARE * lifetime
+      if (state.isNew || (!isCookieChanged && !isAssigned && isSliding && lifetime > 0)) return Promise.resolve()
+      if (lifetime <= 0) return this.#logout(state.key)
+      return this.#keepAlive(state, { cookie: isCookieChanged ? cookie : undefined, user, isAssigned, lifetime })
     })
+  }
+
+  async #keepAlive(state, { cookie, user, isAssigned, lifetime }) {
+    const changes = new Map(cookie === undefined ? [] : [['cookie', JSON.stringify(cookie)]])
+    try {
+      if (isAssigned) await this.#assign(state, changes, [], user)
+      else if (changes.size > 0 && state.isPatchable) await this.database.run('patch', patchOf(state, changes, []))
+      await this.setExpiry(state, lifetime)
+      if (cookie !== undefined) state.saved(new Map([...state.members, ...changes]), cookie)
+    } catch (error) {
+      this.#ended(state, error)
+    }
   }
 
   async setExpiry(state, lifetime, maxAge = null) {
@@ -172,8 +192,8 @@ class Sessions {
     const lifetime = lifetimeOf(session.cookie, this.options.ttl)
     if (lifetime <= 0) return this.end(key)
     try {
-      await this.database.rows('replace', [key, encode(objectText(membersOf(session)))])
-      await this.database.rows('expiry', [key, ...this.expiry(lifetime), null])
+      await this.database.run('replace', [key, encode(objectText(membersOf(session)))])
+      await this.database.run('expiry', [key, ...this.expiry(lifetime), null])
     } catch (error) {
       if (error.code !== NOT_FOUND) throw error
       throw new SessionEnded(
@@ -190,19 +210,15 @@ class Sessions {
 
   async #logout(key) {
     if (this.oldTable !== null) await this.oldTable.remove(key)
-    await this.database.rows('logout', [key])
+    await this.database.run('logout', [key])
   }
 
-  /** Runs changes of a session. If it has ended, they are dropped, or reported if the option says so. */
-  async #unlessEnded(id, changes) {
-    try {
-      await changes()
-    } catch (error) {
-      if (error.code !== NOT_FOUND) throw error
-      this.options.onEnded(id)
-      if (this.options.errorOnEnded) {
-        throw new SessionEnded('the session has ended since it was loaded', { cause: error })
-      }
+  /** Drops the changes of a session that has ended, or reports them if the option says so. */
+  #ended(state, error) {
+    if (error.code !== NOT_FOUND) throw error
+    this.options.onEnded(state.id)
+    if (this.options.errorOnEnded) {
+      throw new SessionEnded('the session has ended since it was loaded', { cause: error })
     }
   }
 
@@ -214,7 +230,7 @@ class Sessions {
 
   /** All live sessions, by their public ids. */
   async all() {
-    const rows = await this.database.rows('all')
+    const { rows } = await this.database.run('all')
     return rows.map(([id, text, expiresAt]) => [id, JSON.parse(decode(text)), Number(expiresAt)])
   }
 }

@@ -1,6 +1,6 @@
 'use strict'
 
-const { cookieText, isSameCookie } = require('./cookie')
+const { cookieData, isSameCookie } = require('./cookie')
 const { decode } = require('./json')
 
 /**
@@ -12,7 +12,7 @@ const { decode } = require('./json')
 function membersOf(session) {
   const members = new Map()
   for (const name of Object.keys(session)) {
-    const text = name === 'cookie' ? cookieText(session.cookie) : JSON.stringify(session[name])
+    const text = JSON.stringify(name === 'cookie' ? cookieData(session.cookie) : session[name])
     if (text !== undefined) members.set(name, text)
   }
   return members
@@ -23,7 +23,7 @@ class SessionState {
   #text
   #isPatchable = true
   #members = null
-  #work = Promise.resolve()
+  #work = null
 
   /**
    * @param {string} key
@@ -35,7 +35,7 @@ class SessionState {
     this.id = row?.id ?? null
     this.user = row?.user ?? null
     this.expiresAt = row?.expiresAt ?? null
-    /** The member `cookie` in the database, as cookieText() writes it. */
+    /** The member `cookie` in the database. */
     this.cookie = undefined
     this.#text = '{}'
   }
@@ -52,14 +52,14 @@ class SessionState {
     state.#text = decode(row.text)
     const data = state.#parse()
     state.#isPatchable = data !== null
-    state.cookie = cookieText(data?.cookie)
+    state.cookie = cookieData(data?.cookie)
     return { state, data: data ?? {} }
   }
 
   /** The state of a session that the database has with these members. */
-  static stored(key, row, members) {
+  static stored(key, row, members, cookie) {
     const state = new SessionState(key, row)
-    state.saved(members)
+    state.saved(members, cookie)
     return state
   }
 
@@ -79,11 +79,11 @@ class SessionState {
     return this.#members ??= membersOf(this.#parse() ?? {})
   }
 
-  /** Notes that the database has these members now. */
-  saved(members) {
+  /** Notes that the database has these members now, and which of them is the cookie. */
+  saved(members, cookie) {
     this.#members = members
     this.#isPatchable = true
-    this.cookie = members.get('cookie')
+    this.cookie = cookie
     this.isNew = false
   }
 
@@ -92,19 +92,23 @@ class SessionState {
    *
    * @param {object} session
    * @param {Map<string, string>} now The members of the session.
+   * @param {object|undefined} cookie Its cookie, as cookieData() returns it.
    * @returns {{ changes: Map<string, string>, removed: string[], isCookieChanged: boolean }}
    */
-  difference(session, now) {
+  difference(session, now, cookie) {
     const before = this.members
+    const isCookieChanged = cookie !== undefined && !isSameCookie(this.cookie, cookie)
     const changes = new Map()
     for (const [name, text] of now) {
-      const same = name === 'cookie' ? isSameCookie(before.get(name), text) : before.get(name) === text
-      if (!same) changes.set(name, text)
+      if (name === 'cookie' ? isCookieChanged : before.get(name) !== text) changes.set(name, text)
     }
     // express-session does not show members whose names are those of its methods, such as `save`.
     const isHidden = (name) => name in session && !Object.prototype.propertyIsEnumerable.call(session, name)
-    const removed = [...before.keys()].filter((name) => name !== 'cookie' && !now.has(name) && !isHidden(name))
-    return { changes, removed, isCookieChanged: changes.has('cookie') }
+    const removed = []
+    for (const name of before.keys()) {
+      if (!now.has(name) && name !== 'cookie' && !isHidden(name)) removed.push(name)
+    }
+    return { changes, removed, isCookieChanged }
   }
 
   /**
@@ -116,8 +120,12 @@ class SessionState {
    * @returns {Promise<T>}
    */
   run(task) {
-    const result = this.#work.then(task)
-    this.#work = result.catch(() => {})
+    const result = this.#work === null ? task() : this.#work.then(task, task)
+    const isDone = () => {
+      if (this.#work === result) this.#work = null
+    }
+    this.#work = result
+    result.then(isDone, isDone)
     return result
   }
 }

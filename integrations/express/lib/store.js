@@ -48,11 +48,10 @@ class QsessionsStore extends Store {
   }
 
   get(sid, fn) {
-    this.#answer(this.#get(sid), fn)
+    this.#answer(this.#sessions.load(sid), fn, (found) => this.#loaded(found))
   }
 
-  async #get(sid) {
-    const found = await this.#sessions.load(sid)
+  #loaded(found) {
     if (found === null) return null
     const { state, data } = found
     const session = { ...data, cookie: loadCookie(data.cookie, state.expiresAt) }
@@ -61,14 +60,10 @@ class QsessionsStore extends Store {
   }
 
   set(sid, session, fn) {
-    this.#answer(this.#set(sid, session), fn)
-  }
-
-  async #set(sid, session) {
     const state = this.#states.get(session)
-    // A copy of a session that was loaded, or the session under the key of another one.
-    if (state === undefined || state.key !== sid) return this.#sessions.replace(sid, session)
-    return this.#sessions.save(state, session)
+    // Without a state, it is a copy of a session that was loaded.
+    const isKnown = state !== undefined && state.key === sid
+    this.#answer(isKnown ? this.#sessions.save(state, session) : this.#sessions.replace(sid, session), fn)
   }
 
   touch(sid, session, fn) {
@@ -90,7 +85,7 @@ class QsessionsStore extends Store {
   }
 
   clear(fn) {
-    this.#answer(this.#options.database.rows('clear').then(() => undefined), fn)
+    this.#answer(this.#options.database.run('clear').then(() => undefined), fn)
   }
 
   /** Deletes the rows of expired sessions. */
@@ -136,12 +131,19 @@ class QsessionsStore extends Store {
     return this.createSession(req, data)
   }
 
-  #answer(promise, fn) {
+  #answer(promise, fn, result = (value) => value) {
     this.#pruning.schedule()
-    // An exception of the callback must not become a rejection of the promise.
-    promise.then(
-      (value) => { if (fn) process.nextTick(fn, null, value) },
-      (error) => { if (fn) process.nextTick(fn, error) })
+    promise.then((value) => callBack(fn, null, result(value)), (error) => callBack(fn, error))
+  }
+}
+
+/** Calls a callback, whose exception does not become a rejection of a promise. */
+function callBack(fn, ...values) {
+  if (!fn) return
+  try {
+    fn(...values)
+  } catch (error) {
+    process.nextTick(() => { throw error })
   }
 }
 
