@@ -87,9 +87,11 @@ export function generateKey(): string
 export interface VisitorOptions {
   /** Whether responses ask browsers for the client hints that name the device. Default: true. */
   acceptClientHints?: boolean | undefined
+  /** Returns the address of the client. Default: `req.ip`, which is that of Express. */
+  address?: ((req: express.Request) => string | null | undefined) | undefined
 }
 
-/** A middleware that tells the store who sends the request. It comes before that of express-session. */
+/** A middleware that asks browsers for client hints, and finds the address of the client in another way. */
 export function visitor(options?: VisitorOptions): express.RequestHandler
 
 export interface LoginOptions {

@@ -2,13 +2,12 @@
 
 // What an application does with the session of a request and its user.
 
-const { cookieData, lifetimeOf } = require('./cookie')
+const { cookieData, cookieText, lifetimeOf } = require('./cookie')
 const { NOT_FOUND, SessionEnded } = require('./errors')
-const { encode, objectText } = require('./json')
 const { patchOf } = require('./sessions')
-const { SessionState, membersOf } = require('./state')
+const { SessionState, dataText, membersOf } = require('./state')
 const { INTERNALS } = require('./store')
-const { currentVisit } = require('./visitor')
+const { visitOf } = require('./visitor')
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
@@ -44,17 +43,17 @@ async function login(req, userId, { maxSessions } = {}) {
 }
 
 function callLogin(sessions, state, { session, now, lifetime, userId, limit }) {
-  const { ip, userAgent, hints } = currentVisit(session.req)
+  const { ip, userAgent, hints } = visitOf(session.req)
   const visit = [ip, userAgent]
   const user = String(userId)
   if (state.isNew) {
     const values = [
-      null, user, ...visit, encode(objectText(now)), hints, ...sessions.expiry(lifetime), limit, null, [],
+      null, user, ...visit, dataText(now, cookieData(session.cookie)), hints, ...sessions.expiry(lifetime), limit, null, [],
       sessions.maxAge]
     return sessions.database.row('login', values)
   }
   const { changes, removed, isCookieChanged } = state.difference(session, now, cookieData(session.cookie))
-  const isChanged = changes.size > 0 || removed.length > 0
+  const isChanged = changes.length > 0 || removed.length > 0
   const [, patch, remove] = patchOf(state, changes, removed)
   return sessions.database.row('login', [
     state.key, user, ...visit, null, hints, ...(isCookieChanged ? sessions.expiry(lifetime) : [null, null]), limit,
@@ -63,7 +62,7 @@ function callLogin(sessions, state, { session, now, lifetime, userId, limit }) {
 
 /** Gives a session that login has begun without data its cookie and its lifetime. */
 async function beginAnew(sessions, state, data) {
-  await sessions.database.run('patch', patchOf(state, membersOf(data), []))
+  await sessions.database.run('patch', patchOf(state, [['cookie', cookieText(data.cookie)]], []))
   await sessions.setExpiry(state, lifetimeOf(data.cookie, sessions.options.ttl), sessions.maxAge)
 }
 
@@ -84,6 +83,8 @@ function userId(req) {
 async function devices(req) {
   const { sessions, state } = contextOf(req)
   if (state.user === null) return []
+  // The list shows this visit, too.
+  await sessions.visit(state, req)
   const { rows } = await sessions.database.run('devices', [state.user, state.key])
   return rows.map(([id, device, location, ip, userAgent, createdAt, authenticatedAt, seenAt, expiresAt, isCurrent]) => ({
     id,
@@ -127,7 +128,9 @@ async function rotateKey(req) {
     }
   })
   if (key === null) return
-  begin(req, SessionState.stored(key, state, state.members, state.cookie), { ...session, cookie: session.cookie.toJSON() })
+  const rotated = SessionState.stored(key, state, state.members, state.cookie)
+  rotated.isVisitRecorded = state.isVisitRecorded
+  begin(req, rotated, { ...session, cookie: session.cookie.toJSON() })
 }
 
 /** A boolean as PostgreSQL writes it. */

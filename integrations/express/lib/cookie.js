@@ -8,31 +8,37 @@
 const DRIFT_MILLIS = 50
 
 /**
- * The member `cookie` of the data, or undefined without a cookie.
+ * A copy of what a cookie is made from, or undefined without a cookie.
  *
  * @param {object} [cookie] A Cookie of express-session, or what it is made from.
  * @returns {object|undefined}
  */
 function cookieData(cookie) {
-  if (typeof cookie !== 'object' || cookie === null) return undefined
-  const { expires, ...data } = typeof cookie.toJSON === 'function' ? cookie.toJSON() : cookie
-  return data
+  if (!isObject(cookie)) return undefined
+  return typeof cookie.toJSON === 'function' ? cookie.toJSON() : { ...cookie }
+}
+
+/** The member `cookie` of the data as JSON text, from a result of cookieData(). */
+function cookieText(data) {
+  return JSON.stringify({ ...data, expires: undefined })
 }
 
 /**
- * Whether two results of cookieData() are the same cookie. A member that is undefined is none.
+ * Whether two cookies are the same but for `expires`. A member that is undefined is none.
  *
  * @param {object|undefined} before
  * @param {object|undefined} now
  */
 function isSameCookie(before, now) {
   if (before === undefined || now === undefined) return before === now
-  for (const name of Object.keys({ ...before, ...now })) {
-    if (before[name] === now[name]) continue
-    const isDrift = name === 'originalMaxAge' && Math.abs(before[name] - now[name]) <= DRIFT_MILLIS
-    if (!isDrift || before[name] === null || now[name] === null) return false
-  }
+  for (const name in now) if (!isSameMember(name, before[name], now[name])) return false
+  for (const name in before) if (!(name in now) && !isSameMember(name, before[name], undefined)) return false
   return true
+}
+
+function isSameMember(name, before, now) {
+  if (before === now || name === 'expires') return true
+  return name === 'originalMaxAge' && Number.isFinite(before) && Math.abs(before - now) <= DRIFT_MILLIS
 }
 
 /**
@@ -55,9 +61,13 @@ function lifetimeOf(cookie, ttl) {
  * @param {number} expiresAt When the session expires, in milliseconds since 1970; may be Infinity.
  */
 function loadCookie(stored, expiresAt) {
-  const data = cookieData(stored) ?? {}
+  const data = isObject(stored) ? stored : {}
   const lasts = Number.isFinite(data.originalMaxAge) && Number.isFinite(expiresAt)
   return { ...data, originalMaxAge: data.originalMaxAge ?? null, expires: lasts ? new Date(expiresAt) : null }
 }
 
-module.exports = { cookieData, isSameCookie, lifetimeOf, loadCookie }
+function isObject(value) {
+  return typeof value === 'object' && value !== null
+}
+
+module.exports = { cookieData, cookieText, isObject, isSameCookie, lifetimeOf, loadCookie }

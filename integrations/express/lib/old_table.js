@@ -1,7 +1,7 @@
 'use strict'
 
-const { encode, objectText } = require('./json')
-const { membersOf } = require('./state')
+const { cookieData } = require('./cookie')
+const { dataText, membersOf } = require('./state')
 
 // What a session of the old table can have that qsessions refuses: a user who does not exist, a key
 // that is too short, too much data.
@@ -85,7 +85,7 @@ function decodeSession(text) {
 
 /** The data of a session for qsessions, as JSON text. */
 function sessionText(session) {
-  return encode(objectText(membersOf(session)))
+  return dataText(membersOf(session), cookieData(session.cookie))
 }
 
 module.exports = { OldTable, REFUSED, decodeSession, quotedName, sessionText }

@@ -5,13 +5,16 @@ const { interval } = require('./database')
 const { NOT_FOUND, SessionEnded, VERSION_CONFLICT } = require('./errors')
 const { decode, encode, encodeName, objectText } = require('./json')
 const { OldTable } = require('./old_table')
-const { SessionState, membersOf } = require('./state')
-const { currentVisit } = require('./visitor')
+const { SessionState, dataText, membersOf } = require('./state')
+const { isSameAddress, visitOf } = require('./visitor')
 
-// A row that slides expires later than this share of its lifetime after a visit: a visit is recorded
-// at the latest when a quarter of the lifetime has passed.
+// A row that slides expires later than this share of its lifetime after each visit, because a visit is
+// recorded at the latest when a quarter of the lifetime has passed.
 const SLIDING_SHARE = 0.7
 const ASSIGN_ATTEMPTS = 10
+// The load does not tell which client hints a row has, so those are remembered that this process has
+// recorded last.
+const REMEMBERED_HINTS = 10_000
 
 /** Loads, changes and ends sessions. Each state is that of one session in one request. */
 class Sessions {
@@ -22,10 +25,12 @@ class Sessions {
     this.oldTable = options.importFrom && new OldTable(options.importFrom, options)
     /** @type {Map<string, Promise<unknown>>} inserts under way, by key */
     this.inserts = new Map()
+    /** @type {Map<string, string>} client hints, by the id of the session */
+    this.hints = new Map()
   }
 
   /**
-   * Loads the session of a key and records the visit.
+   * Loads the session of a key. The visit is recorded at the end of the request, by save() or touch().
    *
    * @param {string} key Anything that a cookie can hold.
    * @returns {Promise<{ state: SessionState, data: object }|null>} null if no live session has this key.
@@ -33,24 +38,24 @@ class Sessions {
   load(key) {
     // PostgreSQL refuses a NUL in any text.
     if (typeof key !== 'string' || key.includes('\0')) return Promise.resolve(null)
-    const { ip, userAgent, hints } = currentVisit()
-    const values = [key, ip, userAgent, hints]
-    return this.database.run('resume', values).then(({ rows }) => {
-      if (rows.length === 0 && this.oldTable !== null) return this.#move(key, values)
-      return this.#found(key, rows[0])
-    })
+    return this.database.run('load', [key])
+      .then(({ rows }) => rows.length > 0 ? this.#found(key, rows[0]) : this.#missing(key))
   }
 
-  /** Moves a session from the old table, and loads it. */
-  async #move(key, values) {
+  /** Moves a session from the old table, or counts a load of nothing. */
+  async #missing(key) {
+    if (this.oldTable === null) {
+      await this.database.run('resume', [key, null, null, null])
+      return null
+    }
     await this.oldTable.move(key)
-    return this.#found(key, await this.database.row('resume', values))
+    const row = await this.database.row('load', [key])
+    return row === undefined ? null : this.#found(key, row)
   }
 
-  #found(key, row) {
-    if (row === undefined) return null
-    const [id, user, text, expiresAt] = row
-    const found = SessionState.loaded(key, { id, user, text, expiresAt: Number(expiresAt) })
+  #found(key, [id, user, text, expiresAt, ip, userAgent, isDue]) {
+    const row = { id, user, text, expiresAt: Number(expiresAt), ip, userAgent, isDue: isDue === 't' }
+    const found = SessionState.loaded(key, row)
     const named = this.userOf(found.data)
     // If the data names another user than the row, "log out everywhere" of this user would not find
     // the session, so it must not be used.
@@ -93,30 +98,34 @@ class Sessions {
   }
 
   async #insert(state, req, { members, cookie, lifetime, user }) {
-    const { ip, userAgent, hints } = currentVisit(req)
+    const { ip, userAgent, hints } = visitOf(req)
     const [id, expiresAt] = await this.database.row('create', [
-      state.key, user, encode(objectText(members)), ip, userAgent, hints, ...this.expiry(lifetime),
+      state.key, user, dataText(members, cookie), ip, userAgent, hints, ...this.expiry(lifetime),
       this.maxAge, user === null ? null : this.options.maxSessions])
     Object.assign(state, { id, user, expiresAt: Number(expiresAt) })
     state.saved(members, cookie)
+    state.isVisitRecorded = true
   }
 
   #update(state, session, { members, cookie, lifetime, user }) {
     const { changes, removed, isCookieChanged } = state.difference(session, members, cookie)
-    const isChanged = changes.size > 0 || removed.length > 0
-    const movesExpiry = isCookieChanged || (isChanged && this.options.disableTouch)
+    const isChanged = changes.length > 0 || removed.length > 0
     const isAssigned = user !== null && user !== state.user
+    if (!isChanged && !isAssigned) return this.#keepAlive(state, session.req, lifetime)
+    const movesExpiry = isCookieChanged || this.options.disableTouch
+    const isSimple = !movesExpiry && !isAssigned && state.isPatchable
+    const visit = this.#unrecorded(state, session.req, false)
     const note = () => state.saved(members, cookie ?? state.cookie)
-    if (!isChanged && !isAssigned) return Promise.resolve()
-    if (!movesExpiry && !isAssigned && state.isPatchable) {
+    if (isSimple && visit === null) {
       return this.database.run('patch', patchOf(state, changes, removed))
         .then(note, (error) => this.#ended(state, error))
     }
     const change = async () => {
-      if (!state.isPatchable) await this.database.run('replace', [state.key, encode(objectText(members))])
+      if (!state.isPatchable) await this.database.run('replace', [state.key, dataText(members, cookie)])
       if (isAssigned) await this.#assign(state, changes, removed, user)
       else if (state.isPatchable) await this.database.run('patch', patchOf(state, changes, removed))
       if (movesExpiry) await this.setExpiry(state, lifetime)
+      if (visit !== null) await this.recordVisit(state, visit)
     }
     return change().then(note, (error) => this.#ended(state, error))
   }
@@ -138,31 +147,64 @@ class Sessions {
     }
   }
 
-  /** Keeps a session alive. The load has moved a sliding expiry already. */
+  /** Records the visit of a request whose session has not changed, and moves the expiry. */
   touch(state, session) {
     const lifetime = lifetimeOf(session.cookie, this.options.ttl)
     const user = this.userOf(session)
     const cookie = cookieData(session.cookie)
     return state.run(() => {
+      if (state.isNew) return Promise.resolve()
+      if (lifetime <= 0) return this.#logout(state.key)
       const isCookieChanged = cookie !== undefined && !isSameCookie(state.cookie, cookie)
       const isAssigned = user !== null && user !== state.user
-      const isSliding = this.options.disableTouch || state.expiresAt - Date.now() >= SLIDING_SHARE * lifetime
-      if (state.isNew || (!isCookieChanged && !isAssigned && isSliding && lifetime > 0)) return Promise.resolve()
-      if (lifetime <= 0) return this.#logout(state.key)
-      return this.#keepAlive(state, { cookie: isCookieChanged ? cookie : undefined, user, isAssigned, lifetime })
+      // express-session does not save a session of which only the cookie has changed.
+      if (isCookieChanged || isAssigned) return this.#update(state, session, this.#snapshot(session))
+      return this.#keepAlive(state, session.req, lifetime)
     })
   }
 
-  async #keepAlive(state, { cookie, user, isAssigned, lifetime }) {
-    const changes = new Map(cookie === undefined ? [] : [['cookie', JSON.stringify(cookie)]])
-    try {
-      if (isAssigned) await this.#assign(state, changes, [], user)
-      else if (changes.size > 0 && state.isPatchable) await this.database.run('patch', patchOf(state, changes, []))
-      await this.setExpiry(state, lifetime)
-      if (cookie !== undefined) state.saved(new Map([...state.members, ...changes]), cookie)
-    } catch (error) {
-      this.#ended(state, error)
+  #keepAlive(state, req, lifetime) {
+    const visit = this.#unrecorded(state, req, true)
+    if (visit === null && this.#slides(state, lifetime)) return Promise.resolve()
+    const keep = async () => {
+      if (visit !== null) await this.recordVisit(state, visit)
+      if (!this.#slides(state, lifetime)) await this.setExpiry(state, lifetime)
     }
+    return keep().catch((error) => this.#ended(state, error))
+  }
+
+  /** Whether a visit moves the expiry of a session as far as it should. */
+  #slides(state, lifetime) {
+    return this.options.disableTouch || state.expiresAt - Date.now() >= SLIDING_SHARE * lifetime
+  }
+
+  /** The visit of a request, if its row does not have it yet; else null. */
+  #unrecorded(state, req, countsTime) {
+    if (state.isVisitRecorded) return null
+    const visit = visitOf(req)
+    const { ip, userAgent, hints } = visit
+    const isRecorded = !(countsTime && state.isDue)
+      && (ip === null || isSameAddress(ip, state.ip))
+      && (userAgent === null || userAgent === state.userAgent)
+      && (hints === null || this.hints.get(state.id) === hints)
+    return isRecorded ? null : visit
+  }
+
+  /** Records the visit of a request, unless that has been done. */
+  visit(state, req) {
+    const visit = state.isNew ? null : this.#unrecorded(state, req, true)
+    return visit === null ? Promise.resolve() : this.recordVisit(state, visit)
+  }
+
+  async recordVisit(state, { ip, userAgent, hints }) {
+    const row = await this.database.row('resume', [state.key, ip, userAgent, hints])
+    if (row === undefined) throw new SessionEnded('the session has ended since it was loaded')
+    state.isVisitRecorded = true
+    state.expiresAt = Number(row[0])
+    if (hints === null) return
+    // A Map keeps the order of insertions, so the first entry is the oldest.
+    if (this.hints.size >= REMEMBERED_HINTS) this.hints.delete(this.hints.keys().next().value)
+    this.hints.set(state.id, hints)
   }
 
   async setExpiry(state, lifetime, maxAge = null) {
@@ -192,7 +234,7 @@ class Sessions {
     const lifetime = lifetimeOf(session.cookie, this.options.ttl)
     if (lifetime <= 0) return this.end(key)
     try {
-      await this.database.run('replace', [key, encode(objectText(membersOf(session)))])
+      await this.database.run('replace', [key, dataText(membersOf(session), cookieData(session.cookie))])
       await this.database.run('expiry', [key, ...this.expiry(lifetime), null])
     } catch (error) {
       if (error.code !== NOT_FOUND) throw error

@@ -1,10 +1,10 @@
 'use strict'
 
-const { cookieData, isSameCookie } = require('./cookie')
-const { decode } = require('./json')
+const { cookieText, isObject, isSameCookie } = require('./cookie')
+const { decode, encode, objectText } = require('./json')
 
 /**
- * The members of a session as JSON texts by name, as JSON.stringify would write them.
+ * The members of a session but its cookie, as JSON texts by name, as JSON.stringify would write them.
  *
  * @param {object} session
  * @returns {Map<string, string>}
@@ -12,10 +12,15 @@ const { decode } = require('./json')
 function membersOf(session) {
   const members = new Map()
   for (const name of Object.keys(session)) {
-    const text = JSON.stringify(name === 'cookie' ? cookieData(session.cookie) : session[name])
+    const text = name === 'cookie' ? undefined : JSON.stringify(session[name])
     if (text !== undefined) members.set(name, text)
   }
   return members
+}
+
+/** All of the data as JSON text, from the results of membersOf() and cookieData(). */
+function dataText(members, cookie) {
+  return encode(objectText(cookie === undefined ? members : [...members, ['cookie', cookieText(cookie)]]))
 }
 
 /** What the store remembers of a session from its load to its save. */
@@ -35,6 +40,11 @@ class SessionState {
     this.id = row?.id ?? null
     this.user = row?.user ?? null
     this.expiresAt = row?.expiresAt ?? null
+    this.ip = row?.ip ?? null
+    this.userAgent = row?.userAgent ?? null
+    /** Whether so much time has passed since the last visit that this one is to be recorded. */
+    this.isDue = row?.isDue ?? false
+    this.isVisitRecorded = false
     /** The member `cookie` in the database. */
     this.cookie = undefined
     this.#text = '{}'
@@ -52,20 +62,21 @@ class SessionState {
     state.#text = decode(row.text)
     const data = state.#parse()
     state.#isPatchable = data !== null
-    state.cookie = cookieData(data?.cookie)
+    state.cookie = isObject(data?.cookie) ? data.cookie : undefined
     return { state, data: data ?? {} }
   }
 
   /** The state of a session that the database has with these members. */
   static stored(key, row, members, cookie) {
     const state = new SessionState(key, row)
+    state.isVisitRecorded = true
     state.saved(members, cookie)
     return state
   }
 
   #parse() {
     const data = JSON.parse(this.#text)
-    return typeof data === 'object' && !Array.isArray(data) ? data : null
+    return isObject(data) && !Array.isArray(data) ? data : null
   }
 
   /** Whether the data can be patched. Another program may have stored an array or a number. */
@@ -93,20 +104,21 @@ class SessionState {
    * @param {object} session
    * @param {Map<string, string>} now The members of the session.
    * @param {object|undefined} cookie Its cookie, as cookieData() returns it.
-   * @returns {{ changes: Map<string, string>, removed: string[], isCookieChanged: boolean }}
+   * @returns {{ changes: [string, string][], removed: string[], isCookieChanged: boolean }}
    */
   difference(session, now, cookie) {
     const before = this.members
     const isCookieChanged = cookie !== undefined && !isSameCookie(this.cookie, cookie)
-    const changes = new Map()
+    const changes = []
     for (const [name, text] of now) {
-      if (name === 'cookie' ? isCookieChanged : before.get(name) !== text) changes.set(name, text)
+      if (before.get(name) !== text) changes.push([name, text])
     }
+    if (isCookieChanged) changes.push(['cookie', cookieText(cookie)])
     // express-session does not show members whose names are those of its methods, such as `save`.
     const isHidden = (name) => name in session && !Object.prototype.propertyIsEnumerable.call(session, name)
     const removed = []
     for (const name of before.keys()) {
-      if (!now.has(name) && name !== 'cookie' && !isHidden(name)) removed.push(name)
+      if (!now.has(name) && !isHidden(name)) removed.push(name)
     }
     return { changes, removed, isCookieChanged }
   }
@@ -120,14 +132,9 @@ class SessionState {
    * @returns {Promise<T>}
    */
   run(task) {
-    const result = this.#work === null ? task() : this.#work.then(task, task)
-    const isDone = () => {
-      if (this.#work === result) this.#work = null
-    }
-    this.#work = result
-    result.then(isDone, isDone)
-    return result
+    this.#work = this.#work === null ? task() : this.#work.then(task, task)
+    return this.#work
   }
 }
 
-module.exports = { SessionState, membersOf }
+module.exports = { SessionState, dataText, membersOf }

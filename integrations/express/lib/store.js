@@ -54,16 +54,17 @@ class QsessionsStore extends Store {
   #loaded(found) {
     if (found === null) return null
     const { state, data } = found
-    const session = { ...data, cookie: loadCookie(data.cookie, state.expiresAt) }
-    this.#states.set(session, state)
-    return session
+    data.cookie = loadCookie(data.cookie, state.expiresAt)
+    this.#states.set(data, state)
+    return data
   }
 
   set(sid, session, fn) {
     const state = this.#states.get(session)
     // Without a state, it is a copy of a session that was loaded.
     const isKnown = state !== undefined && state.key === sid
-    this.#answer(isKnown ? this.#sessions.save(state, session) : this.#sessions.replace(sid, session), fn)
+    const save = () => isKnown ? this.#sessions.save(state, session) : this.#sessions.replace(sid, session)
+    this.#answer(attempt(save), fn)
   }
 
   touch(sid, session, fn) {
@@ -134,6 +135,15 @@ class QsessionsStore extends Store {
   #answer(promise, fn, result = (value) => value) {
     this.#pruning.schedule()
     promise.then((value) => callBack(fn, null, result(value)), (error) => callBack(fn, error))
+  }
+}
+
+/** The promise that a function returns, or one that is rejected with its exception. */
+function attempt(start) {
+  try {
+    return start()
+  } catch (error) {
+    return Promise.reject(error)
   }
 }
 

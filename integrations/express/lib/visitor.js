@@ -1,13 +1,12 @@
 'use strict'
 
-const { AsyncLocalStorage } = require('node:async_hooks')
-
 const HINTS_ASKED_FOR = [
   'Sec-CH-UA-Model', 'Sec-CH-UA-Platform-Version', 'Sec-CH-UA-Full-Version-List', 'Sec-CH-UA-Form-Factors',
 ].join(', ')
+const MAPPED = /^::ffff:(?=[0-9.]+$)/i
 
 /**
- * What a request says about its sender. The values are as qsessions takes them: text or null.
+ * What a request says about its sender, as qsessions takes it.
  *
  * @typedef {{ ip: string|null, userAgent: string|null, hints: string|null }} Visit
  */
@@ -15,34 +14,36 @@ const HINTS_ASKED_FOR = [
 /** @type {Visit} */
 const NO_VISIT = Object.freeze({ ip: null, userAgent: null, hints: null })
 
-/** @type {AsyncLocalStorage<Visit>} */
-const storage = new AsyncLocalStorage()
+/** @type {WeakMap<object, string|null>} addresses that the middleware has found, by request */
+const addresses = new WeakMap()
 
 /**
- * A middleware for Express that tells the store who sends the request. A store is called with a key
- * only, so the middleware must come before that of express-session.
+ * A middleware for Express that asks browsers for the client hints that name the device, and that
+ * finds the address of the client where `req.ip` does not have it.
  *
- * @param {{ acceptClientHints?: boolean }} [options] With acceptClientHints, responses ask browsers
- *     for the client hints that name the device.
+ * @param {import('..').VisitorOptions} [options]
  */
-function visitor({ acceptClientHints = true } = {}) {
+function visitor({ acceptClientHints = true, address } = {}) {
   return function qsessionsVisitor(req, res, next) {
     if (acceptClientHints && !res.headersSent) res.setHeader('Accept-CH', HINTS_ASKED_FOR)
-    storage.run(visitOf(req), next)
+    if (address) addresses.set(req, address(req) ?? null)
+    next()
   }
 }
 
 /**
- * @param {import('node:http').IncomingMessage} req
+ * @param {import('node:http').IncomingMessage} [req] Code outside of a request has none.
  * @returns {Visit}
  */
 function visitOf(req) {
+  if (!req?.headers) return NO_VISIT
+  return { ip: addressOf(req), userAgent: req.headers['user-agent'] ?? null, hints: hintsOf(req.headers) }
+}
+
+function addressOf(req) {
+  if (addresses.has(req)) return addresses.get(req)
   // Express computes `ip` by its setting "trust proxy".
-  return {
-    ip: req.ip ?? req.socket?.remoteAddress ?? null,
-    userAgent: req.headers['user-agent'] ?? null,
-    hints: hintsOf(req.headers),
-  }
+  return req.ip ?? req.socket?.remoteAddress ?? null
 }
 
 /** The headers Sec-CH-UA-* as JSON text, or null if there are none. */
@@ -55,13 +56,14 @@ function hintsOf(headers) {
 }
 
 /**
- * The visit of a request, or without one that which the middleware has noted.
+ * Whether an address is the one that a row has. It may say no for an address that is written in an
+ * unusual way.
  *
- * @param {import('node:http').IncomingMessage} [req]
- * @returns {Visit}
+ * @param {string} written
+ * @param {string|null} stored
  */
-function currentVisit(req) {
-  return req?.headers ? visitOf(req) : storage.getStore() ?? NO_VISIT
+function isSameAddress(written, stored) {
+  return written === stored || written.replace(MAPPED, '') === stored
 }
 
-module.exports = { currentVisit, visitor }
+module.exports = { isSameAddress, visitOf, visitor }

@@ -227,7 +227,7 @@ test('a request that only reads takes one statement', async () => {
   watch.statements.length = 0
   await visitor.get('/show')
   assert.equal(watch.statements.length, 1)
-  assert.match(watch.statements[0], /resume_session/)
+  assert.match(watch.statements[0], /load_session/)
 })
 
 test('requests at the same time keep each other\'s changes', async () => {

@@ -31,7 +31,7 @@ async function both(name, options = {}) {
     `CREATE TABLE "${name}" (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamp(6) NOT NULL)`)
   const oldStore = new OldStore({ pool: database.pool, tableName: name, pruneSessionInterval: false })
   const cookie = { maxAge: 3_600_000, sameSite: 'lax' }
-  const old = await serve(database, application(oldStore, routes, { options: { genid: undefined, cookie }, visitor: false }))
+  const old = await serve(database, application(oldStore, routes, { options: { genid: undefined, cookie }, visitor: null }))
   const store = database.store({ userOf, ...options })
   const present = await serve(database, application(store, routes, { options: { cookie, rolling: true } }))
   return { old, present, store, count: () => database.value(`SELECT count(*)::integer FROM "${name}"`) }

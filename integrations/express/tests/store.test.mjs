@@ -280,3 +280,14 @@ test('options that are wrong are refused at once', () => {
     assert.throws(() => new QsessionsStore({ pool, ...options }), TypeError, JSON.stringify(options))
   }
 })
+
+test('a session that cannot be written is an error of the callback', async () => {
+  const { store, begin } = open()
+  const { session: made, sessionID } = await begin({ a: 1 })
+  made.big = 1n
+  await assert.rejects(call(store, 'set', sessionID, made), TypeError)
+  delete made.big
+  made.a = 2
+  await call(store, 'set', sessionID, made)
+  assert.equal((await call(store, 'get', sessionID)).a, 2)
+})

@@ -78,11 +78,11 @@ export function watched(pool) {
 }
 
 /** Express with sessions. `routes` gets the application. */
-export function application(store, routes, { options = {}, visitor = true } = {}) {
+export function application(store, routes, { options = {}, visitor = {} } = {}) {
   const app = express()
   app.set('trust proxy', 'loopback')
   app.set('env', 'test')
-  if (visitor) app.use(qsessions.visitor())
+  if (visitor) app.use(qsessions.visitor(visitor))
   app.use(session({
     store,
     secret: SECRET,

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { USER_AGENT, Visitor, application, openDatabase, serve } from './support.mjs'
+import { USER_AGENT, Visitor, application, openDatabase, serve, watched } from './support.mjs'
 
 const database = await openDatabase('store_visitor')
 
-async function open(options) {
-  const app = application(database.store(), (app) => {
+async function open(options, storeOptions) {
+  const app = application(database.store(storeOptions), (app) => {
     app.get('/', (req, res) => {
       if (req.query.n) req.session.n = req.query.n
       res.json(null)
@@ -75,17 +75,50 @@ test('browsers are asked for hints, unless the option says no', async () => {
   const visitor = new Visitor(await open())
   await visitor.get('/')
   assert.match(visitor.response.headers.get('accept-ch'), /Sec-CH-UA-Model/)
-  const { visitor: middleware } = await import('./support.mjs').then(({ qsessions }) => qsessions)
-  let asked = false
-  middleware({ acceptClientHints: false })({ headers: {} }, { setHeader: () => { asked = true } }, () => {})
-  assert.equal(asked, false)
+  const quiet = new Visitor(await open({ visitor: { acceptClientHints: false } }))
+  await quiet.get('/')
+  assert.equal(quiet.response.headers.get('accept-ch'), null)
 })
 
-test('without the middleware, only a new session records its visit', async () => {
-  const visitor = new Visitor(await open({ visitor: false }))
+test('visits are recorded without the middleware, too', async () => {
+  const visitor = new Visitor(await open({ visitor: null }))
   await visitor.get('/?n=1')
   assert.deepEqual((await seen(visitor)).slice(0, 2), ['192.0.2.1', USER_AGENT])
-  visitor.headers['User-Agent'] = 'curl/8.5.0'
-  await visitor.get('/?n=2')
-  assert.equal((await seen(visitor))[1], USER_AGENT)
+  for (const [path, agent] of [['/', 'curl/8.5.0'], ['/?n=2', 'curl/8.6.0']]) {
+    visitor.headers['User-Agent'] = agent
+    await visitor.get(path)
+    assert.equal((await seen(visitor))[1], agent)
+  }
+})
+
+test('the middleware can find the address elsewhere', async () => {
+  const address = (req) => req.headers['x-client']
+  const visitor = new Visitor(await open({ visitor: { address } }), { headers: { 'X-Client': '203.0.113.5' } })
+  await visitor.get('/?n=1')
+  assert.equal((await seen(visitor))[0], '203.0.113.5')
+})
+
+test('a visit that shows nothing new is recorded once in an interval', async () => {
+  const watch = watched(database.pool)
+  const hints = { 'Sec-CH-UA-Mobile': '?0' }
+  const visitor = new Visitor(await open({}, { pool: watch.pool }), { headers: hints })
+  const recorded = async (path) => {
+    watch.statements.length = 0
+    await visitor.get(path)
+    return watch.statements.filter((text) => text.includes('resume_session')).length
+  }
+  await visitor.get('/?n=1')
+  // Another process may have stored the session, so the first request with hints records them.
+  assert.equal(await recorded('/'), 1)
+  assert.equal(await recorded('/'), 0)
+  assert.equal(await recorded('/?n=2'), 0)
+  await database.rows(
+    "UPDATE qsessions.session SET last_seen_at = now() - interval '2 minutes' WHERE id = qsessions.session_id($1)",
+    visitor.key)
+  assert.equal(await recorded('/'), 1)
+  assert.equal(await recorded('/'), 0)
+  visitor.headers['Sec-CH-UA-Mobile'] = '?1'
+  assert.equal(await recorded('/'), 1)
+  visitor.headers['X-Forwarded-For'] = '::ffff:192.0.2.1'
+  assert.equal(await recorded('/'), 0)
 })
