@@ -4,6 +4,7 @@
 
 const { cookieData, cookieText, lifetimeOf } = require('./cookie')
 const { NOT_FOUND, SessionEnded } = require('./errors')
+const { objectText } = require('./json')
 const { patchOf } = require('./sessions')
 const { SessionState, dataText, membersOf } = require('./state')
 const { INTERNALS } = require('./store')
@@ -62,7 +63,7 @@ function callLogin(sessions, state, { session, now, lifetime, userId, limit }) {
 
 /** Gives a session that login has begun without data its cookie and its lifetime. */
 async function beginAnew(sessions, state, data) {
-  await sessions.database.run('patch', patchOf(state, [['cookie', cookieText(data.cookie)]], []))
+  await sessions.database.run('patch', [state.key, objectText([['cookie', cookieText(data.cookie)]])])
   await sessions.setExpiry(state, lifetimeOf(data.cookie, sessions.options.ttl), sessions.maxAge)
 }
 

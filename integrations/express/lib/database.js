@@ -10,18 +10,19 @@ const RAW = { getTypeParser: () => (text) => text }
 const time = (column) => `date_part('epoch', ${column}) * 1000`
 
 const STATEMENTS = {
-  // A bare index scan. The last column says whether a visit now is to be recorded: the last one was
-  // recorded before the touch interval, or before a quarter of an idle timeout. The setting is unknown
-  // until the library is loaded.
-  load: `SELECT l.id, l.user_id, l.data, ${time('l.expires_at')}, host(l.ip), l.user_agent,
+  // A bare index scan. One column, because pg takes time for each. The last element says whether a visit
+  // now is to be recorded: the last one was recorded before the touch interval, or before a quarter of
+  // an idle timeout. The setting is unknown until the library is loaded.
+  load: `SELECT json_build_array(l.data, l.id, l.user_id, ${time('l.expires_at')}, host(l.ip), l.user_agent,
       (l.last_seen_at + current_setting('qsessions.touch_interval', true)::interval > now()
-       AND l.last_seen_at + 4 * (now() - l.last_seen_at) < l.expires_at) IS NOT TRUE
+       AND l.last_seen_at + 4 * (now() - l.last_seen_at) < l.expires_at) IS NOT TRUE)
     FROM qsessions.load_session($1) AS l`,
   resume: `SELECT ${time('expires_at')} FROM qsessions.resume_session($1, qsessions.address($2), $3, $4)`,
   create: `SELECT id, ${time('expires_at')} FROM qsessions.create_session(
       key => $1, user_id => $2, data => $3, ip => qsessions.address($4), user_agent => $5, client_hints => $6,
       idle_timeout => $7, ttl => $8, max_age => $9, max_sessions => $10)`,
-  patch: 'SELECT qsessions.patch_session($1, $2, $3)',
+  patch: 'SELECT qsessions.patch_session($1, $2)',
+  patchAndRemove: 'SELECT qsessions.patch_session($1, $2, $3)',
   replace: 'SELECT qsessions.save_session($1, $2)',
   // The changes and the user in one statement: the data never names a user who is not that of the row.
   assign: `SELECT qsessions.save_session($1, (l.data || $2) - $3::text[], expected_version => l.version, user_id => $4)

@@ -53,12 +53,12 @@ class Sessions {
     return row === undefined ? null : this.#found(key, row)
   }
 
-  #found(key, [id, user, text, expiresAt, ip, userAgent, isDue]) {
-    const row = { id, user, text, expiresAt: Number(expiresAt), ip, userAgent, isDue: isDue === 't' }
-    const found = SessionState.loaded(key, row)
+  #found(key, [text]) {
+    const found = SessionState.loaded(key, text)
     const named = this.userOf(found.data)
     // If the data names another user than the row, "log out everywhere" of this user would not find
     // the session, so it must not be used.
+    const { user } = found.state
     return named !== null && user !== null && named !== user ? null : found
   }
 
@@ -117,17 +117,22 @@ class Sessions {
     const visit = this.#unrecorded(state, session.req, false)
     const note = () => state.saved(members, cookie ?? state.cookie)
     if (isSimple && visit === null) {
-      return this.database.run('patch', patchOf(state, changes, removed))
+      return this.#patch(state, changes, removed)
         .then(note, (error) => this.#ended(state, error))
     }
     const change = async () => {
       if (!state.isPatchable) await this.database.run('replace', [state.key, dataText(members, cookie)])
       if (isAssigned) await this.#assign(state, changes, removed, user)
-      else if (state.isPatchable) await this.database.run('patch', patchOf(state, changes, removed))
+      else if (state.isPatchable) await this.#patch(state, changes, removed)
       if (movesExpiry) await this.setExpiry(state, lifetime)
       if (visit !== null) await this.recordVisit(state, visit)
     }
     return change().then(note, (error) => this.#ended(state, error))
+  }
+
+  #patch(state, changes, removed) {
+    const values = patchOf(state, changes, removed)
+    return removed.length > 0 ? this.database.run('patchAndRemove', values) : this.database.run('patch', values.slice(0, 2))
   }
 
   /** Patches a session whose data names a user, and gives it to this user. */

@@ -25,7 +25,7 @@ function dataText(members, cookie) {
 
 /** What the store remembers of a session from its load to its save. */
 class SessionState {
-  #text
+  #text = '[{}]'
   #isPatchable = true
   #members = null
   #work = null
@@ -47,23 +47,24 @@ class SessionState {
     this.isVisitRecorded = false
     /** The member `cookie` in the database. */
     this.cookie = undefined
-    this.#text = '{}'
   }
 
   /**
    * The state of a session that was loaded, and its data.
    *
    * @param {string} key
-   * @param {{ id: string, user: string|null, text: string, expiresAt: number }} row
+   * @param {string} text A JSON array: the data, then what the row has.
    * @returns {{ state: SessionState, data: object }}
    */
-  static loaded(key, row) {
-    const state = new SessionState(key, row)
-    state.#text = decode(row.text)
-    const data = state.#parse()
-    state.#isPatchable = data !== null
-    state.cookie = isObject(data?.cookie) ? data.cookie : undefined
-    return { state, data: data ?? {} }
+  static loaded(key, text) {
+    const [stored, id, user, expiresAt, ip, userAgent, isDue] = JSON.parse(text)
+    const state = new SessionState(key, { id, user, expiresAt: Number(expiresAt), ip, userAgent, isDue })
+    state.#text = decode(text)
+    const data = state.#text === text ? stored : state.#parse()
+    state.#isPatchable = isObject(data) && !Array.isArray(data)
+    if (!state.#isPatchable) return { state, data: {} }
+    state.cookie = isObject(data.cookie) ? data.cookie : undefined
+    return { state, data }
   }
 
   /** The state of a session that the database has with these members. */
@@ -74,9 +75,9 @@ class SessionState {
     return state
   }
 
+  /** The data as it was loaded. Each call returns a new object. */
   #parse() {
-    const data = JSON.parse(this.#text)
-    return isObject(data) && !Array.isArray(data) ? data : null
+    return JSON.parse(this.#text)[0]
   }
 
   /** Whether the data can be patched. Another program may have stored an array or a number. */
@@ -87,7 +88,7 @@ class SessionState {
   /** The members that the database had when the session was loaded or last saved. */
   get members() {
     // Parsed again, because the application may have changed the objects that it was given.
-    return this.#members ??= membersOf(this.#parse() ?? {})
+    return this.#members ??= membersOf(this.#isPatchable ? this.#parse() : {})
   }
 
   /** Notes that the database has these members now, and which of them is the cookie. */
