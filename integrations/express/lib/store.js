@@ -12,14 +12,20 @@ const { SessionState } = require('./state')
 // have two copies of the package.
 const INTERNALS = Symbol.for('qsessions-express.internals')
 
+// The state of a session that get() or express-session has made. It is neither enumerable nor copied. A
+// WeakMap would do, but each entry makes the garbage collector slower.
+const STATE = Symbol('qsessions-express.state')
+
+function remember(session, state) {
+  Object.defineProperty(session, STATE, { value: state, configurable: true })
+}
+
 /** A store for express-session that keeps sessions in PostgreSQL with qsessions. */
 class QsessionsStore extends Store {
   #options
   #sessions
   #pruning
   #generate
-  /** @type {WeakMap<object, SessionState>} by the objects that get() and express-session have made */
-  #states = new WeakMap()
 
   /** @param {import('..').QsessionsStoreOptions} [options] */
   constructor(options = {}) {
@@ -40,7 +46,7 @@ class QsessionsStore extends Store {
       value: {
         sessions: this.#sessions,
         options: this.#options,
-        stateOf: (session) => this.#states.get(session),
+        stateOf: (session) => session[STATE],
         begin: (req, state, data) => this.#begin(req, state, data),
         newCookie: (req) => this.#newCookie(req),
       },
@@ -55,12 +61,12 @@ class QsessionsStore extends Store {
     if (found === null) return null
     const { state, data } = found
     data.cookie = loadCookie(data.cookie, state.expiresAt)
-    this.#states.set(data, state)
+    remember(data, state)
     return data
   }
 
   set(sid, session, fn) {
-    const state = this.#states.get(session)
+    const state = session[STATE]
     // Without a state, it is a copy of a session that was loaded.
     const isKnown = state !== undefined && state.key === sid
     const save = () => isKnown ? this.#sessions.save(state, session) : this.#sessions.replace(sid, session)
@@ -68,7 +74,7 @@ class QsessionsStore extends Store {
   }
 
   touch(sid, session, fn) {
-    const state = this.#states.get(session)
+    const state = session[STATE]
     this.#answer(state === undefined ? Promise.resolve() : this.#sessions.touch(state, session), fn)
   }
 
@@ -103,17 +109,17 @@ class QsessionsStore extends Store {
   }
 
   createSession(req, data) {
-    const state = this.#states.get(data)
+    const state = data[STATE]
     // Another program has begun the session, and knows nothing of this application's cookies.
     if (state && state.cookie === undefined && req.res) data.cookie = this.#newCookie(req)
     const session = super.createSession(req, data)
-    if (state) this.#states.set(session, state)
+    if (state) remember(session, state)
     return session
   }
 
   #generateFor(req) {
     this.#generate(req)
-    this.#states.set(req.session, new SessionState(req.sessionID))
+    remember(req.session, new SessionState(req.sessionID))
   }
 
   /** The cookie of a new session, as the options of express-session say. */
@@ -127,7 +133,7 @@ class QsessionsStore extends Store {
 
   /** Makes a session the one of a request. */
   #begin(req, state, data) {
-    this.#states.set(data, state)
+    remember(data, state)
     req.sessionID = state.key
     return this.createSession(req, data)
   }
