@@ -84,6 +84,7 @@ impl Document {
             root.join("client/README.md"),
             root.join("integrations/tower-sessions/README.md"),
             root.join("integrations/axum/README.md"),
+            root.join("integrations/express/README.md"),
             root.join("console/README.md"),
         ];
         for entry in fs::read_dir(root.join("docs")).unwrap() {
