@@ -48,17 +48,16 @@ function callLogin(sessions, state, { session, now, lifetime, userId, limit }) {
   const visit = [ip, userAgent]
   const user = String(userId)
   if (state.isNew) {
-    const values = [
-      null, user, ...visit, dataText(now, cookieData(session.cookie)), hints, ...sessions.expiry(lifetime), limit, null, [],
-      sessions.maxAge]
-    return sessions.database.row('login', values)
+    const data = dataText(now, cookieData(session.cookie))
+    return sessions.database.row('login', [
+      null, user, ...visit, data, hints, ...sessions.expiry(lifetime), limit, null, [], sessions.maxAge])
   }
   const { changes, removed, isCookieChanged } = state.difference(session, now, cookieData(session.cookie))
   const isChanged = changes.length > 0 || removed.length > 0
   const [, patch, remove] = patchOf(state, changes, removed)
   return sessions.database.row('login', [
-    state.key, user, ...visit, null, hints, ...(isCookieChanged ? sessions.expiry(lifetime) : [null, null]), limit,
-    isChanged ? patch : null, remove, sessions.maxAge])
+    state.key, user, ...visit, null, hints, ...(isCookieChanged ? sessions.expiry(lifetime) : [null, null]),
+    limit, isChanged ? patch : null, remove, sessions.maxAge])
 }
 
 /** Gives a session that login has begun without data its cookie and its lifetime. */
@@ -87,17 +86,17 @@ async function devices(req) {
   // The list shows this visit, too.
   await sessions.visit(state, req)
   const { rows } = await sessions.database.run('devices', [state.user, state.key])
-  return rows.map(([id, device, location, ip, userAgent, createdAt, authenticatedAt, seenAt, expiresAt, isCurrent]) => ({
+  return rows.map(([id, device, location, ip, userAgent, ...more]) => ({
     id,
     device,
     location,
     ip,
     userAgent,
-    createdAt: date(createdAt),
-    authenticatedAt: date(authenticatedAt),
-    lastSeenAt: date(seenAt),
-    expiresAt: date(expiresAt),
-    isCurrent: boolean(isCurrent),
+    createdAt: date(more[0]),
+    authenticatedAt: date(more[1]),
+    lastSeenAt: date(more[2]),
+    expiresAt: date(more[3]),
+    isCurrent: boolean(more[4]),
   }))
 }
 

@@ -12,6 +12,7 @@ const { isSameAddress, visitOf } = require('./visitor')
 // recorded at the latest when a quarter of the lifetime has passed.
 const SLIDING_SHARE = 0.7
 const ASSIGN_ATTEMPTS = 10
+const OTHER_USER = 'the session belongs to another user: call regenerate() or login() before the user changes'
 // The load does not tell which client hints a row has, so those are remembered that this process has
 // recorded last.
 const REMEMBERED_HINTS = 10_000
@@ -112,7 +113,9 @@ class Sessions {
     const isChanged = changes.length > 0 || removed.length > 0
     const isAssigned = user !== null && user !== state.user
     if (!isChanged && !isAssigned) return this.#keepAlive(state, session.req, lifetime)
-    const movesExpiry = isCookieChanged || this.options.disableTouch
+    if (isAssigned && state.user !== null) return Promise.reject(new TypeError(OTHER_USER))
+    // The save moves the expiry of a row that slides.
+    const movesExpiry = isCookieChanged || this.options.disableTouch || !this.#slides(state, lifetime)
     const isSimple = !movesExpiry && !isAssigned && state.isPatchable
     const visit = this.#unrecorded(state, session.req, false)
     const note = () => state.saved(members, cookie ?? state.cookie)
@@ -125,21 +128,19 @@ class Sessions {
       if (isAssigned) await this.#assign(state, changes, removed, user)
       else if (state.isPatchable) await this.#patch(state, changes, removed)
       if (movesExpiry) await this.setExpiry(state, lifetime)
-      if (visit !== null) await this.recordVisit(state, visit)
+      if (visit !== null) await this.#recordVisit(state, visit)
     }
     return change().then(note, (error) => this.#ended(state, error))
   }
 
   #patch(state, changes, removed) {
     const values = patchOf(state, changes, removed)
-    return removed.length > 0 ? this.database.run('patchAndRemove', values) : this.database.run('patch', values.slice(0, 2))
+    if (removed.length > 0) return this.database.run('patchAndRemove', values)
+    return this.database.run('patch', values.slice(0, 2))
   }
 
   /** Patches a session whose data names a user, and gives it to this user. */
   async #assign(state, changes, removed, user) {
-    if (state.user !== null) {
-      throw new TypeError('the session belongs to another user: call regenerate() or login() before the user changes')
-    }
     for (let attempt = 1; ; attempt += 1) {
       try {
         const row = await this.database.row('assign', [...patchOf(state, changes, removed), user])
@@ -172,7 +173,7 @@ class Sessions {
     const visit = this.#unrecorded(state, req, true)
     if (visit === null && this.#slides(state, lifetime)) return Promise.resolve()
     const keep = async () => {
-      if (visit !== null) await this.recordVisit(state, visit)
+      if (visit !== null) await this.#recordVisit(state, visit)
       if (!this.#slides(state, lifetime)) await this.setExpiry(state, lifetime)
     }
     return keep().catch((error) => this.#ended(state, error))
@@ -195,13 +196,17 @@ class Sessions {
     return isRecorded ? null : visit
   }
 
-  /** Records the visit of a request, unless that has been done. */
-  visit(state, req) {
+  /** Records the visit of a request, unless that has been done or the session has ended. */
+  async visit(state, req) {
     const visit = state.isNew ? null : this.#unrecorded(state, req, true)
-    return visit === null ? Promise.resolve() : this.recordVisit(state, visit)
+    try {
+      if (visit !== null) await this.#recordVisit(state, visit)
+    } catch (error) {
+      if (error.code !== NOT_FOUND) throw error
+    }
   }
 
-  async recordVisit(state, { ip, userAgent, hints }) {
+  async #recordVisit(state, { ip, userAgent, hints }) {
     const row = await this.database.row('resume', [state.key, ip, userAgent, hints])
     if (row === undefined) throw new SessionEnded('the session has ended since it was loaded')
     state.isVisitRecorded = true

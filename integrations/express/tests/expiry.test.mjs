@@ -102,6 +102,15 @@ test('a fixed expiry slides from the first visit that would lose most of it', as
   near((await row(visitor)).left, 3600)
 })
 
+test('a session that is saved at each visit slides, too', async () => {
+  const { visitor } = await open({ maxAge: 3_600_000 })
+  await visitor.get('/?n=1')
+  await database.rows("SELECT qsessions.set_expiry($1, ttl => '20 minutes')", visitor.key)
+  await visitor.get('/?n=2')
+  near((await row(visitor)).idle, 3600)
+  near((await row(visitor)).left, 3600)
+})
+
 test('an expired session is none', async () => {
   const { visitor } = await open({ maxAge: 60_000 })
   await visitor.get('/?n=1')

@@ -160,6 +160,21 @@ test('a session that ends is not moved again', async () => {
   assert.deepEqual(await other.get('/show'), {})
 })
 
+test('the role of an application needs no more than the guide says', async () => {
+  const { old, count } = await both('granted', {})
+  await database.rows('CREATE ROLE express_mover LOGIN')
+  await database.rows("SELECT qsessions.grant_access('express_mover')")
+  await database.rows('GRANT SELECT, UPDATE, DELETE ON granted TO express_mover')
+  const store = database.store({
+    pool: undefined, conObject: { database: database.name, user: 'express_mover' }, importFrom: { tableName: 'granted' } })
+  const [first] = await visitors(old, [{ a: 1 }, { a: 2 }])
+  assert.equal((await call(store, 'get', first.key)).a, 1)
+  const url = `postgres://express_mover@localhost/${database.name}?host=${encodeURIComponent(process.env.PGHOST)}`
+  assert.deepEqual(await command('import', '--table', 'granted', '--database', url), [1, 0, 0, 0, 0])
+  assert.equal(await count(), 0)
+  await store.close()
+})
+
 test('a session that cannot be moved is none, and is logged', async () => {
   const logged = []
   const { old, present } = await both('refused', { importFrom: { tableName: 'refused' }, errorLog: (...values) => logged.push(values) })
