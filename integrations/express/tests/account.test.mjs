@@ -205,6 +205,23 @@ test('a session that is revoked during a request is not brought back', async () 
   assert.equal(await database.value('SELECT count(*)::integer FROM qsessions.session WHERE user_id = 5'), 0)
 })
 
+test('no request of many brings a revoked session back', async () => {
+  const { visitor } = await open({}, { resave: true, rolling: true })
+  for (let round = 0; round < 5; round += 1) {
+    await visitor.get('/login?user=9')
+    const { key } = visitor
+    const requests = Array.from({ length: 30 }, (_, number) => {
+      const path = ['/show', `/set?data={"n${number}":1}`, '/rotate', '/devices'][number % 4]
+      // A rotation may find that another one has been faster.
+      return visitor.copy().get(path).catch((error) => assert.match(error.message, /SessionEnded/))
+    })
+    await database.rows('SELECT qsessions.revoke_user_sessions(9)')
+    await Promise.all(requests)
+    assert.equal(await exists(key), false)
+    assert.equal(await database.value('SELECT count(*)::integer FROM qsessions.session WHERE user_id = 9'), 0)
+  }
+})
+
 test('the number of sessions of a user is limited', async () => {
   await clear()
   const { address } = await open({ maxSessions: 2 })
