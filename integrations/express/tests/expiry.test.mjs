@@ -134,10 +134,10 @@ test('the store prunes from time to time, and tells of errors', async (t) => {
   const pruned = []
   let failure = null
   const pool = {
-    query: async (query) => {
+    query: async (query, values) => {
       if (query.text.includes('purge_expired')) pruned.push(query.text)
       if (failure) throw failure
-      return database.pool.query(query)
+      return database.pool.query(query, values)
     },
   }
   const delays = []

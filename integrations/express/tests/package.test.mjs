@@ -127,9 +127,9 @@ test('no statement contains a key, and statements can do without names', async (
   await client.connect()
   const queries = []
   const pool = {
-    query: (query) => {
+    query: (query, values) => {
       queries.push(query)
-      return client.query(query)
+      return client.query(query, values)
     },
   }
   for (const preparedStatements of [true, false]) {

@@ -67,10 +67,10 @@ export async function openDatabase(name, { table = true } = {}) {
 export function watched(pool) {
   const watch = { statements: [], before: null }
   watch.pool = {
-    async query(query) {
+    async query(query, values) {
       watch.statements.push(query.text)
       await watch.before?.(query.text)
-      return pool.query(query)
+      return pool.query(query, values)
     },
     connect: () => pool.connect(),
   }
