@@ -85,6 +85,7 @@ impl Document {
             root.join("integrations/tower-sessions/README.md"),
             root.join("integrations/axum/README.md"),
             root.join("integrations/django/README.md"),
+            root.join("integrations/express/README.md"),
             root.join("console/README.md"),
         ];
         for entry in fs::read_dir(root.join("docs")).unwrap() {

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod asgi;
 mod authenticate;
 mod bad_input;
 mod cache;
