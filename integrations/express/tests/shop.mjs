@@ -39,6 +39,8 @@ export function shop(store) {
   })
   route('post', '/cart', async (req, res) => {
     req.session.cart = [...req.session.cart ?? [], 'book']
+    // A browser follows a redirect before express-session has saved.
+    await new Promise((resolve, reject) => req.session.save((error) => error ? reject(error) : resolve()))
     res.redirect('/')
   })
   route('post', '/sign-in', async (req, res) => {
