@@ -29,9 +29,11 @@ async function login(req, userId, { maxSessions } = {}) {
   const { sessions, state, session, begin, newCookie } = contextOf(req)
   const now = membersOf(session)
   const lifetime = lifetimeOf(session.cookie, sessions.options.ttl)
-  const isNew = state.isNew
   const limit = maxSessions ?? sessions.options.maxSessions
+  let isNew
   const row = await state.run(async () => {
+    // Known only now: an insert may have been under way.
+    isNew = state.isNew
     await sessions.makePatchable(state, now, cookieData(session.cookie)).catch(ignoreEnded)
     return callLogin(sessions, state, { session, now, lifetime, userId, limit })
   })

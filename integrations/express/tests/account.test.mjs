@@ -316,6 +316,22 @@ test('the data cannot name another user than the row', async () => {
   assert.deepEqual(await visitor.get('/show'), { user: null })
 })
 
+test('a login waits for a save that is under way, and knows if the session has ended since', async () => {
+  const { store, watch } = await open()
+  const req = { headers: {}, sessionStore: store }
+  store.generate(req)
+  const { sessionID, session } = req
+  session.cart = 1
+  watch.before = (text) => text.includes('login') && database.rows('SELECT qsessions.logout($1)', sessionID)
+  session.save()
+  await qsessions.login(req, 1)
+  assert.equal(req.session.cart, undefined)
+  req.session.other = 2
+  await call(store, 'set', req.sessionID, req.session)
+  const { cookie, ...data } = await call(store, 'get', req.sessionID)
+  assert.deepEqual(data, { other: 2 })
+})
+
 test('a user whose id the data writes in another way is the same user', async () => {
   const { visitor } = await open({ userOf })
   await visitor.get(path('set?', { account: { id: '008' } }))
