@@ -91,6 +91,11 @@ class Sessions {
    * @param {object} session
    */
   save(state, session) {
+    // A new session that was destroyed has no row yet that could say so.
+    if (state.isNew && isDestroyed(session)) {
+      if (!this.options.errorOnEnded) return Promise.resolve()
+      return Promise.reject(new SessionEnded('the session was destroyed before it was stored'))
+    }
     // What the session is now: the application may change it before the statement is sent.
     const now = this.#snapshot(session)
     const saved = state.run(() => {
@@ -313,6 +318,11 @@ class Sessions {
     const { rows } = await this.database.run('all')
     return rows.map(([id, text, expiresAt]) => [id, JSON.parse(decode(text)), Number(expiresAt)])
   }
+}
+
+/** Whether the request has destroyed its session, of which the application may have kept the object. */
+function isDestroyed({ req }) {
+  return req !== undefined && !('session' in req)
 }
 
 /** Adds an entry to a Map that has a limited number of them. */

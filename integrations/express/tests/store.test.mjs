@@ -187,6 +187,21 @@ test('destroy ends a session that is being inserted', async () => {
   assert.equal(await call(store, 'get', req.sessionID), null)
 })
 
+test('a new session that was destroyed is not inserted by a later save', async () => {
+  for (const errorOnEnded of [false, true]) {
+    const { store } = open({ errorOnEnded })
+    const req = { headers: {}, sessionStore: store }
+    store.generate(req)
+    const { session } = req
+    await new Promise((resolve) => session.destroy(resolve))
+    session.a = 1
+    const saved = call(store, 'set', req.sessionID, session)
+    if (errorOnEnded) await assert.rejects(saved, qsessions.SessionEnded)
+    else await saved
+    assert.equal(await call(store, 'get', req.sessionID), null)
+  }
+})
+
 test('a failed insert can be repeated, and a key is never taken from another session', async () => {
   const { store, begin } = open({ userOf: (data) => data.user })
   const req = { headers: {}, sessionStore: store }
