@@ -29,18 +29,29 @@ async function login(req, userId, { maxSessions } = {}) {
   const { sessions, state, session, begin, newCookie } = contextOf(req)
   const now = membersOf(session)
   const lifetime = lifetimeOf(session.cookie, sessions.options.ttl)
-  const isNew = state.isNew
   const limit = maxSessions ?? sessions.options.maxSessions
-  const row = await state.run(() => callLogin(sessions, state, { session, now, lifetime, userId, limit }))
+  let isNew
+  const row = await state.run(async () => {
+    // Known only now: an insert may have been under way.
+    isNew = state.isNew
+    await sessions.makePatchable(state, now, cookieData(session.cookie)).catch(ignoreEnded)
+    return callLogin(sessions, state, { session, now, lifetime, userId, limit })
+  })
   const [key, id, expiresAt, isNewDevice, isNewPlace] = row
   const isKept = isNew || id === state.id
   const next = { id, user: String(userId), expiresAt: Number(expiresAt) }
   const cookie = isKept ? session.cookie.toJSON() : newCookie(req)
   const data = isKept ? { ...session, cookie } : { cookie }
   const stored = SessionState.stored(key, next, isKept ? now : membersOf(data), cookieData(cookie))
-  if (!isKept) await beginAnew(sessions, stored, data)
+  if (isKept) stored.userAlias = state.userAlias
+  else await beginAnew(sessions, stored, data)
   begin(req, stored, data)
   return { id, isNewDevice: boolean(isNewDevice), isNewPlace: boolean(isNewPlace) }
+}
+
+/** A login of a session that has ended begins another one. */
+function ignoreEnded(error) {
+  if (error.code !== NOT_FOUND) throw error
 }
 
 function callLogin(sessions, state, { session, now, lifetime, userId, limit }) {
@@ -121,6 +132,7 @@ async function rotateKey(req) {
   const key = await state.run(async () => {
     if (state.isNew) return null
     try {
+      await sessions.makePatchable(state, membersOf(session), cookieData(session.cookie))
       return await sessions.database.value('rotate', [state.key])
     } catch (error) {
       if (error.code !== NOT_FOUND) throw error
@@ -130,6 +142,7 @@ async function rotateKey(req) {
   if (key === null) return
   const rotated = SessionState.stored(key, state, state.members, state.cookie)
   rotated.isVisitRecorded = state.isVisitRecorded
+  rotated.userAlias = state.userAlias
   begin(req, rotated, { ...session, cookie: session.cookie.toJSON() })
 }
 

@@ -36,6 +36,8 @@ const STATEMENTS = {
     FROM qsessions.login(
       $1, $2, qsessions.address($3), $4, $5, client_hints => $6, idle_timeout => $7, ttl => $8, max_sessions => $9,
       max_age => $12) AS l`,
+  // A user's id can be written in more than one way, for example a UUID in upper case.
+  isSameUser: 'SELECT $1::text::qsessions.user_key = $2::text::qsessions.user_key',
   rotate: 'SELECT qsessions.rotate_key($1)',
   logout: 'SELECT qsessions.logout($1)',
   devices: `SELECT id, device, location, host(ip), user_agent, ${time('created_at')}, ${time('authenticated_at')},
@@ -117,6 +119,9 @@ class Database {
     if (this.#createTable !== false) await this.#tableExists()
     const client = await this.#pool.connect()
     let failure
+    // Without a listener, a connection that fails would end the process.
+    const noteFailure = (error) => { failure = error }
+    client.on('error', noteFailure)
     try {
       await client.query('BEGIN')
       const result = await body(client)
@@ -127,6 +132,7 @@ class Database {
       await client.query('ROLLBACK').catch((broken) => { failure = broken })
       throw error
     } finally {
+      if (failure === undefined) client.off('error', noteFailure)
       client.release(failure)
     }
   }

@@ -3,9 +3,10 @@
 const { cookieData } = require('./cookie')
 const { dataText, membersOf } = require('./state')
 
+const UNDECODABLE = 'undecodable'
 // What a session of the old table can have that qsessions refuses: a user who does not exist, a key
-// that is too short, too much data.
-const REFUSED = new Set(['23503', 'QS003', 'QS004', '22P02', '22003', '22001'])
+// that is too short, too much data, no object.
+const REFUSED = new Set(['23503', 'QS003', 'QS004', '22P02', '22003', '22001', UNDECODABLE])
 
 /** The table of connect-pg-simple, with the columns sid, sess and expire. */
 class OldTable {
@@ -43,7 +44,8 @@ class OldTable {
         if (rows.length === 0) return
         const [[sess, expire]] = rows
         const session = decodeSession(sess)
-        if (session === null) return
+        // The error makes the transaction keep the row.
+        if (session === null) throw Object.assign(new TypeError('sess is not a JSON object'), { code: UNDECODABLE })
         await this.#database.run('import', [key, this.#user(session), sessionText(session), expire], client)
       })
     } catch (error) {

@@ -12,10 +12,14 @@ const { isSameAddress, visitOf } = require('./visitor')
 // recorded at the latest when a quarter of the lifetime has passed.
 const SLIDING_SHARE = 0.7
 const ASSIGN_ATTEMPTS = 10
+// SQLSTATEs of texts that have no value of the type of users' ids.
+const NO_USER = new Set(['22P02', '22003', '22021'])
 const OTHER_USER = 'the session belongs to another user: call regenerate() or login() before the user changes'
 // The load does not tell which client hints a row has, so those are remembered that this process has
 // recorded last.
-const REMEMBERED_HINTS = 10_000
+const REMEMBERED_SESSIONS = 10_000
+// Those of browsers have a third of it. A client could send many times as much.
+const REMEMBERED_HINTS_LENGTH = 2000
 
 /** Loads, changes and ends sessions. Each state is that of one session in one request. */
 class Sessions {
@@ -28,6 +32,8 @@ class Sessions {
     this.inserts = new Map()
     /** @type {Map<string, string>} client hints, by the id of the session */
     this.hints = new Map()
+    /** @type {Map<string, number>} when sessions expire that have reached their deadline, by id */
+    this.deadlines = new Map()
   }
 
   /**
@@ -57,10 +63,25 @@ class Sessions {
   #found(key, [text]) {
     const found = SessionState.loaded(key, text)
     const named = this.userOf(found.data)
+    const { state } = found
+    if (state.user === null || state.fits(named)) return found
     // If the data names another user than the row, "log out everywhere" of this user would not find
     // the session, so it must not be used.
-    const { user } = found.state
-    return named !== null && user !== null && named !== user ? null : found
+    return this.#isSameUser(named, state.user).then((isSame) => {
+      if (!isSame) return null
+      state.userAlias = named
+      return found
+    })
+  }
+
+  async #isSameUser(named, user) {
+    try {
+      return await this.database.value('isSameUser', [named, user]) === 't'
+    } catch (error) {
+      // The data names what cannot be the id of a user.
+      if (NO_USER.has(error.code)) return false
+      throw error
+    }
   }
 
   /**
@@ -70,6 +91,11 @@ class Sessions {
    * @param {object} session
    */
   save(state, session) {
+    // A new session that was destroyed has no row yet that could say so.
+    if (state.isNew && isDestroyed(session)) {
+      if (!this.options.errorOnEnded) return Promise.resolve()
+      return Promise.reject(new SessionEnded('the session was destroyed before it was stored'))
+    }
     // What the session is now: the application may change it before the statement is sent.
     const now = this.#snapshot(session)
     const saved = state.run(() => {
@@ -111,7 +137,7 @@ class Sessions {
   #update(state, session, { members, cookie, lifetime, user }) {
     const { changes, removed, isCookieChanged } = state.difference(session, members, cookie)
     const isChanged = changes.length > 0 || removed.length > 0
-    const isAssigned = user !== null && user !== state.user
+    const isAssigned = !state.fits(user)
     if (!isChanged && !isAssigned) return this.#keepAlive(state, session.req, lifetime)
     if (isAssigned && state.user !== null) return Promise.reject(new TypeError(OTHER_USER))
     // The save moves the expiry of a row that slides.
@@ -162,7 +188,7 @@ class Sessions {
       if (state.isNew) return Promise.resolve()
       if (lifetime <= 0) return this.#logout(state.key)
       const isCookieChanged = cookie !== undefined && !isSameCookie(state.cookie, cookie)
-      const isAssigned = user !== null && user !== state.user
+      const isAssigned = !state.fits(user)
       // express-session does not save a session of which only the cookie has changed.
       if (isCookieChanged || isAssigned) return this.#update(state, session, this.#snapshot(session))
       return this.#keepAlive(state, session.req, lifetime)
@@ -182,6 +208,7 @@ class Sessions {
   /** Whether a visit moves the expiry of a session as far as it should. */
   #slides(state, lifetime) {
     return this.options.disableTouch || state.expiresAt - Date.now() >= SLIDING_SHARE * lifetime
+      || this.deadlines.get(state.id) === state.expiresAt
   }
 
   /** The visit of a request, if its row does not have it yet; else null. */
@@ -211,15 +238,21 @@ class Sessions {
     if (row === undefined) throw new SessionEnded('the session has ended since it was loaded')
     state.isVisitRecorded = true
     state.expiresAt = Number(row[0])
-    if (hints === null) return
-    // A Map keeps the order of insertions, so the first entry is the oldest.
-    if (this.hints.size >= REMEMBERED_HINTS) this.hints.delete(this.hints.keys().next().value)
-    this.hints.set(state.id, hints)
+    if (hints !== null && hints.length <= REMEMBERED_HINTS_LENGTH) remember(this.hints, state.id, hints)
   }
 
   async setExpiry(state, lifetime, maxAge = null) {
     const values = [state.key, ...this.expiry(lifetime), maxAge]
     state.expiresAt = Number(await this.database.value('expiry', values))
+    // The load does not tell the deadline, and each request would try again to move the expiry.
+    if (!this.#slides(state, lifetime)) remember(this.deadlines, state.id, state.expiresAt)
+  }
+
+  /** Stores the data of a session whose data is no object, so that it can be patched. */
+  async makePatchable(state, members, cookie) {
+    if (state.isNew || state.isPatchable) return
+    await this.database.run('replace', [state.key, dataText(members, cookie)])
+    state.saved(members, cookie)
   }
 
   /** The argument max_age of a session that begins. */
@@ -285,6 +318,18 @@ class Sessions {
     const { rows } = await this.database.run('all')
     return rows.map(([id, text, expiresAt]) => [id, JSON.parse(decode(text)), Number(expiresAt)])
   }
+}
+
+/** Whether the request has destroyed its session, of which the application may have kept the object. */
+function isDestroyed({ req }) {
+  return req !== undefined && !('session' in req)
+}
+
+/** Adds an entry to a Map that has a limited number of them. */
+function remember(map, id, value) {
+  // A Map keeps the order of insertions, so the first entry is the oldest.
+  if (map.size >= REMEMBERED_SESSIONS) map.delete(map.keys().next().value)
+  map.set(id, value)
 }
 
 /** The arguments of patch_session. */

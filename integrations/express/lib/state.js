@@ -39,6 +39,8 @@ class SessionState {
     this.isNew = row === undefined
     this.id = row?.id ?? null
     this.user = row?.user ?? null
+    /** How the data writes the id of the user, if that is not how the database writes it. */
+    this.userAlias = null
     this.expiresAt = row?.expiresAt ?? null
     this.ip = row?.ip ?? null
     this.userAgent = row?.userAgent ?? null
@@ -73,6 +75,11 @@ class SessionState {
     state.isVisitRecorded = true
     state.saved(members, cookie)
     return state
+  }
+
+  /** Whether the data names no user, or the one of the row. */
+  fits(named) {
+    return named === null || named === this.user || named === this.userAlias
   }
 
   /** The data as it was loaded. Each call returns a new object. */

@@ -2,7 +2,7 @@
 
 const { Store } = require('express-session')
 
-const { loadCookie } = require('./cookie')
+const { isObject, loadCookie } = require('./cookie')
 const { readOptions } = require('./options')
 const { Pruning } = require('./pruning')
 const { Sessions } = require('./sessions')
@@ -75,7 +75,8 @@ class QsessionsStore extends Store {
 
   touch(sid, session, fn) {
     const state = session[STATE]
-    this.#answer(state === undefined ? Promise.resolve() : this.#sessions.touch(state, session), fn)
+    const touch = () => state === undefined ? Promise.resolve() : this.#sessions.touch(state, session)
+    this.#answer(attempt(touch), fn)
   }
 
   destroy(sid, fn) {
@@ -83,7 +84,11 @@ class QsessionsStore extends Store {
   }
 
   all(fn) {
-    const withCookie = ([id, data, expiresAt]) => [id, { ...data, cookie: loadCookie(data.cookie, expiresAt) }]
+    const withCookie = ([id, stored, expiresAt]) => {
+      // Another program may have stored an array or a number.
+      const data = isObject(stored) && !Array.isArray(stored) ? stored : {}
+      return [id, { ...data, cookie: loadCookie(data.cookie, expiresAt) }]
+    }
     this.#answer(this.#sessions.all().then((all) => Object.fromEntries(all.map(withCookie))), fn)
   }
 
@@ -140,7 +145,7 @@ class QsessionsStore extends Store {
 
   #answer(promise, fn, result = (value) => value) {
     this.#pruning.schedule()
-    promise.then((value) => callBack(fn, null, result(value)), (error) => callBack(fn, error))
+    promise.then((value) => callBack(fn, null, result(value)), (error) => callBack(fn, withoutMissing(error)))
   }
 }
 
@@ -151,6 +156,14 @@ function attempt(start) {
   } catch (error) {
     return Promise.reject(error)
   }
+}
+
+/**
+ * express-session takes an error with the code ENOENT for a session that does not exist, and would sign
+ * the visitor out. pg raises it if the Unix socket is missing because the server is down.
+ */
+function withoutMissing(error) {
+  return error?.code === 'ENOENT' ? new Error(error.message, { cause: error }) : error
 }
 
 /** Calls a callback, whose exception does not become a rejection of a promise. */

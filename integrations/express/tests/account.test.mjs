@@ -316,6 +316,37 @@ test('the data cannot name another user than the row', async () => {
   assert.deepEqual(await visitor.get('/show'), { user: null })
 })
 
+test('a login waits for a save that is under way, and knows if the session has ended since', async () => {
+  const { store, watch } = await open()
+  const req = { headers: {}, sessionStore: store }
+  store.generate(req)
+  const { sessionID, session } = req
+  session.cart = 1
+  watch.before = (text) => text.includes('login') && database.rows('SELECT qsessions.logout($1)', sessionID)
+  session.save()
+  await qsessions.login(req, 1)
+  assert.equal(req.session.cart, undefined)
+  req.session.other = 2
+  await call(store, 'set', req.sessionID, req.session)
+  const { cookie, ...data } = await call(store, 'get', req.sessionID)
+  assert.deepEqual(data, { other: 2 })
+})
+
+test('a user whose id the data writes in another way is the same user', async () => {
+  const { visitor } = await open({ userOf })
+  await visitor.get(path('set?', { account: { id: '008' } }))
+  assert.deepEqual(await visitor.get('/show'), { account: { id: '008' }, user: '8' })
+  await visitor.get(path('set?', { b: 1 }))
+  await visitor.get('/rotate')
+  await visitor.get(path('login?user=8&', { c: 1 }))
+  assert.deepEqual(await visitor.get('/show'), { account: { id: '008' }, after: true, b: 1, c: 1, m: 2, n: 1, user: '8' })
+  for (const id of ['9', 'nobody', '9'.repeat(30), 'a\0b']) {
+    await database.rows('UPDATE qsessions.session SET data = $1 WHERE id = qsessions.session_id($2)',
+      JSON.stringify({ account: { id: id.replace('\0', '\ufffe0000') } }), visitor.key)
+    assert.deepEqual(await visitor.copy().get('/show'), { user: null })
+  }
+})
+
 test('passport signs users in and out', async () => {
   await clear()
   const store = database.store({ userOf: (session) => session.passport?.user })

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { QsessionsStore, Visitor, application, call, openDatabase, serve } from './support.mjs'
+import { QsessionsStore, Visitor, application, call, openDatabase, serve, watched } from './support.mjs'
 
 const database = await openDatabase('store_expiry')
 
@@ -88,6 +88,23 @@ test('an absolute timeout bounds the expiry', async () => {
   assert.deepEqual(await row(visitor), { left: 1800, idle: 3600, deadline: '1800' })
   await visitor.get('/?n=2')
   near((await row(visitor)).left, 1800)
+})
+
+test('a session near its deadline is not written at each visit', async () => {
+  const watch = watched(database.pool)
+  const { visitor } = await open({ maxAge: 3_600_000 }, { absoluteTimeout: 3600, pool: watch.pool })
+  await visitor.get('/?n=1')
+  await database.rows("UPDATE qsessions.session SET (deadline, expires_at) = (now() + '1200 s', now() + '1200 s') WHERE id = qsessions.session_id($1)", visitor.key)
+  await visitor.get('/')
+  watch.statements.length = 0
+  await visitor.get('/')
+  await visitor.get('/')
+  assert.deepEqual(watch.statements.filter((text) => !text.includes('load_session')), [])
+  near((await row(visitor)).left, 1200)
+  // A deadline that has been moved is noticed.
+  await database.rows("SELECT qsessions.set_expiry($1, ttl => '1000 s', max_age => '2 hours')", visitor.key)
+  await visitor.get('/')
+  near((await row(visitor)).left, 3600)
 })
 
 test('a fixed expiry slides from the first visit that would lose most of it', async () => {

@@ -220,6 +220,17 @@ test('an error of the database reaches the error handler, without the key', asyn
   assert.deepEqual(await visitor.get('/show'), { a: 1 })
 })
 
+test('a server whose socket is missing is an error, and signs no visitor out', async () => {
+  const { visitor } = await open()
+  await visitor.get(path({ a: 1 }))
+  const away = database.store({ pool: undefined, conObject: { host: '/tmp/there-is-no-such-folder' } })
+  const { address } = visitor
+  visitor.address = await serve(database, application(away, routes))
+  assert.match((await visitor.get('/show', { status: 500 })).error, /ENOENT/)
+  visitor.address = address
+  assert.deepEqual(await visitor.get('/show'), { a: 1 })
+})
+
 test('a request that only reads takes one statement', async () => {
   const watch = watched(database.pool)
   const { visitor } = await open({ cookie: { maxAge: 3_600_000 } }, { pool: watch.pool })

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import path from 'node:path'
 import test from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 import { Visitor, application, call, openDatabase, packages, pg, qsessions, require, serve, session, watched } from './support.mjs'
@@ -183,4 +184,32 @@ test('a session that cannot be moved is none, and is logged', async () => {
   assert.deepEqual(await visitor.get('/show'), {})
   assert.equal(logged[0][1].code, '23503')
   assert.ok(!String(logged).includes(visitor.key))
+})
+
+test('a row that is no session stays in the old table', async () => {
+  const logged = []
+  const { store, count } = await both('odd', { importFrom: { tableName: 'odd' }, errorLog: (...values) => logged.push(values) })
+  await database.rows("INSERT INTO odd VALUES ('array-of-odd', '[1]', now() + '1 hour'), ('null-of-odd', 'null', now() + '1 hour')")
+  for (const key of ['array-of-odd', 'null-of-odd']) assert.equal(await call(store, 'get', key), null)
+  assert.equal(await count(), 2)
+  assert.equal(logged.length, 2)
+})
+
+test('a connection that fails during a move is an error of this request', async () => {
+  const { store, old, count } = await both('breaking', { importFrom: { tableName: 'breaking' } })
+  const [{ key }] = await visitors(old, [{ user: 3 }])
+  const blocker = await database.pool.connect()
+  try {
+    await blocker.query('BEGIN; LOCK breaking')
+    const moved = call(store, 'get', key).then(() => null, (error) => error)
+    const end = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'DELETE%'`
+    while ((await database.rows(end)).length === 0) await setImmediate()
+    assert.equal((await moved).code, '57P01')
+  } finally {
+    await blocker.query('ROLLBACK')
+    blocker.release()
+  }
+  assert.equal(await count(), 1)
+  assert.equal((await call(store, 'get', key)).user, 3)
 })

@@ -37,9 +37,15 @@ async function start(folder) {
     stdio: ['ignore', 'inherit', 'inherit'],
   })
   const address = `http://127.0.0.1:${port}`
+  await answers(child, address)
+  return { child, address }
+}
+
+/** Waits until the application answers. */
+async function answers(child, address) {
   for (;;) {
     assert.equal(child.exitCode, null, 'the application has ended')
-    if (await fetch(address).then(() => true, () => false)) return { child, address }
+    if (await fetch(address).then(({ ok }) => ok, () => false)) return
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
@@ -69,6 +75,11 @@ test('the application in the README works, with the role of the README', async (
     const ended = await post(visitor, `${address}/devices/${devices[1].id}/sign-out`)
     assert.deepEqual(await ended.json(), { ended: true })
     assert.deepEqual(await other.get('/devices'), [])
+    // A restart of the server ends its connections, and must not end the application.
+    await database.rows(
+      "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'express_readme'")
+    await answers(child, address)
+    assert.equal((await visitor.get('/')).user, '1')
     await post(visitor, `${address}/sign-out`)
     assert.deepEqual(await visitor.get('/'), { user: null, visits: 1 })
   } finally {

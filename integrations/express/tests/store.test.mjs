@@ -187,6 +187,21 @@ test('destroy ends a session that is being inserted', async () => {
   assert.equal(await call(store, 'get', req.sessionID), null)
 })
 
+test('a new session that was destroyed is not inserted by a later save', async () => {
+  for (const errorOnEnded of [false, true]) {
+    const { store } = open({ errorOnEnded })
+    const req = { headers: {}, sessionStore: store }
+    store.generate(req)
+    const { session } = req
+    await new Promise((resolve) => session.destroy(resolve))
+    session.a = 1
+    const saved = call(store, 'set', req.sessionID, session)
+    if (errorOnEnded) await assert.rejects(saved, qsessions.SessionEnded)
+    else await saved
+    assert.equal(await call(store, 'get', req.sessionID), null)
+  }
+})
+
 test('a failed insert can be repeated, and a key is never taken from another session', async () => {
   const { store, begin } = open({ userOf: (data) => data.user })
   const req = { headers: {}, sessionStore: store }
@@ -246,6 +261,52 @@ test('data that is no object is replaced at the next save', async () => {
     await call(store, 'set', key, made)
     assert.equal((await call(store, 'get', key)).a, 2)
   }
+})
+
+test('data that is no object stops neither lists nor logins', async () => {
+  const { store } = open()
+  for (const data of ['[1]', '7', 'null', '"text"']) {
+    await call(store, 'clear')
+    const [[key, id]] = await database.rows('SELECT key, id FROM qsessions.create_session(data => $1::jsonb)', data)
+    assert.deepEqual(Object.keys((await call(store, 'all'))[id]), ['cookie'])
+    for (const change of ['rotateKey', 'login']) {
+      const req = { headers: {}, sessionStore: store, sessionID: key }
+      store.createSession(req, await call(store, 'get', key))
+      req.session.before = change
+      await qsessions[change](req, 1)
+      req.session.after = change
+      await call(store, 'set', req.sessionID, req.session)
+      const { before, after } = await call(store, 'get', req.sessionID)
+      assert.deepEqual([before, after], [change, change])
+      await database.rows('UPDATE qsessions.session SET data = $1, digest = sha256($2)', data, key)
+    }
+  }
+})
+
+test('an exception of an option is an error of the callback', async () => {
+  const { store } = open({ userOf: (data) => data.account.id })
+  const req = { headers: {}, sessionStore: store }
+  store.generate(req)
+  for (const method of ['set', 'touch']) {
+    const error = await new Promise((resolve) => {
+      assert.doesNotThrow(() => store[method](req.sessionID, req.session, resolve))
+    })
+    assert.ok(error instanceof TypeError)
+  }
+})
+
+test('large hints are recorded, and not kept in the process', async () => {
+  const { store, begin } = open()
+  const { sessionID } = await begin({ a: 1 })
+  const visit = async (model) => {
+    const req = { headers: { 'sec-ch-ua-model': model }, sessionStore: store, sessionID }
+    store.createSession(req, await call(store, 'get', sessionID))
+    await call(store, 'touch', sessionID, req.session)
+    return store[Symbol.for('qsessions-express.internals')].sessions.hints.size
+  }
+  assert.equal(await visit(`"${'x'.repeat(15_000)}"`), 0)
+  assert.equal(await visit('"Pixel 9"'), 1)
+  assert.match(await database.value('SELECT client_hints::text FROM qsessions.session WHERE id = qsessions.session_id($1)', sessionID), /Pixel 9/)
 })
 
 test('parsers that the application has set for pg change nothing', async () => {
