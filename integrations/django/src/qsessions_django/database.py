@@ -42,6 +42,8 @@ def execute(statement, parameters=(), using=None):
     databases. No error contains a parameter.
     """
     connection = database_connection(using)
+    # As Django's own cursors do. The session is often the first that a request reads from a persistent connection.
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     executor = _execute
     for wrapper in reversed(connection.execute_wrappers):
