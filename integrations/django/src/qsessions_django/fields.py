@@ -39,9 +39,14 @@ class InNetwork(models.Lookup):
     lookup_name = "network"
     prepare_rhs = False
 
+    def get_prep_lookup(self):
+        """Returns the text of the network. Raises ValueError when the filter is made."""
+        value = super().get_prep_lookup()
+        return value if hasattr(value, "resolve_expression") else str(ipaddress.ip_network(value, strict=False))
+
     def get_db_prep_lookup(self, value, connection):
         """Returns the placeholder, and the network as text."""
-        return "%s::inet", [str(ipaddress.ip_network(value, strict=False))]
+        return "%s::inet", [value]
 
     def as_sql(self, compiler, connection):
         """Returns the comparison with the operator of PostgreSQL."""
