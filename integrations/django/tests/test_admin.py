@@ -114,7 +114,7 @@ def test_addresses_of_lists_tell_no_secrets(site, viewer, ada):
         ({"user": ada.pk}, 1), ({"user__id__exact": ada.pk}, 1), ({"ip__network": "198.51.100.0/24"}, 1),
         ({"ip": "127.0.0.1"}, 1)):
         response = client.get(LIST, query)
-        assert response.status_code == 200 and response.context["cl"].result_count == number, query
+        assert response.status_code == 200 and response.content.count(b"field-device_line") == number, query
     assert client.get(LIST, {"ip__network": "nonsense"}).url == f"{LIST}?e=1"
 
 
