@@ -17,6 +17,8 @@ from qsessions_django.conf import config
 from qsessions_django.exceptions import DataTooLarge, SessionEnded, VersionConflict
 
 logger = logging.getLogger("django.db.backends")
+# Python has no time after the year 9999, and no infinite one. A time zone may add a day to this.
+LATEST = "timestamptz '9999-12-30 00:00:00+00'"
 _ERRORS = {"QS002": VersionConflict, "QS004": DataTooLarge}
 
 

@@ -7,6 +7,7 @@ import json
 from django.db import models
 
 from qsessions_django.codec import from_json
+from qsessions_django.database import LATEST
 
 
 class SessionDataField(models.JSONField):
@@ -18,11 +19,11 @@ class SessionDataField(models.JSONField):
 
 
 class FiniteDateTimeField(models.DateTimeField):
-    """A time that can be `infinity`, which Python has no datetime for: it is read as None."""
+    """A time that can be `infinity` or later than any datetime of Python: it is read as None then."""
 
     def select_format(self, compiler, sql, params):
-        """Has the server replace `infinity` by null."""
-        return f"NULLIF({sql}, 'infinity'::timestamptz)", params
+        """Has the server replace what Python cannot read by null."""
+        return f"CASE WHEN {sql} < {LATEST} THEN {sql} END", [*params, *params]
 
 
 class AddressField(models.GenericIPAddressField):
