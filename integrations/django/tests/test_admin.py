@@ -145,6 +145,16 @@ def test_the_detail_page(site, ada):
         assert client.get(f"{LIST}{wrong}/change/").status_code == 302
 
 
+def test_the_detail_page_shows_no_secrets(site, ada):
+    client = site()
+    data = (
+        '{"_password_reset_token": "abc-1", "oauth": [{"access_token": "abc-2", "state": "shown-1"}],'
+        ' "_auth_user_backend": "shown-2", "api": {"Secret": {"deep": "abc-3"}}}')
+    key = begin(ada, data=data)
+    page = client.get(f"{LIST}{session_id(key)}/change/").content.decode()
+    assert "abc" not in page and "shown-1" in page and "shown-2" in page and page.count("(hidden)") == 3
+
+
 def test_sessions_are_neither_added_nor_changed(site, ada):
     client = site()
     assert client.get(f"{LIST}add/").status_code == 403

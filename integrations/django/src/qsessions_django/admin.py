@@ -1,12 +1,13 @@
 """Sessions in Django's admin: to be seen and ended."""
 
 import ipaddress
+import re
 import uuid
 from pprint import pformat
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
-from django.contrib.auth import HASH_SESSION_KEY, get_user_model
+from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist
 from django.db import router, transaction
@@ -20,8 +21,8 @@ from django.utils.translation import ngettext
 from qsessions_django import sql
 from qsessions_django.models import Session
 
-# Members of the data that are secrets of the user or of the browser.
-HIDDEN = {HASH_SESSION_KEY, "_csrftoken"}
+# Names in the data that tell of a secret: `_auth_user_hash`, `_csrftoken`, `_password_reset_token` and those of packages.
+SECRET = re.compile("hash|token|secret|passw|passphrase|signature|verifier|key", re.IGNORECASE)
 # Entries in a statement, each with a parameter for each column: there can be 65,535.
 LOGGED_AT_ONCE = 5000
 
@@ -194,10 +195,7 @@ class SessionAdmin(admin.ModelAdmin):
     @admin.display(description=_("data"))
     def data_lines(self, obj):
         """The data of the application, without secrets."""
-        data = obj.data
-        if isinstance(data, dict):
-            data = {name: "(hidden)" if name in HIDDEN else value for name, value in data.items()}
-        return lines(data)
+        return lines(without_secrets(obj.data))
 
     @admin.display(description=_("recognized"))
     def device_info_lines(self, obj):
@@ -213,6 +211,16 @@ class SessionAdmin(admin.ModelAdmin):
     def location_info_lines(self, obj):
         """What the GeoIP database has about the address."""
         return lines(obj.location_info) if obj.location_info else None
+
+
+def without_secrets(value):
+    """Returns a JSON value in which the members with names of secrets are hidden, at any depth."""
+    if isinstance(value, dict):
+        return {
+            name: "(hidden)" if SECRET.search(name) else without_secrets(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(member) for member in value]
+    return value
 
 
 def lines(value):
