@@ -102,6 +102,22 @@ def test_search(site, ada, bob):
         assert response.status_code == 200 and rows_of(response) == number, term
 
 
+def test_addresses_of_lists_tell_no_secrets(site, viewer, ada):
+    client = site(viewer)
+    begin(ada, "198.51.100.7", data='{"_csrftoken": "abc"}')
+    secret = viewer.get_session_auth_hash()
+    for query in (
+        {"data___auth_user_hash__startswith": secret[:1]}, {"data___csrftoken": '"abc"'}, {"data__icontains": "abc"},
+        {"data": '{"_csrftoken": "abc"}'}, {"user__password__startswith": "md5"}):
+        assert client.get(LIST, query).status_code == 400, query
+    for query, number in (
+        ({"user": ada.pk}, 1), ({"user__id__exact": ada.pk}, 1), ({"ip__network": "198.51.100.0/24"}, 1),
+        ({"ip": "127.0.0.1"}, 1)):
+        response = client.get(LIST, query)
+        assert response.status_code == 200 and response.content.count(b"field-device_line") == number, query
+    assert client.get(LIST, {"ip__network": "nonsense"}).url == f"{LIST}?e=1"
+
+
 def test_columns_can_be_sorted(site, ada):
     client = site()
     begin(ada)
@@ -127,6 +143,16 @@ def test_the_detail_page(site, ada):
     assert 'name="_save"' not in page
     for wrong in ("4711", "nonsense", "00000000-0000-0000-0000-000000000000", key):
         assert client.get(f"{LIST}{wrong}/change/").status_code == 302
+
+
+def test_the_detail_page_shows_no_secrets(site, ada):
+    client = site()
+    data = (
+        '{"_password_reset_token": "abc-1", "oauth": [{"access_token": "abc-2", "state": "shown-1"}],'
+        ' "_auth_user_backend": "shown-2", "api": {"Secret": {"deep": "abc-3"}}}')
+    key = begin(ada, data=data)
+    page = client.get(f"{LIST}{session_id(key)}/change/").content.decode()
+    assert "abc" not in page and "shown-1" in page and "shown-2" in page and page.count("(hidden)") == 3
 
 
 def test_sessions_are_neither_added_nor_changed(site, ada):
@@ -157,6 +183,18 @@ def test_all_that_a_search_has_found_are_ended(site, db, ada, bob):
     response = client.post(f"{LIST}?q=ada", form, follow=True)
     assert "2 sessions were ended." in response.content.decode()
     assert not db.listed(ada) and db.has_session(kept) and db.has_session(key_of(client))
+
+
+def test_more_sessions_are_ended_than_a_statement_has_parameters(site, db):
+    client = site()
+    db.rows("""
+        INSERT INTO qsessions.session (id, digest, expires_at)
+        SELECT gen_random_uuid(), sha256(i::text::bytea), now() + interval '1 day'
+        FROM generate_series(1, 66000) AS i""")
+    form = {"action": "delete_selected", "select_across": "1", "_selected_action": session_id(key_of(client))}
+    response = client.post(f"{LIST}?owner=none", form, follow=True)
+    assert "66000 sessions were ended." in response.content.decode() and db.sessions() == 1
+    assert db.value("SELECT count(*) FROM django_admin_log WHERE user_id = %s", client.user.pk) == 66000
 
 
 def test_a_session_is_ended_on_its_page(site, db, ada):

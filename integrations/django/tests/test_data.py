@@ -8,6 +8,14 @@ from psycopg.types.json import Jsonb
 from support import IS_ASYNC, Browser, assert_belongs_to
 
 
+def session_store(key=None):
+    """Returns a session store of the engine under test."""
+    from django.conf import settings
+    from django.utils.module_loading import import_string
+
+    return import_string(f"{settings.SESSION_ENGINE}.SessionStore")(key)
+
+
 def test_any_text_is_stored_unchanged(application):
     texts = (
         "\0", "a\0b", "\\u0000", "\\\0", "\\\\u0000", "\ud800", "a\udfffb", "\ude00\ud83d", "😀", "\ufffe",
@@ -18,6 +26,30 @@ def test_any_text_is_stored_unchanged(application):
         data = {"text": text, "nested": [{text: [text]}]}
         browser.post("put", data)
         assert browser.whoami()["data"] == data, repr(text)
+
+
+def test_members_of_any_name_are_set_and_removed(application):
+    store = session_store()
+    names = ("a\0", "\ud800", "\ufffe0000", "\\u0000", '"', "")
+    store.update({name: name for name in names})
+    store.save()
+    for name in names:
+        again = session_store(store.session_key)
+        assert again.pop(name) == name
+        again.save()
+        assert name not in session_store(store.session_key), repr(name)
+    assert not session_store(store.session_key).keys()
+
+
+def test_names_that_are_no_texts_are_stored_as_json_has_them(application):
+    store = session_store()
+    for name, value in ((1, "a"), (False, "b"), (None, "c"), (1.5, "d")):
+        store[name] = value
+        store.save()
+    assert dict(session_store(store.session_key).items()) == {"1": "a", "false": "b", "null": "c", "1.5": "d"}
+    del store[None]
+    store.save()
+    assert "null" not in session_store(store.session_key)
 
 
 def test_data_that_is_not_an_object_is_treated_as_empty(db):

@@ -109,6 +109,62 @@ def test_only_users_see_the_page_and_only_forms_of_the_page_count(visit, db, ada
     assert client.post("/devices/sign-out/", form).status_code == 302 and not db.has_session(key)
 
 
+def test_a_form_of_an_ended_session_leads_to_the_page(visit, db):
+    from django.test import Client
+
+    for path in ("sign-out/", "sign-out-others/"):
+        assert Client().post(f"/devices/{path}", {"id": "any"}).url == "/accounts/login/?next=/devices/"
+
+
+def test_forms_need_their_token_without_the_middleware_for_it(visit, db, ada):
+    from django.conf import settings
+    from django.test import override_settings
+
+    with override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if name != CSRF]):
+        client = visit(ada, enforce_csrf_checks=True)
+        key = begin(ada)
+        for path in ("sign-out/", "sign-out-others/"):
+            assert client.post(f"/devices/{path}", {"id": session_id(key)}).status_code == 403
+        assert db.has_session(key)
+        (token, *_) = re.findall(
+            r'name="csrfmiddlewaretoken" value="(\w+)"', client.get("/devices/").content.decode())
+        form = {"id": session_id(key), "csrfmiddlewaretoken": token}
+        assert client.post("/devices/sign-out/", form).status_code == 302 and not db.has_session(key)
+
+
+def test_a_list_ends_after_a_hundred_devices(visit, ada):
+    client = visit(ada)
+    for _ in range(99):
+        begin(ada)
+    page = client.get("/devices/").content.decode()
+    assert page.count('name="id"') == 100 and "devices that you used last" not in page
+    begin(ada, user_agent=USER_AGENT)
+    page = client.get("/devices/").content.decode()
+    assert page.count('name="id"') == 100 and "devices that you used last" in page
+    assert "This device" in page and page.count("Firefox") > 1
+
+
+class ReadsElsewhere:
+    """Sends queries for sessions to another database than that of QSESSIONS, as to a replica that is late."""
+
+    def db_for_read(self, model, **hints):
+        """Returns the alias."""
+        return "elsewhere" if model._meta.app_label == "qsessions_django" else None
+
+
+def test_the_page_reads_from_the_database_of_the_sessions(visit, ada):
+    from django.db import connections
+    from django.test import override_settings
+
+    connections.databases["elsewhere"] = {**connections.databases["default"], "NAME": "postgres"}
+    try:
+        client = visit(ada)
+        with override_settings(DATABASE_ROUTERS=[ReadsElsewhere()]):
+            assert "This device" in client.get("/devices/").content.decode()
+    finally:
+        del connections.databases["elsewhere"]
+
+
 def test_recent_sign_ins(visit, db, ada, bob):
     db.rows("SELECT qsessions.create_event_table()")
     try:

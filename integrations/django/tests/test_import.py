@@ -162,6 +162,19 @@ def test_a_fallback_without_a_table_is_reported(application):
         assert [problem.id for problem in check_settings(None)] == ["qsessions_django.E001"]
 
 
+def test_a_table_that_was_dropped_is_reported(of_django, db):
+    from django.test import override_settings
+    from qsessions_django.checks import check_database
+
+    for table, found in (("django_session", []), ("user_sessions_session", ["qsessions_django.W007"])):
+        db.rows("ALTER TABLE IF EXISTS user_sessions_session RENAME TO other")
+        try:
+            with override_settings(QSESSIONS={"IMPORT_FROM": table}):
+                assert [problem.id for problem in check_database(None, databases=["default"])] == found
+        finally:
+            db.rows("ALTER TABLE IF EXISTS other RENAME TO user_sessions_session")
+
+
 def test_a_session_comes_along_when_its_cookie_arrives(old, db, ada):
     keys = old.make([{"user": "ada", "data": {"cart": ["book"]}}, {"user": "ada"}, {"user": "ada", "seconds": -5}])
     with old.served():

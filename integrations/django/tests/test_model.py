@@ -78,10 +78,15 @@ def test_a_session_of_other_origin_finds_its_device_by_itself(ada, Session, quer
 
 
 def test_a_session_that_never_expires_can_be_read(db, ada, Session):
+    from qsessions_django import sql
+
     begin(ada)
-    db.rows("UPDATE qsessions.session SET expires_at = 'infinity'")
-    session = Session.objects.live().get()
-    assert session.expires_at is None and session.is_active and not Session.objects.expired().exists()
+    for moment in ("infinity", "20000-01-01", "9999-12-31 23:59:59-12"):
+        db.rows("UPDATE qsessions.session SET expires_at = %s::timestamptz, deadline = %s::timestamptz", moment, moment)
+        session = Session.objects.live().get()
+        assert session.expires_at is None and session.deadline is None and session.is_active
+        assert not Session.objects.expired().exists() and Session.objects.order_by("expires_at").count() == 1
+        assert sql.user_sessions(ada.pk)[0]["expires_at"] is None
 
 
 def test_sessions_are_found_by_network_device_and_key(ada, Session):

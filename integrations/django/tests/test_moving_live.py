@@ -24,9 +24,9 @@ model.objects.bulk_create(model(username=f"user{n}", password=make_password("sec
 
 
 PAGE = pathlib.Path(__file__).parents[3] / "docs" / "moving-from.md"
-COPY, GO_BACK = (
+COPY, GO_BACK, END = (
     re.search(f"--command='({beginning} [^']*)'", PAGE.read_text(encoding="utf-8"))[1]
-    for beginning in ("CREATE TABLE", "INSERT INTO"))
+    for beginning in ("CREATE TABLE", "INSERT INTO", "TRUNCATE"))
 
 
 class Site:
@@ -96,6 +96,7 @@ def test_no_login_is_lost(site):
         print(f"{len(clients)} sessions, {sum(client.clicks for client in clients)} clicks, none without its login;",
               " ".join(printed.split()))
         go_back(site, serve, clients, leaving)
+        move_again(functools.partial(serve, "moving", MOVING_ENGINE=fallback), clients)
 
 
 def check(site, clients, cookies):
@@ -125,10 +126,20 @@ def go_back(site, serve, clients, leaving):
     with serve("after"):
         log_out(leaving[30:])
     site.connection.execute(GO_BACK)
+    site.connection.execute(END)
     with serve("before_qsessions"):
         for client in clients:
             assert client.user() == client.name, client.name
         check_signed_out(leaving)
+        log_out(clients[:10])
+
+
+def move_again(serve, clients):
+    """Asserts that those who have left after going back are still signed out, and all others signed in."""
+    with serve():
+        check_signed_out(clients[:10])
+        for client in clients[10:]:
+            assert client.user() == client.name, client.name
 
 
 def log_out(clients):

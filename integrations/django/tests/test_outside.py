@@ -85,3 +85,24 @@ def test_a_session_store_works_outside_of_requests(db):
             connection.cursor().execute("SELECT qsessions.logout(%s)", [db_key])
     connection.close()
     assert db.sessions() == 0
+
+
+def test_a_fixture_of_everything_can_be_loaded(application, db, ada, tmp_path):
+    import json
+
+    from django.core.management import call_command
+    from sessions import begin
+
+    for kind in ("TABLES", "SEQUENCES"):
+        db.rows(f"GRANT ALL ON ALL {kind} IN SCHEMA public TO {application.role}")
+    key, fixture = begin(ada), tmp_path / "all.json"
+
+    def models(*named):
+        call_command("dumpdata", *named, output=str(fixture), verbosity=0)
+        assert str(key) not in fixture.read_text()
+        return {entry["model"] for entry in json.loads(fixture.read_text())}
+
+    assert models("qsessions_django") == models("qsessions_django.Session") == {"qsessions_django.session"}
+    assert "auth.user" in models() and "qsessions_django.session" not in models()
+    call_command("loaddata", str(fixture), verbosity=0)
+    assert db.has_session(key)

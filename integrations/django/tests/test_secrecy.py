@@ -4,6 +4,7 @@ import io
 import logging
 import pickle
 import sys
+from datetime import timedelta
 
 import pytest
 from conftest import ENGINE
@@ -15,6 +16,7 @@ from qsessions_django.backends.cached_db import SessionStore as CachedStore
 from qsessions_django.backends.db import SessionStore as DatabaseStore
 from qsessions_django.exceptions import DataTooLarge, SessionEnded
 from qsessions_django.keys import SessionKey, foreign_id, native_id, session_id
+from qsessions_django.visitor import NOBODY
 
 SessionStore = CachedStore if ENGINE == "cached_db" else DatabaseStore
 
@@ -36,6 +38,15 @@ def test_the_representation_of_a_key_has_its_id_only(db, store):
     assert repr(SessionKey("the key of another store")) == "<key of a session>"
     assert str(key) == key and f"{key}" == key and type(str(key)) is str
     assert pickle.loads(pickle.dumps(key)) == key
+
+
+def test_a_key_that_the_database_has_made_is_not_printed(db, ada):
+    expiry = sql.Expiry(ttl=timedelta(hours=1))
+    made = sql.create("{}", NOBODY, expiry)
+    login = sql.login(None, ada.pk, "{}", NOBODY, expiry)
+    for key in (made, login.key, sql.replace(login.key, "{}", NOBODY, expiry), sql.save(made, "{}", expiry, rotate=True)):
+        assert db.value("SELECT qsessions.session_id(%s)", str(key)) == session_id(key) and len(key) == 48
+        assert not contain_key(key, repr(key), repr([key]), repr(login))
 
 
 def test_ids_are_those_of_the_database(db):

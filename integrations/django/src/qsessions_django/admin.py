@@ -1,15 +1,18 @@
 """Sessions in Django's admin: to be seen and ended."""
 
 import ipaddress
+import re
 import uuid
 from pprint import pformat
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
-from django.contrib.auth import HASH_SESSION_KEY, get_user_model
+from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist
 from django.db import router, transaction
+from django.db.models.constants import LOOKUP_SEP
+from django.db.models.expressions import RawSQL
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -18,8 +21,10 @@ from django.utils.translation import ngettext
 from qsessions_django import sql
 from qsessions_django.models import Session
 
-# Members of the data that are secrets of the user or of the browser.
-HIDDEN = {HASH_SESSION_KEY, "_csrftoken"}
+# Names in the data that tell of a secret: `_auth_user_hash`, `_csrftoken`, `_password_reset_token` and those of packages.
+SECRET = re.compile("hash|token|secret|passw|passphrase|signature|verifier|key", re.IGNORECASE)
+# Entries in a statement, each with a parameter for each column: there can be 65,535.
+LOGGED_AT_ONCE = 5000
 
 
 class ActiveFilter(admin.SimpleListFilter):
@@ -109,6 +114,13 @@ class SessionAdmin(admin.ModelAdmin):
                 continue
         return super().get_search_results(request, queryset, search_term)
 
+    def lookup_allowed(self, lookup, value, request=None):
+        """Refuses the address of a list that filters by the data: it would tell the secrets letter by letter."""
+        if lookup.partition(LOOKUP_SEP)[0] == "data":
+            return False
+        # Django 4.2 has no third argument.
+        return super().lookup_allowed(lookup, value, *([] if request is None else [request]))
+
     def get_object(self, request, object_id, from_field=None):
         """Returns the session with its details, by one query."""
         try:
@@ -139,7 +151,9 @@ class SessionAdmin(admin.ModelAdmin):
         with transaction.atomic(using):
             ended = list(chosen.defer("data").select_for_update())
             log_ends(request, ended)
-            sessions.filter(pk__in=[session.pk for session in ended]).delete()
+            # One parameter: a statement takes at most 65,535 of them.
+            ids = RawSQL("SELECT unnest(%s::uuid[])", ([session.pk for session in ended],))
+            sessions.filter(pk__in=ids).delete()
         text = ngettext("%d session was ended.", "%d sessions were ended.", len(ended)) % len(ended)
         self.message_user(request, text, messages.SUCCESS)
         if own and queryset.filter(pk=own).exists():
@@ -181,10 +195,7 @@ class SessionAdmin(admin.ModelAdmin):
     @admin.display(description=_("data"))
     def data_lines(self, obj):
         """The data of the application, without secrets."""
-        data = obj.data
-        if isinstance(data, dict):
-            data = {name: "(hidden)" if name in HIDDEN else value for name, value in data.items()}
-        return lines(data)
+        return lines(without_secrets(obj.data))
 
     @admin.display(description=_("recognized"))
     def device_info_lines(self, obj):
@@ -200,6 +211,16 @@ class SessionAdmin(admin.ModelAdmin):
     def location_info_lines(self, obj):
         """What the GeoIP database has about the address."""
         return lines(obj.location_info) if obj.location_info else None
+
+
+def without_secrets(value):
+    """Returns a JSON value in which the members with names of secrets are hidden, at any depth."""
+    if isinstance(value, dict):
+        return {
+            name: "(hidden)" if SECRET.search(name) else without_secrets(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(member) for member in value]
+    return value
 
 
 def lines(value):
@@ -234,9 +255,9 @@ def is_own(request, pk):
 
 
 def log_ends(request, sessions):
-    """Writes an entry into the admin's log for each session, in one statement."""
+    """Writes an entry into the admin's log for each session, in few statements."""
     content_type = ContentType.objects.get_for_model(Session)
-    LogEntry.objects.bulk_create(
+    entries = (
         LogEntry(
             user_id=request.user.pk,
             content_type=content_type,
@@ -246,3 +267,4 @@ def log_ends(request, sessions):
         )
         for session in sessions
     )
+    LogEntry.objects.bulk_create(entries, batch_size=LOGGED_AT_ONCE)

@@ -76,8 +76,10 @@ def check_database(app_configs, databases=None, **_):
         with connection.cursor() as cursor:
             cursor.execute(
                 """SELECT (SELECT extversion FROM pg_extension WHERE extname = 'qsessions'),
-                          to_regclass('qsessions.session') IS NOT NULL""")
-            version, has_table = cursor.fetchone()
+                          to_regclass('qsessions.session') IS NOT NULL,
+                          ARRAY(SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL)""",
+                [list(config().import_from)])
+            version, has_table, missing = cursor.fetchone()
     except DatabaseError as error:
         return [checks.Warning(f"The database of the sessions cannot be asked: {error}", id="qsessions_django.W003")]
     if version is None:
@@ -93,7 +95,13 @@ def check_database(app_configs, databases=None, **_):
     if not has_table:
         return [checks.Warning(
             "The database has no session table.", hint="Run 'manage.py migrate'.", id="qsessions_django.W005")]
-    return []
+    return [_missing_old_table(name) for name in missing]
+
+
+def _missing_old_table(name):
+    return checks.Warning(
+        f"Sessions are looked for in the table {name}, which does not exist, and requests fail for it.",
+        hint="Remove it from QSESSIONS['IMPORT_FROM'].", id="qsessions_django.W007")
 
 
 def _connection():

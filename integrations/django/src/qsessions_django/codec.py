@@ -58,11 +58,19 @@ def decode_members(text):
 
 
 def encode_members(data):
-    """Returns the members of a session's data as plain JSON values."""
+    """Returns the members of a session's data as plain JSON values, by their names in JSON."""
     serializer = _serializer()
-    if serializer is JSONSerializer:
+    if serializer is not JSONSerializer:
+        return json.loads(serializer().dumps(data))
+    if all(type(name) is str for name in data):
         return data
-    return json.loads(serializer().dumps(data))
+    # JSON has no other names: a session's 1 is "1" once it is stored.
+    return json.loads(json.dumps(data, allow_nan=False))
+
+
+def encode_name(name):
+    """Returns the name (str) of a member as jsonb has it."""
+    return json.loads(to_json(name))
 
 
 def _mark(found):

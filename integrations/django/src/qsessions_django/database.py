@@ -17,6 +17,8 @@ from qsessions_django.conf import config
 from qsessions_django.exceptions import DataTooLarge, SessionEnded, VersionConflict
 
 logger = logging.getLogger("django.db.backends")
+# Python has no time after the year 9999, and no infinite one. A time zone may add a day to this.
+LATEST = "timestamptz '9999-12-30 00:00:00+00'"
 _ERRORS = {"QS002": VersionConflict, "QS004": DataTooLarge}
 
 
@@ -42,6 +44,8 @@ def execute(statement, parameters=(), using=None):
     databases. No error contains a parameter.
     """
     connection = database_connection(using)
+    # As Django's own cursors do. The session is often the first that a request reads from a persistent connection.
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     executor = _execute
     for wrapper in reversed(connection.execute_wrappers):

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from qsessions_django import sql
+from qsessions_django.conf import config
 from qsessions_django.database import execute, one
 from qsessions_django.functions import Category
 from qsessions_django.moving import bring_user
@@ -32,16 +33,18 @@ def describe(device):
     return (parts[0] if parts else ""), ", ".join(parts[1:])
 
 
-def devices_of(user, key=None):
+def devices_of(user, key=None, most=None):
     """Returns the live sessions of a user, that of `key` first, then last seen first, by one query.
 
-    Each is a `Session` with `device`, `location`, `category` (a key of CATEGORIES) and `is_current`.
+    `most` is the largest number of them, or None. Each is a `Session` with `device`, `location`, `category` (a key of CATEGORIES) and `is_current`.
     """
     from qsessions_django.models import Session  # which needs this module
 
     bring_user(user)
-    sessions = Session.objects.live().filter(user=user).mark_current(key).annotate(category=Category())
-    return list(sessions.order_by("-is_current", "-last_seen_at", "-id"))
+    # A replica, to which a router may send what only reads, can still have a session that has just ended.
+    live = Session.objects.using(config().database).live()
+    sessions = live.filter(user=user).mark_current(key).annotate(category=Category())
+    return list(sessions.order_by("-is_current", "-last_seen_at", "-id")[:most])
 
 
 def sign_out_others(user, key):

@@ -7,6 +7,7 @@ import json
 from django.db import models
 
 from qsessions_django.codec import from_json
+from qsessions_django.database import LATEST
 
 
 class SessionDataField(models.JSONField):
@@ -18,11 +19,11 @@ class SessionDataField(models.JSONField):
 
 
 class FiniteDateTimeField(models.DateTimeField):
-    """A time that can be `infinity`, which Python has no datetime for: it is read as None."""
+    """A time that can be `infinity` or later than any datetime of Python: it is read as None then."""
 
     def select_format(self, compiler, sql, params):
-        """Has the server replace `infinity` by null."""
-        return f"NULLIF({sql}, 'infinity'::timestamptz)", params
+        """Has the server replace what Python cannot read by null."""
+        return f"CASE WHEN {sql} < {LATEST} THEN {sql} END", [*params, *params]
 
 
 class AddressField(models.GenericIPAddressField):
@@ -39,9 +40,14 @@ class InNetwork(models.Lookup):
     lookup_name = "network"
     prepare_rhs = False
 
+    def get_prep_lookup(self):
+        """Returns the text of the network. Raises ValueError when the filter is made."""
+        value = super().get_prep_lookup()
+        return value if hasattr(value, "resolve_expression") else str(ipaddress.ip_network(value, strict=False))
+
     def get_db_prep_lookup(self, value, connection):
         """Returns the placeholder, and the network as text."""
-        return "%s::inet", [str(ipaddress.ip_network(value, strict=False))]
+        return "%s::inet", [value]
 
     def as_sql(self, compiler, connection):
         """Returns the comparison with the operator of PostgreSQL."""

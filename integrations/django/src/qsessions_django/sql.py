@@ -15,13 +15,13 @@ from typing import NamedTuple
 from django.db import transaction
 
 from qsessions_django import keys, observer
-from qsessions_django.database import database_connection, execute, one
+from qsessions_django.database import LATEST, database_connection, execute, one
 from qsessions_django.snapshot import Snapshot
 from qsessions_django.visitor import NOBODY
 
 
 class Login(NamedTuple):
-    """The result of a login; `is_new_device` and `is_new_place` are None where no events are recorded."""
+    """The result of a login, with a SessionKey; `is_new_device` and `is_new_place` are None where no events are recorded."""
 
     key: str
     id: object
@@ -56,10 +56,10 @@ def exists(key):
 
 def create(data, visitor, expiry):
     """Begins a session with this JSON of its data, and returns its key."""
-    return one(
+    return keys.SessionKey(one(
         """SELECT key FROM qsessions.create_session(data => %s, ip => %s, user_agent => %s, client_hints => %s,
                ttl => %s, idle_timeout => %s, max_age => %s)""",
-        (data, *_seen(visitor), expiry.ttl, expiry.idle_timeout, expiry.max_age))[0]
+        (data, *_seen(visitor), expiry.ttl, expiry.idle_timeout, expiry.max_age))[0])
 
 
 def replace(key, data, visitor, expiry):
@@ -72,7 +72,7 @@ def replace(key, data, visitor, expiry):
             """SELECT CASE WHEN qsessions.logout(%s) THEN (qsessions.create_session(data => %s, ip => %s,
                    user_agent => %s, client_hints => %s, ttl => %s, idle_timeout => %s, max_age => %s)).key END""",
             (key, data, *_seen(visitor), expiry.ttl, expiry.idle_timeout, expiry.max_age))
-    return row[0] or _raise_ended()
+    return keys.SessionKey(row[0]) if row[0] else _raise_ended()
 
 
 def login(key, user_id, data, visitor, expiry, max_sessions=None, must_be_live=False):
@@ -89,14 +89,14 @@ def login(key, user_id, data, visitor, expiry, max_sessions=None, must_be_live=F
             (key, user_id, data, *_seen(visitor), max_sessions, expiry.ttl, expiry.idle_timeout, expiry.max_age))
     if max_sessions is not None:
         observer.ended_others(connection)
-    return Login(*row)
+    return Login(keys.SessionKey(row[0]), *row[1:])
 
 
 def save(key, data, expiry, rotate=False):
     """Replaces the data of a live session; with rotate, also its key. Returns its key."""
     with _changing(key):
-        return one(*_with_expiry(
-            "qsessions.save_session(key, %s)", (data,), expiry, key, rotate))[0]
+        row = one(*_with_expiry("qsessions.save_session(key, %s)", (data,), expiry, key, rotate))
+    return keys.SessionKey(row[0])
 
 
 def patch(key, changes, remove, expiry):
@@ -171,9 +171,8 @@ def user_sessions(user_id, current_key=None):
 _LISTED_NAMES = (
     "id", "user_id", "ip", "location", "device", "user_agent", "created_at", "authenticated_at", "updated_at",
     "last_seen_at", "expires_at", "is_active", "is_current")
-# Python has no infinite time.
 _LISTED = ", ".join(
-    {"ip": "host(ip)", "expires_at": "CASE WHEN isfinite(expires_at) THEN expires_at END"}.get(name, name)
+    {"ip": "host(ip)", "expires_at": f"CASE WHEN expires_at < {LATEST} THEN expires_at END"}.get(name, name)
     for name in _LISTED_NAMES)
 
 

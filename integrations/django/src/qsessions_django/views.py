@@ -10,11 +10,13 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpResponseBadRequest, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_variables
 from django.views.generic import TemplateView, View
 
@@ -24,7 +26,7 @@ from qsessions_django.devices import sign_ins_of, sign_out_others
 DONE = ("signed-out", "signed-out-others")
 
 
-@method_decorator(never_cache, "dispatch")
+@method_decorator([never_cache, csrf_protect], "dispatch")
 class DevicesView(LoginRequiredMixin, TemplateView):
     """Shows the devices on which the user is signed in, and the last sign-ins if events are recorded.
 
@@ -41,11 +43,19 @@ class DevicesView(LoginRequiredMixin, TemplateView):
         return super().get_context_data(done=done if done in DONE else None, sign_ins=sign_ins, **kwargs)
 
 
-@method_decorator(never_cache, "dispatch")
-class SignOutView(LoginRequiredMixin, View):
-    """Ends one session of the user, whose id is the field `id` of a form."""
+@method_decorator([never_cache, csrf_protect], "dispatch")
+class FormView(LoginRequiredMixin, View):
+    """What a form of the page is posted to. It needs the token of the form even without Django's middleware for it."""
 
     http_method_names = ["post", "options"]
+
+    def handle_no_permission(self):
+        """Leads to the devices after the sign-in, because a browser would GET this address."""
+        return redirect_to_login(reverse("qsessions:devices"), self.get_login_url(), self.get_redirect_field_name())
+
+
+class SignOutView(FormView):
+    """Ends one session of the user, whose id is the field `id` of a form."""
 
     @method_decorator(sensitive_variables("key"))
     def post(self, request):
@@ -62,11 +72,8 @@ class SignOutView(LoginRequiredMixin, View):
         return to_devices("signed-out")
 
 
-@method_decorator(never_cache, "dispatch")
-class SignOutOthersView(LoginRequiredMixin, View):
+class SignOutOthersView(FormView):
     """Ends all sessions of the user but the one of the request."""
-
-    http_method_names = ["post", "options"]
 
     def post(self, request):
         """Answers with a redirect to the devices."""

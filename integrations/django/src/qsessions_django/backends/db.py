@@ -191,13 +191,16 @@ class SessionStore(SessionBase):
 
 
 def _difference(loaded, data):
-    """Returns the members that were set (dict) and removed (list of str) since a load, or None if it was no object."""
+    """Returns the members that were set (dict) and removed since a load, or None if it was no object.
+
+    The removed ones are a list of names as jsonb has them.
+    """
     before = codec.decode_members(loaded)
     if before is None:
         return None
     now = codec.encode_members(data)
-    changes = {str(name): value for name, value in now.items() if not _is_same(before, str(name), value)}
-    return changes, [name for name in before if name not in now]
+    changes = {name: value for name, value in now.items() if not _is_same(before, name, value)}
+    return changes, [codec.encode_name(name) for name in before if name not in now]
 
 
 def _is_same(before, name, value):

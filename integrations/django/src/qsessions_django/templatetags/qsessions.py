@@ -17,25 +17,32 @@ from django.utils.translation import gettext as _
 from qsessions_django.devices import CATEGORIES, devices_of
 
 register = template.Library()
+# The list shows no more than these. A program that signs in for each of its requests can have any number.
+MOST_DEVICES = 100
 
 
 @register.simple_tag(takes_context=True)
-def devices(context):
-    """Returns the live sessions of the user of the request, this one first; an empty list without a user."""
+def devices(context, most=None):
+    """Returns the live sessions of the user of the request, this one first; an empty list without a user.
+
+    `most` is the largest number of them, or None.
+    """
     request = context["request"]
     if not request.user.is_authenticated:
         return []
-    return devices_of(request.user, request.session.session_key)
+    return devices_of(request.user, request.session.session_key, most)
 
 
 @register.inclusion_tag("qsessions_django/device_list.html", takes_context=True)
 def device_list(context):
-    """Shows the devices of the user of the request, with forms to sign out."""
-    found = devices(context)
+    """Shows the devices of the user of the request, with forms to sign out: at most MOST_DEVICES, the last used."""
+    found = devices(context, MOST_DEVICES + 1)
+    has_more, found = len(found) > MOST_DEVICES, found[:MOST_DEVICES]
     current = [session for session in found if session.is_current]
     others = [session for session in found if not session.is_current]
     return {
-        "current": current, "others": others, "csrf_token": context.get("csrf_token"), "request": context["request"]}
+        "current": current, "others": others, "has_more": has_more, "csrf_token": context.get("csrf_token"),
+        "request": context["request"]}
 
 
 @register.filter
