@@ -25,7 +25,7 @@ fn from_environment(variable: &str, made: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| here(made), PathBuf::from)
 }
 
-fn python() -> Command {
+pub(crate) fn python() -> Command {
     let mut interpreter = from_environment("QSESSIONS_PYTHON", "../.build/venv/bin/python");
     if !interpreter.exists() {
         interpreter = "python3".into();
@@ -44,7 +44,7 @@ fn node() -> Command {
 }
 
 /// Fails with a clear message if the driver cannot be loaded.
-fn require(mut interpreter: Command, load: [&str; 2], what: &str) {
+pub(crate) fn require(mut interpreter: Command, load: [&str; 2], what: &str) {
     let output = interpreter.args(load).output();
     assert!(
         output.is_ok_and(|output| output.status.success()),
@@ -54,7 +54,7 @@ fn require(mut interpreter: Command, load: [&str; 2], what: &str) {
 }
 
 /// Runs a script that connects to a database.
-fn run(mut interpreter: Command, script: &str, database: &Database, arguments: &[&str]) {
+pub(crate) fn run(mut interpreter: Command, script: &str, database: &Database, arguments: &[&str]) {
     // Variables of the environment must not decide where the script connects.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
