@@ -1,5 +1,5 @@
 //! Users whose key has a nondeterministic collation. A function in PL/pgSQL gives the collation of
-//! an argument to all its texts, and PostgreSQL 15 has no LIKE or regular expressions for such texts.
+//! an argument to all its texts, and PostgreSQL 15 has no LIKE or regular expressions for them.
 
 use crate::common::row;
 use qsessions_testkit::{Database, Users};
