@@ -73,7 +73,8 @@ BEGIN
         RAISE EXCEPTION 'argument "max_rows" must be at least 1, but is %', max_rows
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for 100 rows, or pass null for all rows.';
     END IF;
-    IF country !~ '^[A-Za-z]{2}$' THEN
+    -- The arguments have the collation of the caller's user_id, which may be nondeterministic.
+    IF country COLLATE "C" !~ '^[A-Za-z]{2}$' THEN
         RAISE EXCEPTION 'argument "country" must be a code of two letters, but is "%"', country
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the code of ISO 3166-1 alpha-2, for example ''DE''.';
     END IF;

@@ -45,12 +45,12 @@ BEGIN
         is_begun := qsessions._begin_event_reason('expired');
         -- By their places, which rows keep while they are locked: a join by id would read the index
         -- of ids, or the whole table. The planner cannot look into the subquery, and so always
-        -- chooses a TID scan. Each partition has places of its own.
-        IF (SELECT c.relhassubclass FROM pg_class AS c WHERE c.oid = 'qsessions.session'::regclass) THEN
-            DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
-        ELSE
-            DELETE FROM qsessions.session AS s
+        -- chooses a TID scan. ONLY, because each table that inherits has the same places.
+        IF places IS NOT NULL THEN
+            DELETE FROM ONLY qsessions.session AS s
             WHERE s.ctid = ANY (ARRAY(SELECT p.place FROM unnest(places) AS p (place)));
+        ELSE
+            DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
         END IF;
         GET DIAGNOSTICS purged = ROW_COUNT;
         is_begun := qsessions._end_event_reason();
@@ -78,6 +78,9 @@ COMMENT ON FUNCTION qsessions._purge_batch(integer, timestamptz, uuid) IS
 -- The index has the rows in this order, and one batch needs few of them. The planner must not read
 -- and sort all that have expired instead: it would, where the statistics are older than the last
 -- purges, or where it takes a batch for a large part of the table.
+--
+-- Only rows of the table itself have places here. Whether tables inherit from it is read from the
+-- rows: the catalogue can change after it was read.
 CREATE OR REPLACE FUNCTION qsessions._lock_expired(
     batch_size integer, after_hour timestamptz, after_id uuid,
     OUT ids uuid[], OUT places tid[], OUT last_hour timestamptz, OUT last_id uuid)
@@ -90,9 +93,11 @@ SET jit = off
 AS $$
 #variable_conflict use_variable
 BEGIN
-    SELECT array_agg(d.id), array_agg(d.ctid), max(d.expires_hour), (array_agg(d.id))[count(*)]
+    SELECT array_agg(d.id),
+           CASE WHEN bool_and(d.tableoid = 'qsessions.session'::regclass) THEN array_agg(d.ctid) END,
+           max(d.expires_hour), (array_agg(d.id))[count(*)]
     INTO ids, places, last_hour, last_id
-    FROM (SELECT s.id, s.ctid, s.expires_hour FROM qsessions.session AS s
+    FROM (SELECT s.id, s.ctid, s.tableoid, s.expires_hour FROM qsessions.session AS s
           WHERE s.expires_hour <= now() AND (s.expires_hour, s.id) > (after_hour, after_id) AND s.expires_at <= now()
           ORDER BY s.expires_hour, s.id
           LIMIT batch_size
@@ -101,7 +106,7 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions._lock_expired(integer, timestamptz, uuid) IS
-    'Internal: locks up to batch_size expired sessions after a position, except those that are locked already';
+    'Internal: locks up to batch_size expired sessions after a position, except those that are locked already; places is null if one of them is a row of a table that inherits';
 
 -- The rows of live sessions that a purge has come to: their hour has passed, because an expiry that
 -- slides leaves it as it is.

@@ -333,7 +333,8 @@ async fn a_purge_searches_by_expires_hour_from_the_end_of_the_last_batch() {
                 );
                 assert!(condition.contains("expires_hour <= "), "{condition}");
             }
-            for plan in inner_plans(&listening, call, &["DELETE FROM qsessions.session"]).await {
+            for plan in inner_plans(&listening, call, &["DELETE FROM ONLY qsessions.session"]).await
+            {
                 assert!(nodes(&plan).contains(&"Tid Scan".to_owned()), "{plan:#}");
             }
         }

@@ -1,6 +1,7 @@
 //! Purges: all expired sessions are deleted in batches, no others, and purges do not wait for
 //! locks.
 
+mod inherited;
 mod live;
 
 use crate::common::mmdb::until;
@@ -363,24 +364,4 @@ async fn searches_for_the_oldest_row_skip_what_was_purged() {
         pages("Shared Hit Blocks") + pages("Shared Read Blocks") < 500
     })
     .await;
-}
-
-/// Each table has its own places of rows, so a purge must not delete by the place alone.
-#[tokio::test]
-async fn tables_that_inherit_are_purged_too() {
-    let client = Database::new().await.connect().await;
-    let live = begin(&client, "").await;
-    client
-        .batch_execute(
-            "CREATE TABLE more () INHERITS (qsessions.session);
-             INSERT INTO more (id, digest, expires_at) VALUES (gen_random_uuid(), '', now())",
-        )
-        .await
-        .unwrap();
-    add_expired(&client, 1).await;
-    let places = "SELECT count(DISTINCT ctid) FROM qsessions.session";
-    assert_eq!(row(&client, places, &[]).await.get::<_, i64>(0), 2);
-    assert_eq!(purge_expired(&client, "").await, 2);
-    assert_eq!(sessions(&client).await, 1);
-    assert!(alive(&client, &live.key).await);
 }

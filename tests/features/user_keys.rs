@@ -1,6 +1,8 @@
 //! Types of users' keys: a function finds the user's sessions or refuses the id, and never finds
 //! another user's.
 
+mod collations;
+
 use crate::common::listener::Listener;
 use crate::common::roles::new_role;
 use crate::common::{alive, begin, failure, row, texts};

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.test import override_settings
 from qsessions_django import cache, sql
 from qsessions_django.backends.cached_db import SessionStore
+from qsessions_django.cache.freshness import Freshness
 from support import IS_ASYNC, Browser, until
 
 pytestmark = pytest.mark.skipif(ENGINE != "cached_db", reason="tests of the other engine")
@@ -175,6 +176,18 @@ def test_a_session_expires_by_the_clock_of_the_server(db):
     assert SessionStore(key).load() == {"a": 1}
     until(lambda: not db.has_session(key))
     assert SessionStore(key).load() == {}
+
+
+def test_what_has_expired_stays_so_when_the_clock_of_the_server_is_set_back():
+    freshness = Freshness(1.0)
+    freshness.begin_server_clock(10.0, 1000.0)
+    freshness.set_server_clock(11.0, 500.0)
+    assert freshness.server_time(12.0) == 1002.0
+    freshness.set_server_clock(12.0, 3000.0)
+    assert freshness.server_time(12.0) == 3000.0
+    # A new connection may lead to another server.
+    freshness.begin_server_clock(13.0, 600.0)
+    assert freshness.server_time(13.0) == 600.0
 
 
 def test_a_large_session_is_not_kept(db):

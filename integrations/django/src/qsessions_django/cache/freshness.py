@@ -43,9 +43,17 @@ class Freshness:
         """From now on changes can be missed."""
         self._known_until = NEVER
 
-    def set_server_clock(self, asked, read):
-        """The server has read its clock after the moment at which it was asked."""
+    def begin_server_clock(self, asked, read):
+        """The server has read its clock after the moment at which it was asked. No entry of the time before is left."""
         self._clock_lead = read - asked
+
+    def set_server_clock(self, asked, read):
+        """The same, while entries are kept.
+
+        The lead never decreases then. A purge may have deleted what had expired before the clock of the server was
+        set back, and such a deletion is not announced.
+        """
+        self._clock_lead = max(self._clock_lead, read - asked)
 
     def server_time(self, moment):
         """Returns what the clock of the server shows at a moment, or a little more."""

@@ -118,7 +118,7 @@ class Listener:
         for name in cache.channels:
             quoted = name.replace('"', '""')
             connection.query(f'LISTEN "{quoted}"', (), STATEMENT_SECONDS)
-        cache.freshness.set_server_clock(asked, float(clock))
+        cache.freshness.begin_server_clock(asked, float(clock))
         return Origin(started_at, database)
 
     def _hear(self, connection, subscription):
