@@ -393,7 +393,13 @@ BEGIN
     INTO grants
     FROM pg_attribute AS a, aclexplode(a.attacl) AS g
     WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'expires_hour';
-    ALTER TABLE qsessions.session DROP COLUMN IF EXISTS expires_hour;
+    -- IF EXISTS would print a notice for a new table.
+    IF EXISTS (
+        SELECT FROM pg_attribute AS a
+        WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'expires_hour' AND NOT a.attisdropped)
+    THEN
+        ALTER TABLE qsessions.session DROP COLUMN expires_hour;
+    END IF;
     ALTER TABLE qsessions.session ADD COLUMN expires_hour timestamptz NOT NULL GENERATED ALWAYS AS
         (date_bin('1 hour', LEAST(purge_after, expires_at), '2000-01-01 00:00:00+00')) STORED;
     CREATE INDEX session_expires_hour_id_idx ON qsessions.session (expires_hour, id);
