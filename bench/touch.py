@@ -5,7 +5,7 @@ from pgbench import WARM_UP_SECONDS, Run
 
 WANTED = 0.95
 
-# As if nobody had visited for some hours: the expiry of each sliding session moves to another hour.
+# As after some hours without a visit: the expiry of each sliding session moves to another hour.
 _RETURN = """
 UPDATE qsessions.session SET last_seen_at = last_seen_at - interval '5 hours', expires_at = expires_at - interval '5 hours'
 WHERE idle_timeout IS NOT NULL;

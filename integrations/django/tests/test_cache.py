@@ -216,7 +216,7 @@ def test_everything_can_be_dropped(db):
         assert not is_hit(key) and is_hit(key)
 
 
-def test_a_transaction_sees_its_own_changes_and_shows_them_to_nobody_before_its_commit(db):
+def test_a_transaction_sees_its_own_changes_and_shows_them_only_after_its_commit(db):
     key = new_session(a=1)
 
     def seen_elsewhere():

@@ -157,7 +157,7 @@ async fn a_session_that_has_slid_is_purged_when_it_has_expired() {
     }
 }
 
-/// Nothing that lives is lost, nothing that has expired is left, and nobody fails.
+/// No live session is lost, no expired one is left, and no call fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn purges_and_visits_at_once_lose_nothing() {
     const LIVE: usize = 60;
