@@ -50,7 +50,9 @@ class OldTable {
       })
     } catch (error) {
       if (!REFUSED.has(error.code)) throw error
-      this.#errorLog('qsessions: a session of the old table cannot be moved:', error)
+      // Not the whole error: its detail has values of the session.
+      const { code, message } = error
+      this.#errorLog('qsessions: a session of the old table cannot be moved:', { code, message })
     }
   }
 
