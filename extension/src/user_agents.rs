@@ -1,5 +1,7 @@
 //! The SQL functions for User-Agents.
 
+mod recent;
+
 use crate::gucs;
 use crate::values::{RawJsonb, RawText};
 use pgrx::heap_tuple::PgHeapTuple;
@@ -185,21 +187,30 @@ fn with_hints<R>(client_hints: Option<RawJsonb>, work: impl FnOnce(&ClientHints<
 )]
 fn device_key(user_agent: Option<&str>, client_hints: Option<RawJsonb>) -> Option<String> {
     let user_agent = user_agent.filter(|user_agent| !user_agent.trim().is_empty())?;
-    Some(with_hints(client_hints, |hints| {
-        let parsed = qsessions_user_agent::parse_with_hints(user_agent, hints);
-        let parts = [&parsed.browser, &parsed.os, &parsed.device];
-        if parts.iter().all(|part| part.is_none()) {
-            let unversioned = user_agent.chars().filter(|one| !one.is_ascii_digit());
-            let unversioned: String = unversioned.take(MAX_KEY_PART).collect();
-            return format!("? | ? | {unversioned}");
+    let make = || with_hints(client_hints, |hints| make_device_key(user_agent, hints));
+    Some(match client_hints {
+        None => recent::device_key(user_agent, &[], make),
+        Some(jsonb) if jsonb.size() <= MAX_HINTS_SIZE => {
+            jsonb.with_bytes(|bytes| recent::device_key(user_agent, bytes, make))
         }
-        parts
-            .map(|part| {
-                let part = part.as_deref().unwrap_or("?");
-                part.chars().take(MAX_KEY_PART).collect::<String>()
-            })
-            .join(" | ")
-    }))
+        Some(_) => make(),
+    })
+}
+
+fn make_device_key(user_agent: &str, hints: &ClientHints<'_>) -> String {
+    let parsed = qsessions_user_agent::parse_with_hints(user_agent, hints);
+    let parts = [&parsed.browser, &parsed.os, &parsed.device];
+    if parts.iter().all(|part| part.is_none()) {
+        let unversioned = user_agent.chars().filter(|one| !one.is_ascii_digit());
+        let unversioned: String = unversioned.take(MAX_KEY_PART).collect();
+        return format!("? | ? | {unversioned}");
+    }
+    parts
+        .map(|part| {
+            let part = part.as_deref().unwrap_or("?");
+            part.chars().take(MAX_KEY_PART).collect::<String>()
+        })
+        .join(" | ")
 }
 
 /// The version of the rules, and their numbers. Not immutable, because an upgrade changes them.

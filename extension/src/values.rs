@@ -42,6 +42,16 @@ impl RawJsonb {
         unsafe { pg_sys::toast_raw_datum_size(self.0) }
     }
 
+    /// Gives `work` the bytes of the value.
+    pub(crate) fn with_bytes<R>(self, work: impl FnOnce(&[u8]) -> R) -> R {
+        // SAFETY: the datum is a jsonb, which is a varlena. Its detoasted form lives in the memory
+        // context of the call, which outlives `work`.
+        let bytes = unsafe {
+            varlena::varlena_to_byte_slice(pg_sys::pg_detoast_datum_packed(self.0.cast_mut_ptr()))
+        };
+        work(bytes)
+    }
+
     /// Parses JSON text that the extension has made.
     pub(crate) fn from_json_text(text: &str) -> Self {
         let text = std::ffi::CString::new(text).expect("JSON text escapes NUL");
