@@ -7,7 +7,12 @@ use std::fmt::Write;
 mod model_key;
 
 use super::read::Error;
-use model_key::{MAKER, PREFIX, key, may_follow};
+use model_key::{FAMILY, MAKER, PREFIX, key, may_follow};
+
+/// How many letters and digits the beginning of a family of codes has at least, and how many codes
+/// begin so.
+const MIN_FAMILY_KEY: usize = 4;
+const MIN_FAMILY: usize = 3;
 
 /// Words in a name that tell a tablet.
 const TABLETS: &[&str] = &["Tab", "Tablet", "PAD"];
@@ -124,22 +129,52 @@ impl Models {
         entries
     }
 
+    /// The shortest beginnings that several codes of one maker have, and no code of another.
+    fn families(entries: &Entries) -> BTreeMap<&[u8], &str> {
+        let mut makers: BTreeMap<&[u8], (&str, usize)> = BTreeMap::new();
+        for (key, entry) in entries {
+            let code = key.strip_suffix(&[PREFIX]).unwrap_or(key);
+            for end in MIN_FAMILY_KEY..=code.len() {
+                let (maker, count) = makers.entry(&code[..end]).or_insert((&entry.maker, 0));
+                // Of several makers, none.
+                if *maker != entry.maker {
+                    *maker = "";
+                }
+                *count += 1;
+            }
+        }
+        makers.retain(|start, (maker, count)| {
+            // Numbers alone are those of many makers.
+            let is_telling = start.iter().any(u8::is_ascii_alphabetic);
+            is_telling && *count >= MIN_FAMILY && !maker.is_empty()
+        });
+        let shortest = makers.iter().filter(|(start, _)| {
+            let mut shorter = MIN_FAMILY_KEY..start.len();
+            !shorter.any(|end| makers.contains_key(&start[..end]))
+        });
+        shortest.map(|(start, (maker, _))| (*start, *maker)).collect()
+    }
+
     /// The bytes of the automaton, and the source of a module with the tables that its values are
     /// indexes of.
     pub(crate) fn tables(&self) -> (Vec<u8>, String) {
         let mut keys = self.merged();
         let count = keys.len();
-        for (word, maker) in &self.makers {
-            let maker = maker.clone();
+        let families = Self::families(&keys)
+            .into_iter()
+            .map(|(start, maker)| ([start, &[FAMILY]].concat(), maker.to_owned()));
+        let words = self.makers.iter().map(|(word, maker)| {
             let key = [&[MAKER], word.as_slice()].concat();
-            keys.insert(
-                key,
-                Entry {
-                    maker,
-                    ..Entry::default()
-                },
-            );
-        }
+            (key, maker.clone())
+        });
+        let makers: Vec<_> = families.chain(words).collect();
+        keys.extend(makers.into_iter().map(|(key, maker)| {
+            let entry = Entry {
+                maker,
+                ..Entry::default()
+            };
+            (key, entry)
+        }));
         let mut texts = Texts::default();
         let mut indexes = BTreeMap::new();
         let mut rows = Vec::new();

@@ -20,7 +20,8 @@ pub(crate) struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    /// By the list of models, then by its beginning, then by a maker whose name it begins with.
+    /// By the list of models, then by its beginning, then by a maker whose name it begins with, and
+    /// then by the models in the list that begin alike.
     fn new(text: &'a str) -> Self {
         let rule = rule(text);
         let Some(known) = known::model(text) else {
@@ -29,7 +30,8 @@ impl<'a> Model<'a> {
                 called: None,
                 vendor: rule
                     .map(|rule| rule.vendor)
-                    .or_else(|| known::maker_in(text)),
+                    .or_else(|| known::maker_in(text))
+                    .or_else(|| known::family(text)),
                 category: rule.and_then(|rule| rule.category).or(tablet(text)),
             };
         };

@@ -16,11 +16,14 @@ pub(crate) fn may_follow(last: u8, next: u8, count: usize) -> bool {
 /// Before a key that is the name of a maker. It is in no code.
 pub(crate) const MAKER: u8 = 1;
 
+/// Behind a key that begins the codes of one maker only. It is in no code.
+pub(crate) const FAMILY: u8 = 2;
+
 /// The code of a model as the automaton has it: strings and lists differ in case, spaces and
 /// brackets.
 pub(crate) fn key(code: &str) -> impl Iterator<Item = u8> {
     let bytes = code
         .bytes()
-        .filter(|byte| !matches!(*byte, b' ' | b'_' | b'(' | b')' | ..=MAKER | PREFIX));
+        .filter(|byte| !matches!(*byte, b' ' | b'_' | b'(' | b')' | ..=FAMILY | PREFIX));
     bytes.map(|byte| byte.to_ascii_lowercase())
 }
