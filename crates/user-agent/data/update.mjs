@@ -136,14 +136,16 @@ function correctMaker(model, name, maker) {
   return correction ? correction[1] : maker;
 }
 
-/** Map of model to { maker, name }, and the makers of each key, of which there may be several. */
+/** Map of model to { maker, name }, and the makers of each key and of each model as sent, of which there may be several. */
 function androidModels(devices, makersByName) {
   const byKey = new Map();
+  const makersOfSent = new Map();
   for (const { brand, name, device, model: sent } of devices) {
     const model = withoutMarket(sent);
     if (!brand || !isUsable(model) || /_cheets$|^generic/.test(device)) continue;
     const maker = correctMaker(model, name, makersByName.get(brand.toLowerCase()) ?? brand);
     if (maker === null) continue;
+    makersOfSent.set(sent, (makersOfSent.get(sent) ?? new Set()).add(maker));
     const entry = byKey.get(key(model)) ?? { model, makers: new Map() };
     const names = entry.makers.get(maker) ?? new Set();
     names.add(cleanName(name, model, maker));
@@ -163,7 +165,7 @@ function androidModels(devices, makersByName) {
     if (isCode && !byKey.has(key(rest)) && !rests.has(key(rest))) models.set(rest, found);
     rests.add(key(rest));
   }
-  return { models, byKey };
+  return { models, byKey, makersOfSent };
 }
 
 /**
@@ -172,7 +174,7 @@ function androidModels(devices, makersByName) {
  * Some strings have the name or the device in the place of the model, so these are models too, if they are one
  * maker's.
  */
-function newerModels({ models: older, byKey }, designs, devices, pairs, makersByName) {
+function newerModels({ models: older, byKey, makersOfSent }, designs, devices, pairs, makersByName) {
   const maker = makerOf(devices, [...older.values()].map((one) => one.maker), makersByName);
   const makersByKey = new Map();
   const formsByKey = new Map();
@@ -180,25 +182,33 @@ function newerModels({ models: older, byKey }, designs, devices, pairs, makersBy
   for (const device of devices) {
     const name = cleanName(device.name, '', maker(device) ?? '') || device.name;
     const owner = correctMaker(device.device, device.name, maker(device));
-    for (const one of new Set([device.device, device.name, name].map(withoutMarket))) {
+    const texts = [device.device, device.name, name];
+    for (const one of new Set([...texts, ...texts.map(withoutMarket)])) {
       if (!isUsable(one)) continue;
       add(makersByKey, one, owner ?? '');
       add(formsByKey, one, device.form);
     }
   }
   const makersOfName = (name) => [...(makersByKey.get(key(name)) ?? [])].filter((one) => one);
-  const makerOfModel = (model) => older.get(withoutMarket(model))?.maker;
+  const makerOfModel = (model) => {
+    const makers = makersOfSent.get(model);
+    return makers?.size === 1 ? [...makers][0] : undefined;
+  };
   const models = new Map();
   const seen = new Set([...byKey.keys(), ...[...designs.keys()].map(key)]);
+  const makerOfKey = new Map([...byKey].map(([one, { makers }]) => [one, [...makers.keys()].join('|')]));
   const addModel = (sent, owner, name, form) => {
-    const model = withoutMarket(sent);
-    const design = /^(SM-[A-Z]\d{3}|GT-[A-Z]\d{4})/.exec(model)?.[1];
-    if (!owner || !isUsable(model) || seen.has(key(model)) || designs.has(`${design}*`)) return;
-    const corrected = correctMaker(model, name, owner);
+    const corrected = owner && correctMaker(withoutMarket(sent), name, owner);
     if (!corrected || !/phone|tablet|^$/i.test(form)) return;
+    // Some makers have the same model, but for other markets.
+    const isOthers = [undefined, corrected].indexOf(makerOfKey.get(key(withoutMarket(sent)))) < 0;
+    const model = isOthers ? sent : withoutMarket(sent);
+    const design = /^(SM-[A-Z]\d{3}|GT-[A-Z]\d{4})/.exec(model)?.[1];
+    if (!isUsable(model) || seen.has(key(model)) || designs.has(`${design}*`)) return;
     // A code is no name for a model that is a name itself.
     const isNamed = /[a-z]{3}/i.test(model) && /^[^a-z\s]*\d[^a-z\s]*$/.test(name);
     seen.add(key(model));
+    makerOfKey.set(key(model), corrected);
     models.set(model, {
       maker: corrected,
       name: isNamed ? '' : cleanName(name, model, corrected),
@@ -213,8 +223,10 @@ function newerModels({ models: older, byKey }, designs, devices, pairs, makersBy
   for (const [index, [model, name]] of pairs.entries()) addModel(model, owners[index], name, formOf(model) || formOf(name));
   for (const { device, name, form } of devices) {
     for (const [model, called] of [[device, name], [name, '']]) {
-      const makers = makersByKey.get(key(withoutMarket(model)));
-      if (makers?.size === 1 && key(model).length > 3) addModel(model, [...makers][0], called, form);
+      const isOnes = (one) => makersByKey.get(key(one))?.size === 1;
+      const [maker] = isOnes(model) ? makersByKey.get(key(model)) : [];
+      if (!isOnes(withoutMarket(model))) makerOfKey.set(key(withoutMarket(model)), '|');
+      if (key(model).length > 3) addModel(model, maker, called, form);
     }
   }
   return shorten(models);
