@@ -7,7 +7,7 @@ use std::fmt::Write;
 mod model_key;
 
 use super::read::Error;
-use model_key::{FAMILY, MAKER, PREFIX, key, may_follow};
+use model_key::{FAMILY, MAKER, MARKETS, PREFIX, key, may_follow};
 
 /// How many letters and digits the beginning of a family of codes has at least, and how many codes
 /// begin so.
@@ -123,8 +123,19 @@ impl Models {
                         && has_beginning(&code[..end])
                 })
         };
+        // `M50_ROW` of a list is our `M50`.
+        let is_ours_in_a_market = |key: &[u8], maker: &str| {
+            let of = |market: &&str| {
+                let model = key.strip_suffix(market.to_ascii_lowercase().as_bytes())?;
+                self.own.get(model.strip_suffix(b"-").unwrap_or(model))
+            };
+            let mut models = MARKETS.iter().filter_map(of);
+            models.any(|model| model.maker == maker)
+        };
         let mut entries = self.own.clone();
-        let listed = self.listed.iter().filter(|(key, _)| !is_ours(key));
+        let listed = self.listed.iter().filter(|(key, entry)| {
+            !is_ours(key) && !is_ours_in_a_market(key, &entry.maker)
+        });
         entries.extend(listed.map(|(key, entry)| (key.clone(), entry.clone())));
         entries
     }

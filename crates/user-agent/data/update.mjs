@@ -37,12 +37,19 @@ const MAKERS_BY_MODEL = [
   [/^WIKO/i, 'Wiko'],
   [/^ZTE /i, 'ZTE'],
   [/^(SO-|SGP)/, 'Sony'],
+  [/^Vodafone /, 'Vodafone'],
+  [/^Airtel /, 'Airtel'],
+  [/^Polestar /, 'Polestar'],
+  [/^A1 Alpha/, 'A1'],
   [/^NX\d{3}J/, 'nubia'],
   [/^TECNO/, 'Tecno'],
   [/^Philips/, 'Philips'],
   [/^(21061119|22011119|M2012K11AI|MI CC)/, 'Xiaomi'],
   [/^(D2140|D2150|Quest|Galaxy|Galaxy TV AEL|PixelV1|Smart TV Pro)$/i, null],
 ];
+
+/** Phones that are tablets in the catalogue: those that fold, and those of makers whose tablets our own lines name. */
+const PHONES = /\bfold|\bflip\b|^(Google|Samsung|Xiaomi|OPPO|OnePlus|realme|vivo|Honor|Huawei|Motorola|Nokia|Sony|HTC|LG) /i;
 
 /** The text without what the look-up ignores. build/models.rs does the same. */
 const key = (text) => text.toLowerCase().replace(/[ _()]/g, '');
@@ -212,12 +219,12 @@ function newerModels({ models: older, byKey, makersOfSent }, designs, devices, p
     models.set(model, {
       maker: corrected,
       name: isNamed ? '' : cleanName(name, model, corrected),
-      category: form === 'Tablet' ? 'tablet' : '',
+      category: form === 'Tablet' && !PHONES.test(`${corrected} ${model} ${name}`) ? 'tablet' : '',
     });
   };
   const formOf = (text) => {
-    const forms = formsByKey.get(key(withoutMarket(text))) ?? [];
-    return forms.size === 1 ? [...forms][0] : '';
+    const forms = formsByKey.get(key(text)) ?? formsByKey.get(key(withoutMarket(text)));
+    return forms?.size === 1 ? [...forms][0] : '';
   };
   const owners = makersInOrder(pairs, makerOfModel, makersOfName);
   for (const [index, [model, name]] of pairs.entries()) addModel(model, owners[index], name, formOf(model) || formOf(name));

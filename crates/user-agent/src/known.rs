@@ -7,7 +7,7 @@
 use fst::raw::{Fst, Output};
 
 use crate::category::Category;
-use crate::model_key::{FAMILY, MAKER, PREFIX, key, may_follow};
+use crate::model_key::{FAMILY, MAKER, MARKETS, PREFIX, key, may_follow};
 
 /// Who made a model, and what people call it.
 #[derive(Debug)]
@@ -34,9 +34,6 @@ impl Known {
 include!(concat!(env!("OUT_DIR"), "/models.rs"));
 
 static AUTOMATON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/models.fst"));
-
-/// Markets, behind the code of a model.
-const MARKETS: &[&str] = &["EEA", "ROW", "RU", "EU", "NEU", "RUS", "TR", "US", "JP"];
 
 /// What is known of the code of a model.
 pub(crate) fn model(code: &str) -> Option<&'static Known> {

@@ -13,6 +13,9 @@ pub(crate) fn may_follow(last: u8, next: u8, count: usize) -> bool {
     count <= MAX_REST && !(last.is_ascii_digit() && next.is_ascii_digit())
 }
 
+/// Markets, behind the code of a model.
+pub(crate) const MARKETS: &[&str] = &["EEA", "ROW", "RU", "EU", "NEU", "RUS", "TR", "US", "JP"];
+
 /// Before a key that is the name of a maker. It is in no code.
 pub(crate) const MAKER: u8 = 1;
 
