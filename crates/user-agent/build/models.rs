@@ -111,16 +111,17 @@ impl Models {
 
     /// Our own models, and those of the lists that they say nothing about.
     fn merged(&self) -> Entries {
-        let has_beginning =
-            |code: &[u8]| self.own.contains_key([code, &[PREFIX]].concat().as_slice());
-        let is_ours = |key: &[u8]| {
+        let beginning = |code: &[u8]| self.own.get([code, &[PREFIX]].concat().as_slice());
+        // A beginning that tells the maker alone says nothing about a code that is another's.
+        let is_ours = |key: &[u8], maker: &str| {
             let code = key.strip_suffix(&[PREFIX]).unwrap_or(key);
             let mut ends = 2..code.len();
             self.own.contains_key(key)
-                || has_beginning(code)
+                || beginning(code).is_some()
                 || ends.any(|end| {
                     may_follow(code[end - 1], code[end], code.len() - end)
-                        && has_beginning(&code[..end])
+                        && beginning(&code[..end])
+                            .is_some_and(|ours| !ours.name.is_empty() || ours.maker == maker)
                 })
         };
         // `M50_ROW` of a list is our `M50`.
@@ -134,7 +135,7 @@ impl Models {
         };
         let mut entries = self.own.clone();
         let listed = self.listed.iter().filter(|(key, entry)| {
-            !is_ours(key) && !is_ours_in_a_market(key, &entry.maker)
+            !is_ours(key, &entry.maker) && !is_ours_in_a_market(key, &entry.maker)
         });
         entries.extend(listed.map(|(key, entry)| (key.clone(), entry.clone())));
         entries

@@ -37,6 +37,8 @@ const MAKERS_BY_MODEL = [
   [/^WIKO/i, 'Wiko'],
   [/^ZTE /i, 'ZTE'],
   [/^(SO-|SGP)/, 'Sony'],
+  [/^Hammer[ _]/, 'Hammer'],
+  [/^RC\d{3}L/, 'Orbic'],
   [/^Vodafone /, 'Vodafone'],
   [/^Airtel /, 'Airtel'],
   [/^Polestar /, 'Polestar'],

@@ -7,7 +7,7 @@
 use fst::raw::{Fst, Output};
 
 use crate::category::Category;
-use crate::model_key::{FAMILY, MAKER, MARKETS, PREFIX, key, may_follow};
+use crate::model_key::{FAMILY, MAKER, MARKETS, MAX_REST, PREFIX, key, may_follow};
 
 /// Who made a model, and what people call it.
 #[derive(Debug)]
@@ -92,16 +92,19 @@ fn look_up(key: impl Iterator<Item = u8>) -> Option<&'static Known> {
     let automaton = Fst::new(AUTOMATON).ok()?;
     let mut node = automaton.root();
     let mut output = Output::zero();
-    // The entry of the longest beginning so far, its last byte, the one behind it, and how many.
-    let mut beginning: Option<(Output, u8, u8, usize)> = None;
+    // The longest beginning so far that may go on as the key does, and where it ends.
+    let mut beginning: Option<(Output, usize)> = None;
+    // The beginning that ends here, and its last byte.
+    let mut ending: Option<(Output, u8)> = None;
     let mut is_inside = true;
+    let mut length = 0;
     for byte in key {
-        if let Some((_, _, next, count)) = &mut beginning {
-            if *count == 0 {
-                *next = byte;
-            }
-            *count += 1;
+        if let Some((value, last)) = ending.take()
+            && may_follow(last, byte, 1)
+        {
+            beginning = Some((value, length));
         }
+        length += 1;
         if !is_inside {
             continue;
         }
@@ -114,17 +117,17 @@ fn look_up(key: impl Iterator<Item = u8>) -> Option<&'static Known> {
         node = automaton.node(transition.addr);
         if let Some(index) = node.find_input(PREFIX) {
             let transition = node.transition(index);
-            let end = automaton.node(transition.addr);
-            let value = output.cat(transition.out).cat(end.final_output());
-            beginning = Some((value, byte, 0, 0));
+            let end = automaton.node(transition.addr).final_output();
+            ending = Some((output.cat(transition.out).cat(end), byte));
         }
     }
-    let value = if is_inside && node.is_final() {
-        output.cat(node.final_output())
-    } else {
-        let fits = |&(_, last, next, count): &(Output, u8, u8, usize)| may_follow(last, next, count);
-        beginning.filter(fits)?.0
-    };
+    if is_inside && node.is_final() {
+        return known(output.cat(node.final_output()));
+    }
+    if let Some((value, _)) = ending {
+        return known(value);
+    }
+    let (value, _) = beginning.filter(|(_, end)| length - end <= MAX_REST)?;
     known(value)
 }
 

@@ -5,7 +5,7 @@ pub(crate) const PREFIX: u8 = b'*';
 
 /// How many letters and digits may follow such a beginning: the country or the edition, as `U1` in
 /// `SM-S921U1`.
-const MAX_REST: usize = 5;
+pub(crate) const MAX_REST: usize = 5;
 
 /// Whether a code of `count` further bytes, of which `next` is the first, is one that begins so.
 /// A number does not go on: `V20` is not the beginning of `V2036`.
