@@ -141,8 +141,9 @@ impl Models {
         entries
     }
 
-    /// The shortest beginnings that several codes of one maker have, and no code of another.
-    fn families(entries: &Entries) -> BTreeMap<&[u8], &str> {
+    /// The shortest beginnings that several codes of one maker in the lists have, and no code of
+    /// another maker.
+    fn families<'a>(&self, entries: &'a Entries) -> BTreeMap<&'a [u8], &'a str> {
         let mut makers: BTreeMap<&[u8], (&str, usize)> = BTreeMap::new();
         for (key, entry) in entries {
             let code = key.strip_suffix(&[PREFIX]).unwrap_or(key);
@@ -152,7 +153,7 @@ impl Models {
                 if *maker != entry.maker {
                     *maker = "";
                 }
-                *count += 1;
+                *count += usize::from(self.listed.contains_key(key));
             }
         }
         makers.retain(|start, (maker, count)| {
@@ -164,7 +165,9 @@ impl Models {
             let mut shorter = MIN_FAMILY_KEY..start.len();
             !shorter.any(|end| makers.contains_key(&start[..end]))
         });
-        shortest.map(|(start, (maker, _))| (*start, *maker)).collect()
+        shortest
+            .map(|(start, (maker, _))| (*start, *maker))
+            .collect()
     }
 
     /// The bytes of the automaton, and the source of a module with the tables that its values are
@@ -172,7 +175,7 @@ impl Models {
     pub(crate) fn tables(&self) -> (Vec<u8>, String) {
         let mut keys = self.merged();
         let count = keys.len();
-        let families = Self::families(&keys)
+        let families = self.families(&keys)
             .into_iter()
             .map(|(start, maker)| ([start, &[FAMILY]].concat(), maker.to_owned()));
         let words = self.makers.iter().map(|(word, maker)| {

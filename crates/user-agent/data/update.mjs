@@ -214,8 +214,10 @@ function newerModels({ models: older, byKey, makersOfSent }, designs, devices, p
     const model = isOthers ? sent : withoutMarket(sent);
     const design = /^(SM-[A-Z]\d{3}|GT-[A-Z]\d{4})/.exec(model)?.[1];
     if (!isUsable(model) || seen.has(key(model)) || designs.has(`${design}*`)) return;
-    // A code is no name for a model that is a name itself.
-    const isNamed = /[a-z]{3}/i.test(model) && /^[^a-z\s]*\d[^a-z\s]*$/.test(name);
+    // A code is no name for a model that is a name itself, and neither is the model with another ending.
+    const [start, called] = [model, name].map((one) => key(withoutMarket(one)));
+    const isLonger = called.startsWith(start) && called.length === start.length + 1;
+    const isNamed = isLonger || (/[a-z]{3}/i.test(model) && /^[^a-z\s]*\d[^a-z\s]*$/.test(name));
     seen.add(key(model));
     makerOfKey.set(key(model), corrected);
     models.set(model, {

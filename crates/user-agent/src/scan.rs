@@ -188,3 +188,27 @@ fn rest_of_word(text: &str) -> &str {
     let end = text.bytes().position(is_separator).unwrap_or(text.len());
     &text[..end]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MARKERS, Unmet};
+
+    #[test]
+    fn a_condition_that_is_not_met_is_looked_for_once() {
+        let is_android_browser = |text: &str| text == "Android";
+        let marker = MARKERS
+            .iter()
+            .position(|marker| is_android_browser(marker.text) && !marker.conditions.is_empty())
+            .expect("the rule of Android's browser has a condition");
+        let needle = marker_needle(marker);
+        let mut unmet = Unmet::default();
+        assert!(unmet.meets(marker, needle));
+        assert!(!unmet.meets(marker, "Android"));
+        // The text of a parse is always the same. Another one shows that it is not searched again.
+        assert!(!unmet.meets(marker, needle));
+    }
+
+    fn marker_needle(marker: usize) -> &'static str {
+        MARKERS[marker].conditions[0].needle.text
+    }
+}
