@@ -9,6 +9,11 @@ mod model_key;
 use super::read::Error;
 use model_key::{FAMILY, MAKER, MARKETS, PREFIX, key, may_follow};
 
+/// What the names of editions of a model end in.
+const EDITIONS: &[&str] = &[
+    "Pro", "Plus", "Max", "Ultra", "Lite", "Mini", "Air", "E", "S", "T", "SE", "HD", "4G",
+];
+
 /// How many letters and digits the beginning of a family of codes has at least, and how many codes
 /// begin so.
 const MIN_FAMILY_KEY: usize = 4;
@@ -37,6 +42,8 @@ pub(crate) struct Models {
     listed: Entries,
     /// Our own, which replace those. A line without a category is a phone.
     own: Entries,
+    /// The usual editions of our own. A list may know that one of them is another maker's.
+    editions: Entries,
     /// The words by which makers are known, as keys, and the makers.
     makers: BTreeMap<Vec<u8>, String>,
 }
@@ -79,6 +86,16 @@ impl Models {
         let (maker, beginning) = section.ok_or("a model must be in the section of its maker")?;
         let (codes, entry) = fields(line, maker, is_own)?;
         for code in codes.split(", ").map(str::trim) {
+            let code = match code.strip_suffix('~') {
+                Some(model) => {
+                    for edition in EDITIONS {
+                        let key = code_key(beginning, &format!("{model}{edition}"))?;
+                        self.editions.insert(key, entry.clone());
+                    }
+                    model
+                }
+                None => code,
+            };
             let entries = if is_own {
                 &mut self.own
             } else {
@@ -111,17 +128,16 @@ impl Models {
 
     /// Our own models, and those of the lists that they say nothing about.
     fn merged(&self) -> Entries {
-        let beginning = |code: &[u8]| self.own.get([code, &[PREFIX]].concat().as_slice());
-        // A beginning that tells the maker alone says nothing about a code that is another's.
-        let is_ours = |key: &[u8], maker: &str| {
+        let has_beginning =
+            |code: &[u8]| self.own.contains_key([code, &[PREFIX]].concat().as_slice());
+        let is_ours = |key: &[u8]| {
             let code = key.strip_suffix(&[PREFIX]).unwrap_or(key);
             let mut ends = 2..code.len();
             self.own.contains_key(key)
-                || beginning(code).is_some()
+                || has_beginning(code)
                 || ends.any(|end| {
                     may_follow(code[end - 1], code[end], code.len() - end)
-                        && beginning(&code[..end])
-                            .is_some_and(|ours| !ours.name.is_empty() || ours.maker == maker)
+                        && has_beginning(&code[..end])
                 })
         };
         // `M50_ROW` of a list is our `M50`.
@@ -133,11 +149,16 @@ impl Models {
             let mut models = MARKETS.iter().filter_map(of);
             models.any(|model| model.maker == maker)
         };
-        let mut entries = self.own.clone();
+        let is_our_edition = |key: &[u8], entry: &Entry| {
+            let edition = self.editions.get(key);
+            edition.is_some_and(|edition| edition.maker == entry.maker && entry.name.is_empty())
+        };
         let listed = self.listed.iter().filter(|(key, entry)| {
-            !is_ours(key, &entry.maker) && !is_ours_in_a_market(key, &entry.maker)
+            !is_ours(key) && !is_ours_in_a_market(key, &entry.maker) && !is_our_edition(key, entry)
         });
-        entries.extend(listed.map(|(key, entry)| (key.clone(), entry.clone())));
+        let mut entries = self.editions.clone();
+        let own = listed.chain(&self.own);
+        entries.extend(own.map(|(key, entry)| (key.clone(), entry.clone())));
         entries
     }
 
@@ -175,7 +196,8 @@ impl Models {
     pub(crate) fn tables(&self) -> (Vec<u8>, String) {
         let mut keys = self.merged();
         let count = keys.len();
-        let families = self.families(&keys)
+        let families = self
+            .families(&keys)
             .into_iter()
             .map(|(start, maker)| ([start, &[FAMILY]].concat(), maker.to_owned()));
         let words = self.makers.iter().map(|(word, maker)| {

@@ -86,17 +86,23 @@ fn a_beginning_that_only_ones_codes_have_tells_the_maker() {
 }
 
 #[test]
-fn a_beginning_without_a_name_gives_way_to_a_code_of_another_maker() {
+fn an_edition_gives_way_to_a_code_of_another_maker() {
     let mut models = Models::default();
-    let listed = "[Listed]\nBX9 Mini | Mini\n[Ours]\nBX9 Pro | Pro\n";
+    let listed = "[Listed]\nBX9 Mini, BX9\n[Ours]\nBX9 Pro\n";
     models.read(listed, false).unwrap();
-    models.read("[Ours]\nBX9*\n", true).unwrap();
-    let map = fst::Map::new(models.tables().0).unwrap();
-    assert!(map.contains_key("bx9mini"));
-    assert!(!map.contains_key("bx9pro"));
-    models.read("[Ours]\nBX9M* | M\n", true).unwrap();
-    let map = fst::Map::new(models.tables().0).unwrap();
-    assert!(!map.contains_key("bx9mini"));
+    models
+        .read("[Ours]\nBX9~ | | tablet\nBX9 Max\n", true)
+        .unwrap();
+    for (key, expected) in [
+        ("bx9", Some("Ours")),
+        ("bx9mini", Some("Listed")),
+        ("bx9pro", Some("Ours")),
+        ("bx9ultra", Some("Ours")),
+        ("bx9max", Some("Ours")),
+        ("bx9neo", None),
+    ] {
+        assert_eq!(maker(&models, key).as_deref(), expected, "{key}");
+    }
 }
 
 #[test]
