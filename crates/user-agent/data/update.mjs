@@ -218,12 +218,14 @@ function newerModels({ models: older, byKey, makersOfSent }, designs, devices, p
     const [start, called] = [model, name].map((one) => key(withoutMarket(one)));
     const isLonger = called.startsWith(start) && called.length === start.length + 1;
     const isNamed = isLonger || (/[a-z]{3}/i.test(model) && /^[^a-z\s]*\d[^a-z\s]*$/.test(name));
+    // Three letters and digits may also be the model of an older phone.
+    const isTablet = form === 'Tablet' && key(model).length > 3 && !PHONES.test(`${corrected} ${model} ${name}`);
     seen.add(key(model));
     makerOfKey.set(key(model), corrected);
     models.set(model, {
       maker: corrected,
       name: isNamed ? '' : cleanName(name, model, corrected),
-      category: form === 'Tablet' && !PHONES.test(`${corrected} ${model} ${name}`) ? 'tablet' : '',
+      category: isTablet ? 'tablet' : '',
     });
   };
   const formOf = (text) => {
