@@ -75,7 +75,7 @@ fn digest(id: Id) -> [u8; 32] {
 /// A role that may send an id may request one: after an update, nothing has to be granted again.
 fn check_privilege() {
     let arguments = [
-        "qsessions.invalidate(uuid)".into_datum(),
+        "qsessions.invalidate(pg_catalog.uuid)".into_datum(),
         "EXECUTE".into_datum(),
     ];
     // SAFETY: has_function_privilege takes two texts and returns a boolean. The error for a missing

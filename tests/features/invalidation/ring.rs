@@ -1,7 +1,6 @@
 //! The ring when the notifier is killed, when writers overrun it, when the server crashes or is
 //! promoted, and with several databases.
 
-use super::heartbeats::request;
 use super::{everything, ids, prepare, server_with_ring, status};
 use crate::common::listener::Listener;
 use crate::common::{begin, failure, row};
@@ -125,7 +124,8 @@ async fn each_database_has_a_notifier_that_does_not_prevent_its_drop() {
     .await;
     assert_eq!(first.notified().await, ids([&mine]));
     assert_eq!(second.notified().await, ids([&theirs]));
-    request(&second.client).await;
+    let request = "SELECT qsessions.request_heartbeat()";
+    row(&second.client, request, &[]).await;
     drop(second);
     // Until the connections of the clients and of the notifier have ended.
     while first
