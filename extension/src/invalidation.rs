@@ -11,9 +11,11 @@
 //!   as safe, but such transactions commit one at a time.
 //!
 //! [`notify`] shows why no change is lost when the server's NOTIFY queue is full or the channel
-//! changes, and [`ring`] why none is lost when a notifier fails or cannot be started.
+//! changes, and [`ring`] why none is lost when a notifier fails or cannot be started. [`heartbeat`]
+//! shows what a listener knows once it has received a heartbeat.
 
 mod changes;
+mod heartbeat;
 mod invalidate;
 mod notifier;
 mod notify;

@@ -102,7 +102,7 @@ fn digest_fits(
                 && former_digest_until.is_some_and(|until| until > now()))
 }
 
-fn strong_random<const N: usize>() -> [u8; N] {
+pub(crate) fn strong_random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // SAFETY: the buffer has the length that is passed with it.
     let filled = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) };
@@ -110,7 +110,7 @@ fn strong_random<const N: usize>() -> [u8; N] {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-            "could not get random bytes for a session key"
+            "could not get random bytes"
         );
     }
     bytes

@@ -70,7 +70,8 @@ extension_sql_file!(
         "geoip",
         invalidate,
         invalidation_channel,
-        invalidation_status
+        invalidation_status,
+        request_heartbeat
     ]
 );
 extension_sql_file!(

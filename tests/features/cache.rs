@@ -7,6 +7,7 @@ mod consistency;
 mod failover;
 mod fills;
 mod grace;
+mod heartbeats;
 mod hits;
 mod pooler_and_tls;
 mod visits;

@@ -92,6 +92,7 @@ pub(crate) const CONTRACT: &[&str] = &[
      loaded_at timestamp with time zone, error text, error_at timestamp with time zone)",
     // Invalidation
     "invalidate(id uuid) -> void",
+    "request_heartbeat() -> bytea",
     "invalidation_channel() -> text",
     "load_for_cache(key text) -> SETOF qsessions.cacheable_session",
     "invalidation_status() -> TABLE(mode text, channel text, ring_size integer, backlog bigint, \

@@ -2,6 +2,7 @@
 //! the ring and without.
 
 mod channel;
+mod heartbeats;
 mod problems;
 mod queue;
 mod ring;

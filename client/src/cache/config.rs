@@ -57,8 +57,10 @@ impl CacheConfig {
     /// default two seconds, and between 20 ms and one hour. This bound holds whatever fails.
     /// Usually a change is known after some milliseconds.
     ///
-    /// Four times within this time the cache sends a probe through the pool and waits for it on the
-    /// listening connection. If none has come back for this time, the database answers all loads.
+    /// Four times within this time the cache sends a probe through the pool, or requests a heartbeat
+    /// of the server, and waits for it on the listening connection. If none has come back for this
+    /// time, the database answers all loads. Heartbeats are shared by all processes, and need at
+    /// least 400 ms.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.max_staleness = max_staleness;
         self

@@ -25,7 +25,7 @@ impl Counters {
         metrics::describe_histogram!(
             "qsessions_cache_staleness_seconds",
             metrics::Unit::Seconds,
-            "Time from sending a probe to hearing it"
+            "Time from sending a probe or requesting a heartbeat to hearing it"
         );
         Self {
             hits: counter(

@@ -29,7 +29,8 @@ pub(crate) type ServerMicros = i64;
 ///
 /// A probe is an id that no session has. The pool announces it like the id of a changed session.
 /// Notifications come in the order of the commits. So once a probe is heard, every change is known
-/// that was committed before the probe was sent, on the server that the pool led to then.
+/// that was committed before the probe was sent, on the server that the pool led to then. A
+/// heartbeat shows the same for the moment before it was requested.
 #[derive(Debug)]
 pub(crate) struct Freshness {
     began: Instant,

@@ -2,7 +2,8 @@
 //!
 //! The pool sends the probes, because changes and loads of this process go through it. A probe that
 //! is heard shows that the pool leads to the server and the database that are listened to, and that
-//! it announces on a channel that is listened to.
+//! it announces on a channel that is listened to. So does a heartbeat, which the pool requests and
+//! the server sends once for all processes.
 
 mod connection;
 mod delivery;
@@ -67,8 +68,8 @@ async fn listen(listener: &Listener, cache: &Cache, probe_interval: Duration) ->
         Err(_) => return ListenError::transient("the listener cannot connect: timeout"),
     };
     let beginning = timeout(CONNECT_TIMEOUT, begin_listening(&connection.client, cache));
-    let origin = match beginning.await {
-        Ok(Ok(origin)) => origin,
+    let (origin, has_heartbeats) = match beginning.await {
+        Ok(Ok(begun)) => begun,
         Ok(Err(error)) => return error,
         Err(_) => return ListenError::transient("the listening connection does not answer"),
     };
@@ -79,7 +80,7 @@ async fn listen(listener: &Listener, cache: &Cache, probe_interval: Duration) ->
         error: "waiting for a connection of the pool".to_owned(),
     });
     let subscription = Subscription::new(cache);
-    let prober = Prober::new(cache, &subscription, probe_interval);
+    let prober = Prober::new(cache, &subscription, probe_interval, has_heartbeats);
     tokio::select! {
         lost = apply(&inbox, &subscription) => lost,
         error = prober.run() => error,
@@ -88,14 +89,16 @@ async fn listen(listener: &Listener, cache: &Cache, probe_interval: Duration) ->
 }
 
 /// Listens on every channel that this process knows of: on the current one, and on earlier ones,
-/// because a statement that runs while the setting changes ends with the old one.
-async fn begin_listening(client: &Client, cache: &Cache) -> Result<Origin, ListenError> {
+/// because a statement that runs while the setting changes ends with the old one. Returns also
+/// whether the extension has heartbeats: earlier versions have not.
+async fn begin_listening(client: &Client, cache: &Cache) -> Result<(Origin, bool), ListenError> {
     let asked = cache.freshness.now();
     let row = client
         .query_typed_one(
             "SELECT qsessions.invalidation_channel(), pg_catalog.pg_postmaster_start_time(), \
              pg_catalog.clock_timestamp(), pg_catalog.pg_is_in_recovery(), \
-             pg_catalog.current_database()",
+             pg_catalog.current_database(), \
+             pg_catalog.to_regprocedure('qsessions.request_heartbeat()') IS NOT NULL",
             &[],
         )
         .await?;
@@ -117,10 +120,11 @@ async fn begin_listening(client: &Client, cache: &Cache) -> Result<Origin, Liste
             .await?;
     }
     cache.freshness.begin_server_clock(asked, micros(clock));
-    Ok(Origin {
+    let origin = Origin {
         started_at,
         database: row.get(4),
-    })
+    };
+    Ok((origin, row.get(5)))
 }
 
 /// Applies notifications until the connection ends.

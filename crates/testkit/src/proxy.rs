@@ -51,6 +51,7 @@ struct State {
     kept_back: watch::Sender<u64>,
     accepted: AtomicU64,
     executed: AtomicU64,
+    probed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -84,6 +85,7 @@ impl Proxy {
             kept_back: watch::Sender::new(0),
             accepted: AtomicU64::new(0),
             executed: AtomicU64::new(0),
+            probed: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state))).abort_handle();
         Ok(Self {
@@ -199,6 +201,12 @@ impl Proxy {
     pub fn executed(&self) -> u64 {
         self.state.executed.load(Ordering::SeqCst)
     }
+
+    /// The number of probes, and of requests of heartbeats.
+    #[must_use]
+    pub fn probed(&self) -> u64 {
+        self.state.probed.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -246,6 +254,8 @@ async fn connect(client: TcpStream, state: Arc<State>, flows: watch::Receiver<Fl
     let count = |bytes: &[u8]| {
         let executed = frames.count_executions(bytes);
         state.executed.fetch_add(executed, Ordering::SeqCst);
+        let probed = std::mem::take(&mut frames.probed);
+        state.probed.fetch_add(probed, Ordering::SeqCst);
     };
     let keep = || state.kept_back.send_modify(|pieces| *pieces += 1);
     tokio::select! {
@@ -304,6 +314,8 @@ struct Frames {
     probes: HashSet<Vec<u8>>,
     /// Whether the next execution is a probe.
     is_probe: bool,
+    /// Executions of probes.
+    probed: u64,
 }
 
 impl Frames {
@@ -342,7 +354,8 @@ impl Frames {
             // Bind: the names of a portal and a statement.
             b'B' => self.is_probe = self.probes.contains(second),
             // Execute in the extended protocol, Query in the simple one.
-            b'E' => return !self.is_probe,
+            b'E' if self.is_probe => self.probed += 1,
+            b'E' => return true,
             b'Q' => return true,
             _ => {}
         }
@@ -351,8 +364,10 @@ impl Frames {
 }
 
 fn is_probe(statement: &[u8]) -> bool {
-    const CALL: &[u8] = b"qsessions.invalidate(";
-    statement.windows(CALL.len()).any(|part| part == CALL)
+    const CALLS: [&[u8]; 2] = [b"qsessions.invalidate(", b"qsessions.request_heartbeat("];
+    CALLS
+        .iter()
+        .any(|call| statement.windows(call.len()).any(|part| part == *call))
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@
 //! The first commit that needs it starts it, and it ends after a few seconds without work. So it
 //! does not block DROP DATABASE, which waits for five seconds before it gives up.
 
+use super::changes::Changes;
 use super::notify::{self, queue};
 use super::ring::{self, Reservation};
 use crate::workers;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the notifier waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(3);
@@ -18,6 +19,9 @@ const IDLE: Duration = Duration::from_secs(3);
 /// listener and the WAL writer. With many writers, a NOTIFY for every few commits would cost them a
 /// tenth of the processor time.
 const GATHER: Duration = Duration::from_millis(5);
+/// The shortest time between two heartbeats. However many caches there are, a listener receives at
+/// most ten of them in a second. A cache that must know sooner sends an id of its own.
+const BETWEEN_HEARTBEATS: Duration = Duration::from_millis(100);
 /// How long after a failure PostgreSQL starts the notifier again.
 const RESTART: Duration = Duration::from_secs(1);
 /// How often the notifier checks whether a full NOTIFY queue has room again.
@@ -80,9 +84,10 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
     if !is_only_one {
         return;
     }
+    let mut heartbeats = Heartbeats { last: None };
     loop {
         workers::reload_configuration();
-        match send_backlog() {
+        match send_backlog(&mut heartbeats) {
             Sent::Nothing => {}
             Sent::Everything => gather(),
             Sent::NoRoom => {
@@ -90,9 +95,29 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
                 continue;
             }
         }
-        if !wait() && ring::release_slot() {
+        if !wait(heartbeats.pause().unwrap_or(IDLE)) && ring::release_slot() {
             return;
         }
+    }
+}
+
+/// When heartbeats are sent.
+struct Heartbeats {
+    last: Option<Instant>,
+}
+
+impl Heartbeats {
+    /// How long a heartbeat must still wait.
+    fn rest(&self) -> Duration {
+        let passed = self.last.map(|last| last.elapsed());
+        passed.map_or(Duration::ZERO, |passed| {
+            BETWEEN_HEARTBEATS.saturating_sub(passed)
+        })
+    }
+
+    /// How long to wait for a heartbeat that was requested.
+    fn pause(&self) -> Option<Duration> {
+        ring::wants_heartbeat().then(|| self.rest())
     }
 }
 
@@ -132,9 +157,9 @@ fn gather() {
     sleep(0, GATHER);
 }
 
-/// Waits for work. False if there was none for a while.
-fn wait() -> bool {
-    let woken = sleep(pg_sys::WL_LATCH_SET, IDLE);
+/// Waits for work. False if there was none for this time.
+fn wait(time: Duration) -> bool {
+    let woken = sleep(pg_sys::WL_LATCH_SET, time);
     // SAFETY: this process's own latch.
     unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
     pgrx::check_for_interrupts!();
@@ -150,7 +175,7 @@ fn sleep(events: u32, time: Duration) -> u32 {
         pg_sys::WaitLatch(
             pg_sys::MyLatch,
             events as i32,
-            time.as_millis() as _,
+            time.as_micros().div_ceil(1000) as _,
             pg_sys::PG_WAIT_EXTENSION,
         )
     };
@@ -158,20 +183,35 @@ fn sleep(events: u32, time: Duration) -> u32 {
 }
 
 enum Sent {
+    /// Nothing, or a heartbeat alone.
     Nothing,
     Everything,
     NoRoom,
 }
 
-fn send_backlog() -> Sent {
+fn send_backlog(heartbeats: &mut Heartbeats) -> Sent {
+    // Before the backlog is read: [`heartbeat`](super::heartbeat) relies on this order.
+    let heartbeat = match heartbeats.rest() {
+        Duration::ZERO => ring::take_heartbeat(),
+        _ => None,
+    };
     let backlog = ring::backlog();
-    if backlog.changes.is_empty() {
+    if backlog.changes.is_empty() && heartbeat.is_none() {
         return Sent::Nothing;
     }
-    if !BackgroundWorker::transaction(|| notify::send(&[&backlog.changes])) {
+    let last = Changes::Some(heartbeat.into_iter().collect());
+    if !BackgroundWorker::transaction(|| notify::send(&[&backlog.changes, &last])) {
         return Sent::NoRoom;
     }
     ring::advance(&backlog);
+    if heartbeat.is_some() {
+        // If the queue was so full that `*` was sent for all, caches request another one.
+        ring::heartbeat_sent();
+        heartbeats.last = Some(Instant::now());
+    }
+    if backlog.changes.is_empty() {
+        return Sent::Nothing;
+    }
     Sent::Everything
 }
 

@@ -23,7 +23,7 @@
 //! ends by itself. A notifier does so in these cases:
 //!
 //! - It [releases the slot](release_slot). It does so under the lock, and only if the backlog is
-//!   empty and no transaction is in flight.
+//!   empty, no transaction is in flight and no heartbeat is to be sent.
 //! - It finds, as it starts, that another one is [running](notifier_starts), which is on the list
 //!   as well.
 //! - It finds no slot of its database. A slot is taken from a database only [by
@@ -172,6 +172,55 @@ pub(super) fn advance(backlog: &Backlog) {
     metrics::add(Counter::Overflows, u64::from(backlog.is_overrun));
 }
 
+/// A heartbeat that the notifier will send.
+pub(super) struct RequestedHeartbeat {
+    pub(super) id: Id,
+    /// The latch of the notifier, unless it was woken for the same heartbeat already.
+    pub(super) to_wake: Option<*mut pg_sys::Latch>,
+}
+
+/// The heartbeat that the notifier sends next, or `None` if no notifier runs. The id is used if
+/// nothing has requested a heartbeat since the last one.
+///
+/// A heartbeat is not as safe as an entry of the ring: it is lost if the slot is taken by another
+/// database. A cache then requests another one.
+pub(super) fn request_heartbeat(fresh: Id) -> Option<RequestedHeartbeat> {
+    let mut ring = RING.exclusive();
+    let slot = ring.slot_mut(current_database())?;
+    let latch = slot.latch()?;
+    let to_wake = slot.next_heartbeat.is_none().then_some(latch);
+    let id = *slot.next_heartbeat.get_or_insert(fresh);
+    Some(RequestedHeartbeat { id, to_wake })
+}
+
+/// Takes the heartbeat that was requested, if one was. Callers are told of another one from now on.
+/// The notifier must read the backlog after this, and send it before the heartbeat.
+///
+/// The heartbeat stays due until [`heartbeat_sent`] is called, also if the notifier fails.
+pub(super) fn take_heartbeat() -> Option<Id> {
+    let mut ring = RING.exclusive();
+    let slot = ring.slot_mut(current_database())?;
+    if slot.due_heartbeat.is_none() {
+        slot.due_heartbeat = slot.next_heartbeat.take();
+    }
+    slot.due_heartbeat
+}
+
+/// Whether a heartbeat is to be sent.
+pub(super) fn wants_heartbeat() -> bool {
+    let ring = RING.share();
+    ring.slot(current_database())
+        .is_some_and(Slot::has_heartbeat)
+}
+
+/// Records that the due heartbeat was sent.
+pub(super) fn heartbeat_sent() {
+    if let Some(slot) = RING.exclusive().slot_mut(current_database()) {
+        slot.starts = 0;
+        slot.due_heartbeat = None;
+    }
+}
+
 /// Records that a notifier could not be [registered](Reservation::RegisterNotifier).
 pub(super) fn registration_failed() {
     let since = now();
@@ -262,13 +311,14 @@ pub(super) fn notifier_failed() {
     }
 }
 
-/// Releases the slot of this database, unless there is a backlog or a transaction in flight.
+/// Releases the slot of this database, unless there is a backlog, a transaction in flight or a
+/// heartbeat to be sent.
 pub(super) fn release_slot() -> bool {
     let mut ring = RING.exclusive();
     let Some(slot) = ring.slot_mut(current_database()) else {
         return true;
     };
-    if slot.is_needed() {
+    if slot.is_needed() || slot.has_heartbeat() {
         return false;
     }
     *slot = Slot::default();

@@ -18,9 +18,11 @@ const FOR_EVER: Duration = Duration::from_secs(60);
 
 const DATABASE: &str = "postgres";
 
-/// A server with a session table.
-async fn server() -> (Server, Client) {
-    let server = Server::builder().start().await.unwrap();
+/// A server with a session table, with the ring or without.
+pub(super) async fn server(is_preloaded: bool) -> (Server, Client) {
+    let libraries = if is_preloaded { "qsessions" } else { "" };
+    let builder = Server::builder().setting("shared_preload_libraries", libraries);
+    let server = builder.start().await.unwrap();
     let admin = server.connect(DATABASE).await.unwrap();
     let sql = "CREATE EXTENSION qsessions; SELECT qsessions.create_session_table()";
     admin.batch_execute(sql).await.unwrap();
@@ -38,6 +40,14 @@ async fn store(pool: Pool, listener: &tokio_postgres::Config, config: CacheConfi
     store
 }
 
+/// Waits until the store answers from memory.
+pub(super) async fn until_serving(store: &CachedStore) {
+    let is_serving = until(async || store.health().serving);
+    timeout(FOR_EVER, is_serving)
+        .await
+        .expect("it serves again");
+}
+
 /// Waits until the store returns this data.
 async fn until_data<E: Executor>(store: &Store<E>, key: &Key, expected: Option<serde_json::Value>) {
     let is_so = until(async || data(store, key).await == expected);
@@ -46,7 +56,14 @@ async fn until_data<E: Executor>(store: &Store<E>, key: &Key, expected: Option<s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_that_was_moved_to_another_server_is_detected_without_misses() {
-    let ((first, _admin), (second, _)) = (server().await, server().await);
+    for is_preloaded in [false, true] {
+        a_moved_pool_is_detected(is_preloaded).await;
+    }
+}
+
+async fn a_moved_pool_is_detected(is_preloaded: bool) {
+    let first = server(is_preloaded).await.0;
+    let second = server(is_preloaded).await.0;
     let to_pool = Proxy::to(&first).await.unwrap();
     let pool = pool_to(&to_pool.config(&first.config(DATABASE)), 2);
     // The listener stays connected to the first server.
@@ -63,10 +80,7 @@ async fn a_pool_that_was_moved_to_another_server_is_detected_without_misses() {
     // And back again.
     to_pool.lead_to(&first);
     to_pool.cut().await;
-    let is_serving = until(async || store.health().serving);
-    timeout(FOR_EVER, is_serving)
-        .await
-        .expect("it serves again");
+    until_serving(&store).await;
     until_data(&store, &session.key, Some(json!({"n": 1}))).await;
 }
 
@@ -122,16 +136,13 @@ async fn nothing_is_kept_of_another_database_of_the_same_server() {
     .await;
 
     lead_to(&first);
-    let is_serving = until(async || store.health().serving);
-    timeout(FOR_EVER, is_serving)
-        .await
-        .expect("it serves again");
+    until_serving(&store).await;
     assert_eq!(data(&store, &key).await, Some(json!({"n": 1})));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cache_follows_a_change_of_the_channel() {
-    let (server, admin) = server().await;
+    let (server, admin) = server(false).await;
     let config = server.config(DATABASE);
     let store = store(pool_to(&config, 2), &config, hurried()).await;
     let other = Store::new(pool_to(&config, 2));
@@ -159,16 +170,13 @@ async fn the_cache_follows_a_change_of_the_channel() {
             .await
             .unwrap();
         until_data(&store, &session.key, None).await;
-        let is_serving = until(async || store.health().serving);
-        timeout(FOR_EVER, is_serving)
-            .await
-            .expect("it serves again");
+        until_serving(&store).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_runs_while_the_channel_changes_is_not_missed() {
-    let (server, admin) = server().await;
+    let (server, admin) = server(false).await;
     let config = server.config(DATABASE);
     let store = store(pool_to(&config, 2), &config, unhurried()).await;
     let session = store.create().data(one()).await.unwrap();
@@ -259,9 +267,6 @@ async fn a_pool_that_does_not_answer_stops_the_cache_until_it_answers() {
         .expect("the cache stops answering");
     cached.other.revoke(session.id).await.unwrap();
     cached.pool.release();
-    let is_serving = until(async || cached.store.health().serving);
-    timeout(FOR_EVER, is_serving)
-        .await
-        .expect("it serves again");
+    until_serving(&cached.store).await;
     assert_eq!(data(&cached.store, &session.key).await, None);
 }

@@ -114,6 +114,15 @@ async fn the_first_transaction_on_another_channel_sends_everything_on_both() {
 
 #[tokio::test]
 async fn the_notifier_adopts_a_change_of_the_channel() {
+    the_notifier_adopts_the_channel_with("SELECT qsessions.invalidate(gen_random_uuid())").await;
+}
+
+#[tokio::test]
+async fn the_notifier_adopts_a_change_of_the_channel_with_a_heartbeat() {
+    the_notifier_adopts_the_channel_with("SELECT qsessions.request_heartbeat()").await;
+}
+
+async fn the_notifier_adopts_the_channel_with(probe: &str) {
     let server = server_with(&[("shared_preload_libraries", "qsessions")]).await;
     let mut old = Listener::new(server.config("postgres")).await;
     let mut new = Listener::on("other", server.config("postgres")).await;
@@ -122,8 +131,7 @@ async fn the_notifier_adopts_a_change_of_the_channel() {
     // The notifier may send the first probes on the old channel.
     let first = async {
         loop {
-            let probe = Uuid::new_v4();
-            row(&old.client, "SELECT qsessions.invalidate($1)", &[&probe]).await;
+            row(&old.client, probe, &[]).await;
             if let Ok(first) = new.payloads.try_recv() {
                 break first;
             }

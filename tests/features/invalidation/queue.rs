@@ -4,6 +4,7 @@
 //! The queue holds 8 GB. The limit of the servers here is as low as the amount that one test can
 //! put there.
 
+use super::heartbeats::{received_until_heartbeat, request};
 use super::ring::notifier;
 use super::{Listener, everything, ids, problem, received_until, server_with, status};
 use crate::common::{begin, failure, row};
@@ -175,6 +176,7 @@ async fn with_preload_the_notifier_waits_until_a_full_queue_has_room() {
     let pid = notifier(&mut listener).await;
     // Stopped, so that it does not end for lack of work meanwhile.
     kill(pid, Signal::SIGSTOP).unwrap();
+    let heartbeat = request(&observer).await;
     let mallory = Mallory::fill_queue(&server).await;
     row(&observer, "SELECT qsessions.logout($1)", &[&session.key]).await;
     kill(pid, Signal::SIGCONT).unwrap();
@@ -192,6 +194,8 @@ async fn with_preload_the_notifier_waits_until_a_full_queue_has_room() {
     )
     .await;
     assert_eq!(refused.code, "53000");
+    let refused = failure(&observer, "SELECT qsessions.request_heartbeat()", &[]).await;
+    assert_eq!(refused.code, "53000");
 
     mallory.give_up(&observer).await;
     // No further commit is needed.
@@ -201,6 +205,7 @@ async fn with_preload_the_notifier_waits_until_a_full_queue_has_room() {
         notified.extend(payload.split(',').map(str::to_owned));
     }
     assert_eq!(notified, ids([&session, &other]));
+    received_until_heartbeat(&mut listener, &heartbeat).await;
     assert_eq!(
         status(&observer, "notifier_pid").await,
         Some(pid.as_raw().into())

@@ -3,7 +3,7 @@
 
 use super::{everything, ids, prepare, server_with_ring, status};
 use crate::common::listener::Listener;
-use crate::common::{begin, row};
+use crate::common::{begin, failure, row};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qsessions_testkit::{Server, StopMode};
@@ -124,6 +124,8 @@ async fn each_database_has_a_notifier_that_does_not_prevent_its_drop() {
     .await;
     assert_eq!(first.notified().await, ids([&mine]));
     assert_eq!(second.notified().await, ids([&theirs]));
+    let request = "SELECT qsessions.request_heartbeat()";
+    row(&second.client, request, &[]).await;
     drop(second);
     // Until the connections of the clients and of the notifier have ended.
     while first
@@ -169,6 +171,8 @@ async fn a_promoted_standby_notifies() {
     let standby = Server::builder().start_standby_of(&primary).await.unwrap();
     let observer = standby.connect("postgres").await.unwrap();
     assert_eq!(status(&observer, "backlog").await, Some(0));
+    let refused = failure(&observer, "SELECT qsessions.request_heartbeat()", &[]).await;
+    assert_eq!(refused.code, "25006");
     row(&observer, "SELECT pg_promote()", &[]).await;
     let mut listener = Listener::new(standby.config("postgres")).await;
     row(

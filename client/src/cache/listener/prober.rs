@@ -1,4 +1,7 @@
-//! Sends probes through the pool, and waits for them.
+//! Sends probes through the pool, or requests heartbeats there, and waits for them.
+//!
+//! A heartbeat shows the same as a probe, and one is enough for all processes. But it may take a
+//! tenth of a second, so this process sends a probe of its own where a call waits for it.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +16,7 @@ use crate::cache::freshness::Moment;
 use crate::cache::link::{Link, Origin};
 use crate::cache::listener::delivery::{Connection, Delivery};
 use crate::cache::listener::error::ListenError;
-use crate::cache::listener::subscription::Subscription;
+use crate::cache::listener::subscription::{Probe, Subscription};
 use crate::cache::log;
 use crate::database::{Database, Executor};
 use crate::error::Error;
@@ -34,14 +37,28 @@ const POOL_PATIENCE: Duration = Duration::from_millis(100);
 /// The shortest time that a statement has which sends a probe.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(100);
 
+/// The server sends a heartbeat so long after the last one, at most.
+const BETWEEN_HEARTBEATS: Duration = Duration::from_millis(100);
+
 /// A probe could be sent, or will be later.
-type Sent = Result<Option<Uuid>, ListenError>;
+type Sent = Result<Option<Probe>, ListenError>;
 
 pub(crate) struct Prober<'a> {
     cache: &'a Cache,
     subscription: &'a Subscription<'a>,
     delivery: Delivery,
     interval: Duration,
+    /// What is sent where no call waits.
+    usual: Kind,
+}
+
+/// What is sent through the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A probe, which comes back at once.
+    Own,
+    /// The request of a heartbeat.
+    Shared,
 }
 
 impl<'a> Prober<'a> {
@@ -49,13 +66,20 @@ impl<'a> Prober<'a> {
         cache: &'a Cache,
         subscription: &'a Subscription<'a>,
         interval: Duration,
+        has_heartbeats: bool,
     ) -> Self {
         let patience = POOL_PATIENCE.min(interval / 5);
+        let usual = if has_heartbeats && interval >= BETWEEN_HEARTBEATS {
+            Kind::Shared
+        } else {
+            Kind::Own
+        };
         Self {
             cache,
             subscription,
             delivery: Delivery::new(cache.database.executor.clone(), patience),
             interval,
+            usual,
         }
     }
 
@@ -78,7 +102,7 @@ impl<'a> Prober<'a> {
     async fn hear_the_first(&mut self) -> Result<(), ListenError> {
         let mut deadline = None;
         loop {
-            let Some(probe) = self.probe(FIRST_STATEMENT_TIMEOUT).await? else {
+            let Some(probe) = self.probe(self.usual, FIRST_STATEMENT_TIMEOUT).await? else {
                 continue;
             };
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + FIRST_PROBE_TIMEOUT);
@@ -89,9 +113,10 @@ impl<'a> Prober<'a> {
                      of its own to the same server and database, and not through a pooler in \
                      transaction mode (give the listener the server's own address)",
                 )),
-                is_heard = self.subscription.wait_for(probe) => if is_heard {
+                is_heard = self.subscription.wait_for(&probe) => if is_heard {
                     return Ok(());
                 },
+                () = self.subscription.probe_lost.notified() => {}
             }
             // A "drop everything" came in between, perhaps of another database. If they come
             // without a pause, probes follow without one too, or the deadline would pass unnoticed.
@@ -105,16 +130,17 @@ impl<'a> Prober<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let patience = self.interval.max(SHORTEST_PATIENCE);
         loop {
-            tokio::select! {
-                () = self.cache.probe_wanted.notified() => {}
+            let kind = tokio::select! {
+                () = self.cache.probe_wanted.notified() => Kind::Own,
                 // A call may wait for it. If "drop everything" comes without a pause, probes do
                 // not.
                 () = self.subscription.probe_lost.notified() => {
                     sleep(LOST_PAUSE.min(self.interval)).await;
+                    self.usual
                 }
-                _ = ticks.tick() => {}
-            }
-            if let Err(error) = self.probe(patience).await {
+                _ = ticks.tick() => self.usual,
+            };
+            if let Err(error) = self.probe(kind, patience).await {
                 return error;
             }
         }
@@ -124,14 +150,20 @@ impl<'a> Prober<'a> {
     ///
     /// A statement that is not answered in time is left alone: its connection may hang, and the
     /// next probe may get another one.
-    async fn probe(&mut self, patience: Duration) -> Sent {
+    async fn probe(&mut self, kind: Kind, patience: Duration) -> Sent {
         let statements = self.cache.database.statements;
         let connection = match self.delivery.connection().await {
             Ok(connection) => connection,
             Err(error) => return wait_for_the_pool(self.cache, &error).await,
         };
         // After the connection was got: the probe shows all that was committed before this moment.
-        let (probe, sent) = self.subscription.new_probe();
+        let (own, sent) = match kind {
+            Kind::Own => {
+                let (id, sent) = self.subscription.new_probe();
+                (Some(id), sent)
+            }
+            Kind::Shared => (None, self.subscription.new_request()),
+        };
         let sending = async {
             match connection {
                 Connection::Pooled(client) => {
@@ -141,7 +173,7 @@ impl<'a> Prober<'a> {
                             executor,
                             statements,
                         },
-                        probe,
+                        own,
                     )
                     .await
                 }
@@ -152,19 +184,24 @@ impl<'a> Prober<'a> {
                             executor,
                             statements,
                         },
-                        probe,
+                        own,
                     )
                     .await
                 }
             }
         };
         match timeout(patience, sending).await {
-            Ok(Ok(answer)) => {
+            Ok(Ok((answer, heartbeat))) => {
                 check(self.cache, sent, answer)?;
-                Ok(Some(probe))
+                Ok(match (own, heartbeat) {
+                    (Some(id), _) => Some(Probe::Own(id)),
+                    (None, digest) => Some(self.subscription.requested(digest, sent)),
+                })
             }
             Ok(Err(error)) => {
-                self.subscription.forget(probe);
+                if let Some(id) = own {
+                    self.subscription.forget(id);
+                }
                 wait_for_the_pool(self.cache, &error).await
             }
             Err(_) => Ok(None),
@@ -179,10 +216,9 @@ struct Answer {
     channel: String,
 }
 
-/// Announces the id of a probe like that of a changed session.
-async fn send<E: Executor>(database: Database<E>, probe: Uuid) -> Result<Answer, Error> {
-    let read = |row: &Row| {
-        Ok(Answer {
+impl Answer {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
             clock: past_instant(row, 0)?,
             origin: Origin {
                 started_at: past_instant(row, 1)?,
@@ -190,16 +226,36 @@ async fn send<E: Executor>(database: Database<E>, probe: Uuid) -> Result<Answer,
             },
             channel: row.try_get(3)?,
         })
-    };
-    database
-        .row(
-            "SELECT pg_catalog.clock_timestamp(), pg_catalog.pg_postmaster_start_time(), \
-             pg_catalog.current_database(), qsessions.invalidation_channel(), \
-             qsessions.invalidate(id => $1::uuid)",
-            &[(&probe, Type::UUID)],
-            read,
-        )
-        .await
+    }
+}
+
+/// Announces the id of a probe like that of a changed session, or requests a heartbeat and returns
+/// its digest too.
+async fn send<E: Executor>(
+    database: Database<E>,
+    own: Option<Uuid>,
+) -> Result<(Answer, Vec<u8>), Error> {
+    macro_rules! select {
+        ($call:literal) => {
+            concat!(
+                "SELECT pg_catalog.clock_timestamp(), pg_catalog.pg_postmaster_start_time(), \
+                 pg_catalog.current_database(), qsessions.invalidation_channel(), ",
+                $call
+            )
+        };
+    }
+    match own {
+        Some(id) => {
+            let sql = select!("qsessions.invalidate(id => $1::uuid)");
+            let read = |row: &Row| Ok((Answer::from_row(row)?, vec![]));
+            database.row(sql, &[(&id, Type::UUID)], read).await
+        }
+        None => {
+            let sql = select!("qsessions.request_heartbeat()");
+            let read = |row: &Row| Ok((Answer::from_row(row)?, row.try_get(4)?));
+            database.row(sql, &[], read).await
+        }
+    }
 }
 
 /// Whether the database that has announced a probe is the one that is listened to.

@@ -12,6 +12,20 @@ use crate::cache::freshness::Moment;
 use crate::cache::listener::inbox::Batch;
 use crate::cache::lock::lock;
 
+/// How many ids are kept while a heartbeat is requested. There are more only in a flood, and then
+/// another heartbeat is requested.
+const MAX_CANDIDATES: usize = 1024;
+
+/// A notification that shows up to when all changes are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// An id that this process sends.
+    Own(Uuid),
+    /// An id that the server sends once for all processes. They know only the SHA-256 of its text
+    /// beforehand: any role can send notifications, and could otherwise send the id too early.
+    Heartbeat(Vec<u8>),
+}
+
 /// What was heard on one connection, and the probes that should be.
 pub(crate) struct Subscription<'a> {
     cache: &'a Cache,
@@ -24,9 +38,28 @@ pub(crate) struct Subscription<'a> {
 
 #[derive(Default)]
 struct Probes {
-    /// Probes that were not heard yet, and a moment shortly before each was sent.
-    awaited: VecDeque<(Uuid, Moment)>,
+    /// Probes that were not heard yet, in the order in which they were sent.
+    awaited: VecDeque<Awaited>,
+    request: Option<Request>,
     is_one_heard: bool,
+}
+
+struct Awaited {
+    probe: Probe,
+    /// Since when it is awaited.
+    since: Moment,
+    /// A moment shortly before it was sent or, if it was requested several times, before the last
+    /// time.
+    sent: Moment,
+}
+
+/// A heartbeat is requested. It may be heard before the answer to the request.
+#[derive(Default)]
+struct Request {
+    /// The ids that were heard since. The heartbeat may be one of them.
+    heard: Vec<Uuid>,
+    /// A "drop everything" may stand for it.
+    may_be_lost: bool,
 }
 
 impl<'a> Subscription<'a> {
@@ -41,22 +74,62 @@ impl<'a> Subscription<'a> {
 
     /// A probe that is about to be sent, and the moment.
     pub(crate) fn new_probe(&self) -> (Uuid, Moment) {
-        let probe = (Uuid::new_v4(), self.cache.freshness.now());
-        self.probes().awaited.push_back(probe);
-        probe
+        let (id, sent) = (Uuid::new_v4(), self.cache.freshness.now());
+        self.probes().awaited.push_back(Awaited {
+            probe: Probe::Own(id),
+            since: sent,
+            sent,
+        });
+        (id, sent)
     }
 
     /// The probe may not have been sent, and is not awaited any more.
-    pub(crate) fn forget(&self, probe: Uuid) {
-        self.probes().awaited.retain(|(other, _)| *other != probe);
+    pub(crate) fn forget(&self, id: Uuid) {
+        let probe = Probe::Own(id);
+        self.probes().awaited.retain(|other| other.probe != probe);
+    }
+
+    /// A heartbeat is about to be requested. The answer of an earlier request does not count any
+    /// more.
+    pub(crate) fn new_request(&self) -> Moment {
+        self.probes().request = Some(Request::default());
+        self.cache.freshness.now()
+    }
+
+    /// The heartbeat with this digest is the answer to the request of that moment.
+    pub(crate) fn requested(&self, digest: Vec<u8>, sent: Moment) -> Probe {
+        let mut probes = self.probes();
+        let request = probes.request.take().unwrap_or_default();
+        let is_heard = request.heard.iter().any(|id| self::digest(*id) == *digest);
+        let probe = Probe::Heartbeat(digest);
+        if is_heard {
+            // All others were sent earlier.
+            probes.awaited.clear();
+            drop(probes);
+            self.reached(sent);
+            return probe;
+        }
+        match probes.awaited.back_mut() {
+            // The server has not sent it yet, and will do so after this request too.
+            Some(last) if last.probe == probe => last.sent = sent,
+            _ => probes.awaited.push_back(Awaited {
+                probe: probe.clone(),
+                since: sent,
+                sent,
+            }),
+        }
+        if request.may_be_lost {
+            self.probe_lost.notify_one();
+        }
+        probe
     }
 
     /// Waits until this probe is not awaited any more. Returns whether any probe was heard.
-    pub(crate) async fn wait_for(&self, probe: Uuid) -> bool {
+    pub(crate) async fn wait_for(&self, probe: &Probe) -> bool {
         loop {
             {
                 let probes = self.probes();
-                let is_awaited = probes.awaited.iter().any(|(other, _)| *other == probe);
+                let is_awaited = probes.awaited.iter().any(|other| other.probe == *probe);
                 if probes.is_one_heard || !is_awaited {
                     return probes.is_one_heard;
                 }
@@ -70,54 +143,112 @@ impl<'a> Subscription<'a> {
         let now = self.cache.freshness.now();
         let probes = self.probes();
         let oldest = probes.awaited.front();
-        oldest.is_some_and(|(_, sent)| now.since(*sent) > time)
+        oldest.is_some_and(|oldest| now.since(oldest.since) > time)
     }
 
     pub(crate) fn apply(&self, batch: &Batch) {
         if batch.everything {
             self.cache.entries.drop_all();
-            // Awaited probes may be part of it, and would then never come.
-            let lost = std::mem::take(&mut self.probes().awaited);
-            if !lost.is_empty() {
-                self.probe_lost.notify_one();
-            }
+            self.probes_may_be_lost();
         }
         let mut heard = None;
         for id in &batch.ids {
             heard = self.apply_id(*id).or(heard);
         }
         if let Some(sent) = heard {
-            let freshness = &self.cache.freshness;
-            freshness.advance_to(sent);
-            let staleness = freshness.now().since(sent);
-            self.cache.counters.staleness.record(staleness);
-            self.probes().is_one_heard = true;
-            // This also wakes the tasks that wait for the moment that was reached.
-            self.cache.link.send_modify(|link| {
-                if link.is_serving() {
-                    link.serve();
-                }
-            });
-        }
-        if batch.everything || heard.is_some() {
+            self.reached(sent);
+        } else if batch.everything {
             self.changed.notify_one();
         }
     }
 
-    /// Returns when it was sent, if the id is a probe of this process.
+    /// Awaited probes may be part of a "drop everything", and would then never come. The server
+    /// never puts a heartbeat there, so that it may still come.
+    fn probes_may_be_lost(&self) {
+        let mut probes = self.probes();
+        if let Some(request) = &mut probes.request {
+            request.may_be_lost = true;
+        }
+        if !probes.awaited.is_empty() {
+            let is_heartbeat = |awaited: &Awaited| matches!(awaited.probe, Probe::Heartbeat(_));
+            probes.awaited.retain(is_heartbeat);
+            self.probe_lost.notify_one();
+        }
+    }
+
+    /// A probe of this moment was heard, and all before it was applied.
+    fn reached(&self, sent: Moment) {
+        let freshness = &self.cache.freshness;
+        freshness.advance_to(sent);
+        let staleness = freshness.now().since(sent);
+        self.cache.counters.staleness.record(staleness);
+        self.probes().is_one_heard = true;
+        // This also wakes the tasks that wait for the moment that was reached.
+        self.cache.link.send_modify(|link| {
+            if link.is_serving() {
+                link.serve();
+            }
+        });
+        self.changed.notify_one();
+    }
+
+    /// Returns when it was sent, if the id is a probe that is awaited.
     fn apply_id(&self, id: Uuid) -> Option<Moment> {
         let mut probes = self.probes();
-        let Some(at) = probes.awaited.iter().position(|(probe, _)| *probe == id) else {
+        // Also if it is awaited: a later request may be answered with the same one.
+        probes.keep_candidate(id);
+        let Some(at) = probes.position(id) else {
             drop(probes);
             self.cache.entries.drop_session(id);
             return None;
         };
         // Earlier probes were never sent, or were part of a "drop everything".
-        let (_, sent) = probes.awaited.drain(..=at).next_back()?;
-        Some(sent)
+        let heard = probes.awaited.drain(..=at).next_back()?;
+        Some(heard.sent)
     }
 
     fn probes(&self) -> MutexGuard<'_, Probes> {
         lock(&self.probes)
     }
+}
+
+impl Probes {
+    fn position(&self, id: Uuid) -> Option<usize> {
+        let own = Probe::Own(id);
+        let at = self.awaited.iter().position(|other| other.probe == own);
+        if at.is_some() || !is_random(id) {
+            return at;
+        }
+        let is_heartbeat = |other: &Awaited| matches!(other.probe, Probe::Heartbeat(_));
+        if !self.awaited.iter().any(is_heartbeat) {
+            return None;
+        }
+        let heartbeat = Probe::Heartbeat(digest(id).to_vec());
+        self.awaited
+            .iter()
+            .position(|other| other.probe == heartbeat)
+    }
+
+    /// Keeps an id that may be the heartbeat that is being requested.
+    fn keep_candidate(&mut self, id: Uuid) {
+        let Some(request) = self.request.as_mut().filter(|_| is_random(id)) else {
+            return;
+        };
+        if request.heard.len() < MAX_CANDIDATES {
+            request.heard.push(id);
+        } else {
+            request.may_be_lost = true;
+        }
+    }
+}
+
+/// Probes are random ids. Those of sessions are of other kinds, unless they were made by hand.
+fn is_random(id: Uuid) -> bool {
+    id.get_version_num() == 4
+}
+
+/// The digest of a heartbeat, as `request_heartbeat` returns it.
+fn digest(id: Uuid) -> [u8; 32] {
+    let mut buffer = Uuid::encode_buffer();
+    qsessions_key::digest(id.hyphenated().encode_lower(&mut buffer))
 }

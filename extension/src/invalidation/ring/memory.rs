@@ -46,6 +46,10 @@ pub(in crate::invalidation) struct Slot {
     pub(super) in_flight: u32,
     /// How often a notifier has started since one has last sent something.
     pub(super) starts: u32,
+    /// The heartbeat that callers are told of, once there is a caller.
+    pub(super) next_heartbeat: Option<Id>,
+    /// The heartbeat that the notifier has taken and not sent yet. No caller is told of it any more.
+    pub(super) due_heartbeat: Option<Id>,
     pub(in crate::invalidation) announced: u64,
     pub(in crate::invalidation) overflows: u64,
 }
@@ -57,6 +61,10 @@ impl Slot {
 
     pub(super) fn is_needed(&self) -> bool {
         self.has_backlog() || self.in_flight > 0
+    }
+
+    pub(super) fn has_heartbeat(&self) -> bool {
+        self.next_heartbeat.is_some() || self.due_heartbeat.is_some()
     }
 
     /// PostgreSQL had no free worker when it was last asked for one.
