@@ -224,6 +224,7 @@ async fn an_overrun_of_the_ring_and_later_commits_do_not_concern_it() {
     }
     kill(pid, Signal::SIGCONT).unwrap();
     assert_eq!(listener.notified().await, everything());
+    assert_eq!(listener.notified().await, BTreeSet::new());
     commit(&other, "long").await;
     receive(&mut listener, &ids([&session])).await;
 }
