@@ -33,8 +33,8 @@
 //! probe is an id like any other, so a listener receives the `*` for a lost notification before any
 //! later probe.
 //!
-//! The ids of [prepared transactions](super::prepared) that have been committed go before all others,
-//! and are read under the same lock.
+//! The ids of [prepared transactions](super::prepared) that have been committed go before all
+//! others, and are read under the same lock.
 //!
 //! The room in the queue is read under the same lock: no other transaction can add to the queue
 //! between that and the NOTIFY.

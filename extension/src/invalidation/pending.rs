@@ -221,9 +221,9 @@ unsafe extern "C-unwind" fn savepoint_ends(
     });
 }
 
-/// Leaves the changes in the database for whatever process sends them after COMMIT PREPARED. Without
-/// the ring, that process may be one without this library, and would not: the transaction is then
-/// refused, as PostgreSQL refuses one that has done NOTIFY.
+/// Leaves the changes in the database for whatever process sends them after COMMIT PREPARED.
+/// Without the ring, that process may be one without this library, and would not: the transaction
+/// is then refused, as PostgreSQL refuses one that has done NOTIFY.
 fn prepare() {
     let hint = if !ring::exists() {
         "Add qsessions to shared_preload_libraries, or change sessions in a transaction of their own."

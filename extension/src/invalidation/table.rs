@@ -135,9 +135,9 @@ impl Table {
     /// The rows that are committed at this moment. No column of them may be null.
     pub(super) fn rows<T>(&self, read: impl Fn(&[pg_sys::Datum]) -> T) -> Vec<Row<T>> {
         let mut rows = Vec::new();
-        // SAFETY: the snapshot shows what is committed at this moment. It takes no part in the checks
-        // of serializable transactions, which must not fail each other here. The tuples are those
-        // of the table.
+        // SAFETY: the snapshot shows what is committed at this moment. It takes no part in the
+        // checks of serializable transactions, which must not fail each other here. The tuples are
+        // those of the table.
         unsafe {
             self.scan(&raw mut pg_sys::SnapshotSelfData, |tuple| {
                 rows.push(Row {

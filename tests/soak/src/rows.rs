@@ -2,8 +2,8 @@
 //!
 //! Writers create, change and end sessions, others record visits in batches and purge, while
 //! backends are killed and the server is restarted. A [`book`] of the test's own knows what each
-//! writer was told. A run fails if a live row is lost, or has lost what was saved; if a session that
-//! has ended or expired is found alive; and if a last purge leaves a row that has expired.
+//! writer was told. A run fails if a live row is lost, or has lost what was saved; if a session
+//! that has ended or expired is found alive; and if a last purge leaves a row that has expired.
 
 pub mod book;
 pub mod chaos;

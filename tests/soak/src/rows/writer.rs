@@ -1,5 +1,5 @@
-//! A writer: one connection, and sessions that no other writer changes. So it knows what each of its
-//! calls must find.
+//! A writer: one connection, and sessions that no other writer changes. So it knows what each of
+//! its calls must find.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
