@@ -213,3 +213,18 @@ COMMENT ON COLUMN qsessions.invalidation_state.channel IS
     'Channel of the last notification; without a row, the default channel';
 COMMENT ON COLUMN qsessions.invalidation_state.is_behind IS
     'Whether changes were committed that could not be sent, so that the next transaction sends * first';
+
+-- The changes of transactions that are prepared for a two-phase commit;
+-- extension/src/invalidation/prepared.rs reads and writes the table without SQL. It is not unlogged:
+-- the rows must survive a crash as the transaction does. They are not part of publications.
+CREATE TABLE qsessions.invalidation_prepared (
+    ids bytea NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+ALTER TABLE qsessions.invalidation_prepared ALTER COLUMN ids SET STORAGE PLAIN;
+
+COMMENT ON TABLE qsessions.invalidation_prepared IS
+    'Internal: sessions that prepared transactions have changed, until listeners are notified of them after COMMIT PREPARED';
+COMMENT ON COLUMN qsessions.invalidation_prepared.ids IS
+    'Ids, 16 bytes each; none stand for all sessions';

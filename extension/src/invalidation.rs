@@ -10,6 +10,9 @@
 //! - Without the ring, or while no notifier runs, the transaction itself does the NOTIFY. That is
 //!   as safe, but such transactions commit one at a time.
 //!
+//! The changes of a transaction that is prepared for a two-phase commit go to a [table](prepared), and
+//! are delivered once it is committed.
+//!
 //! [`notify`] shows why no change is lost when the server's NOTIFY queue is full or the channel
 //! changes, and [`ring`] why none is lost when a notifier fails or cannot be started. [`heartbeat`]
 //! shows what a listener knows once it has received a heartbeat.
@@ -20,12 +23,15 @@ mod invalidate;
 mod notifier;
 mod notify;
 mod pending;
+mod prepared;
 mod ring;
 mod status;
+mod table;
 mod trigger;
 
 /// Called once by each process that loads the library.
 pub(crate) fn init() {
     ring::init();
+    prepared::init();
     pending::init();
 }

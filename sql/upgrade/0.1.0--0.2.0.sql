@@ -136,6 +136,16 @@ CREATE TYPE qsessions.event_info AS (
     is_new_place  boolean
 );
 
+-- The changes of transactions that are prepared for a two-phase commit;
+-- extension/src/invalidation/prepared.rs reads and writes the table without SQL. It is not unlogged:
+-- the rows must survive a crash as the transaction does. They are not part of publications.
+CREATE TABLE qsessions.invalidation_prepared (
+    ids bytea NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+ALTER TABLE qsessions.invalidation_prepared ALTER COLUMN ids SET STORAGE PLAIN;
+
 -- Privileges on the table decide now, and PUBLIC may execute the functions that do no more than the
 -- table allows, as access.sql has it. Grants on them go. Grants on the other functions stay.
 DO $$

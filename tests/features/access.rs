@@ -130,6 +130,9 @@ async fn an_application_role_can_do_nothing_else() {
         "SELECT FROM qsessions.invalidation_state",
         "INSERT INTO qsessions.invalidation_state VALUES ('qsessions', false)",
         "DELETE FROM qsessions.invalidation_state",
+        "SELECT FROM qsessions.invalidation_prepared",
+        "INSERT INTO qsessions.invalidation_prepared VALUES ('')",
+        "DELETE FROM qsessions.invalidation_prepared",
     ] {
         let statement = statement.replace("ROLE", &role);
         let refused = failure(&client, &statement, &[]).await;

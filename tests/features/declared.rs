@@ -193,7 +193,7 @@ pub(crate) const INTERNAL: &[&str] = &[
 ];
 
 /// Tables of the extension.
-pub(crate) const TABLES: &[&str] = &["invalidation_state"];
+pub(crate) const TABLES: &[&str] = &["invalidation_prepared", "invalidation_state"];
 
 /// Row types and their columns.
 pub(crate) const TYPES: &[(&str, &[&str])] = &[

@@ -3,6 +3,7 @@
 
 mod channel;
 mod heartbeats;
+mod prepared;
 mod problems;
 mod queue;
 mod ring;
@@ -294,38 +295,6 @@ fn update(session: &Begun) -> String {
     )
 }
 
-async fn prepared_transactions_are_refused(client: &Client) {
-    let session = begin(client, "").await;
-    client.batch_execute("BEGIN").await.unwrap();
-    row(
-        client,
-        "SELECT qsessions.patch_session($1)",
-        &[&session.key],
-    )
-    .await;
-    let error = client
-        .batch_execute("PREPARE TRANSACTION 'two phases'")
-        .await
-        .unwrap_err();
-    let error = error.as_db_error().unwrap();
-    assert_eq!(error.code().code(), "0A000");
-    assert!(error.hint().is_some());
-    let version: i64 = row(
-        client,
-        "SELECT version FROM qsessions.load_session($1)",
-        &[&session.key],
-    )
-    .await
-    .get(0);
-    assert_eq!(version, 1);
-    // A transaction that changes no session can be prepared.
-    client
-        .batch_execute("BEGIN; INSERT INTO users VALUES (99); PREPARE TRANSACTION 'p'")
-        .await
-        .unwrap();
-    client.batch_execute("COMMIT PREPARED 'p'").await.unwrap();
-}
-
 async fn status(client: &Client, column: &str) -> Option<i64> {
     row(
         client,
@@ -390,5 +359,4 @@ async fn with_preload_the_notifier_sends_the_ids_in_the_ring() {
     .get(0);
     assert_eq!(mode, "ring");
     listeners_are_notified_of_changes_and_of_nothing_else(listener).await;
-    prepared_transactions_are_refused(&observer).await;
 }

@@ -33,6 +33,9 @@
 //! probe is an id like any other, so a listener receives the `*` for a lost notification before any
 //! later probe.
 //!
+//! The ids of [prepared transactions](super::prepared) that have been committed go before all
+//! others, and are read under the same lock.
+//!
 //! The room in the queue is read under the same lock: no other transaction can add to the queue
 //! between that and the NOTIFY.
 //!
@@ -49,6 +52,7 @@ pub(super) mod queue;
 mod record;
 
 use super::changes::{Changes, EVERYTHING};
+use super::prepared::Prepared;
 use crate::gucs;
 use pgrx::prelude::*;
 use pgrx::{direct_function_call, pg_sys};
@@ -59,15 +63,17 @@ use record::Record;
 /// then nothing is sent.
 pub(super) fn send(changes: &[&Changes]) -> bool {
     let payloads = payloads(changes);
-    send_payloads(payloads, &Record::read())
+    let prepared = Prepared::open();
+    send_payloads(payloads, &Record::read(), &prepared)
 }
 
 /// As [`send`], but if the queue has no room, the record says from the commit on that listeners are
 /// behind.
 pub(super) fn send_or_record(changes: &[&Changes]) -> bool {
     let payloads = payloads(changes);
+    let prepared = Prepared::open();
     let record = Record::read();
-    let is_sent = send_payloads(payloads, &record);
+    let is_sent = send_payloads(payloads, &record, &prepared);
     if !is_sent {
         record.set_behind();
     }
@@ -82,7 +88,7 @@ fn payloads(changes: &[&Changes]) -> Vec<String> {
         .collect()
 }
 
-fn send_payloads(mut payloads: Vec<String>, record: &Record) -> bool {
+fn send_payloads(payloads: Vec<String>, record: &Record, prepared: &Prepared) -> bool {
     let usage = queue::usage();
     // Without a record to write to, PostgreSQL raises its own error.
     if usage > gucs::notify_queue_limit() && record.exists() {
@@ -90,6 +96,7 @@ fn send_payloads(mut payloads: Vec<String>, record: &Record) -> bool {
     }
     let channel = gucs::invalidation_channel();
     let first = record.settle(&channel);
+    let mut payloads = [prepared.take().payloads(), payloads].concat();
     // Each notification takes a page at most. The last page may be partly filled, and the next one
     // must be free as well.
     if first.len() + payloads.len() + 2 > queue::room(usage) {

@@ -2,7 +2,7 @@
 
 use super::changes::{Changes, Id};
 use super::ring::Backlog;
-use super::{notifier, notify, ring};
+use super::{notifier, notify, prepared, ring};
 use crate::metrics::{self, Counter};
 use crate::savepoints::Savepoints;
 use pgrx::pg_sys;
@@ -129,7 +129,11 @@ unsafe extern "C-unwind" fn transaction_ends(
 ) {
     use pg_sys::XactEvent::{
         XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE,
+        XACT_EVENT_PREPARE,
     };
+    if event == XACT_EVENT_PRE_COMMIT && PENDING.with_borrow(Pending::is_empty) {
+        add_finished();
+    }
     if PENDING.with_borrow(Pending::is_empty) {
         return;
     }
@@ -158,8 +162,19 @@ unsafe extern "C-unwind" fn transaction_ends(
                 ring::release();
             }
         }
-        XACT_EVENT_PRE_PREPARE => refuse_to_prepare(),
+        XACT_EVENT_PRE_PREPARE => prepare(),
+        XACT_EVENT_PREPARE => {
+            PENDING.with_borrow_mut(Pending::take);
+        }
         _ => {}
+    }
+}
+
+/// Adds the changes of a prepared transaction that this one may have committed.
+fn add_finished() {
+    match prepared::finished() {
+        Changes::All => add_all(),
+        Changes::Some(ids) => ids.into_iter().for_each(add),
     }
 }
 
@@ -206,14 +221,22 @@ unsafe extern "C-unwind" fn savepoint_ends(
     });
 }
 
-/// Refuses as PostgreSQL does after NOTIFY: another process may commit a prepared transaction,
-/// after a restart, and would not know the ids.
-fn refuse_to_prepare() {
+/// Leaves the changes in the database for whatever process sends them after COMMIT PREPARED.
+/// Without the ring, that process may be one without this library, and would not: the transaction
+/// is then refused, as PostgreSQL refuses one that has done NOTIFY.
+fn prepare() {
+    let hint = if !ring::exists() {
+        "Add qsessions to shared_preload_libraries, or change sessions in a transaction of their own."
+    } else if prepared::record(&PENDING.with_borrow(Pending::changes)) {
+        return;
+    } else {
+        "Update the extension: ALTER EXTENSION qsessions UPDATE."
+    };
     ErrorReport::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         "cannot PREPARE a transaction that has changed sessions",
         function_name!(),
     )
-    .set_hint("Change sessions in a transaction of their own.")
+    .set_hint(hint)
     .report(PgLogLevel::ERROR);
 }

@@ -25,6 +25,8 @@ pub struct Mishaps {
     pub cuts: u32,
     /// The process that announces was ended.
     pub notifiers_ended: u32,
+    /// A prepared transaction that a process has left was committed or rolled back.
+    pub settled: u32,
 }
 
 /// The proxies between one process and the server.
@@ -55,6 +57,7 @@ pub async fn disturb(
             break;
         }
         tokio::time::sleep(pause).await;
+        mishaps.settled += settle(server, &mut rng).await.unwrap_or(0);
         if now() >= restart_at {
             restart(server, &mut rng).await?;
             mishaps.restarts += 1;
@@ -89,6 +92,24 @@ async fn end_notifier(server: &Server) -> Result<bool> {
         )
         .await?;
     Ok(ended.is_some())
+}
+
+/// Ends the prepared transactions that their processes have left.
+async fn settle(server: &Server, rng: &mut Rng) -> Result<u32> {
+    let client = server.connect(DATABASE).await?;
+    let left = client
+        .query(
+            "SELECT gid FROM pg_prepared_xacts WHERE prepared < clock_timestamp() - interval '700 ms'",
+            &[],
+        )
+        .await?;
+    let mut settled = 0;
+    for row in left {
+        let (verb, name): (_, &str) = (if rng.bool() { "COMMIT" } else { "ROLLBACK" }, row.get(0));
+        let statement = format!("{verb} PREPARED '{name}'");
+        settled += u32::from(client.batch_execute(&statement).await.is_ok());
+    }
+    Ok(settled)
 }
 
 async fn disturb_a_way(ways: &[Ways], rng: &mut Rng, mishaps: &mut Mishaps) {

@@ -1,10 +1,11 @@
 //! `qsessions-soak SECONDS SEED ring|notify` performs a run and prints a report. It starts itself
-//! again for each process of the run.
+//! again for each process of the run. `qsessions-soak rows SECONDS SEED ring|notify` is the run over
+//! the session table.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use qsessions_soak::{Error, Result, run, worker};
+use qsessions_soak::{Error, Result, rows, run, worker};
 
 fn main() -> ExitCode {
     match begin() {
@@ -36,8 +37,19 @@ fn begin() -> Result<()> {
             println!("{report}");
             Ok(())
         }
+        ["rows", seconds, seed, mode @ ("ring" | "notify")] => {
+            let options = rows::Options {
+                seed: seed.parse()?,
+                duration: Duration::from_secs(seconds.parse()?),
+                is_preloaded: mode == "ring",
+                is_disturbed: true,
+                fault: None,
+            };
+            println!("{}", runtime.block_on(rows::run(options))?);
+            Ok(())
+        }
         _ => Err(Error::from(
-            "usage: qsessions-soak SECONDS SEED ring|notify",
+            "usage: qsessions-soak [rows] SECONDS SEED ring|notify",
         )),
     }
 }

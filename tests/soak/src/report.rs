@@ -7,7 +7,7 @@ use crate::chaos::Mishaps;
 use crate::checker::Violation;
 use crate::history::{Deed, Effect, Event, KeyHash, Nanos, Outcome, Who};
 use crate::run::Options;
-use crate::worker::{Counts, PURGE};
+use crate::worker::{Counts, PURGE, TWO_PHASES};
 
 /// The number of events that are printed with a violation, before and after the load.
 const CONTEXT: usize = 25;
@@ -52,6 +52,9 @@ impl Report {
             .filter(|(_, is_few)| *is_few)
             .map(|(what, _)| format!("too few {what}"))
             .collect();
+        if self.options.is_preloaded && self.two_phases() == 0 {
+            shortcomings.push("no transaction was committed in two phases".to_owned());
+        }
         if self.options.is_preloaded && mishaps.notifiers_ended == 0 {
             shortcomings.push("no notifier was ended".to_owned());
         }
@@ -79,11 +82,29 @@ impl Report {
 
     /// The number of purges that have deleted something.
     fn purges(&self) -> usize {
-        let is_purge = |event: &&Event| match event.deed {
-            Deed::Change { outcome, .. } => event.operation == PURGE && outcome == Outcome::Done,
-            _ => false,
-        };
-        self.history.iter().filter(is_purge).count()
+        self.done(PURGE).count()
+    }
+
+    /// The number of transactions that were prepared and then committed.
+    fn two_phases(&self) -> usize {
+        self.done(TWO_PHASES)
+            .filter(|effects| !effects.is_empty())
+            .count()
+    }
+
+    /// The effects of each confirmed change by an operation.
+    fn done(&self, operation: &str) -> impl Iterator<Item = &Vec<Effect>> {
+        self.history.iter().filter_map(move |event| {
+            let is_it = event.operation == operation;
+            match &event.deed {
+                Deed::Change {
+                    outcome: Outcome::Done,
+                    effects,
+                    ..
+                } if is_it => Some(effects),
+                _ => None,
+            }
+        })
     }
 
     /// The number of sessions that were found by a key after its rotation.
@@ -281,12 +302,14 @@ impl fmt::Display for Report {
         )?;
         write!(
             f,
-            "  {} restarts, {} stalls, {} trickles, {} cuts, {} notifiers ended; {} violations",
+            "  {} restarts, {} stalls, {} trickles, {} cuts, {} notifiers ended, \
+             {} left transactions settled; {} violations",
             mishaps.restarts,
             mishaps.stalls,
             mishaps.trickles,
             mishaps.cuts,
             mishaps.notifiers_ended,
+            mishaps.settled,
             self.violations.len(),
         )
     }

@@ -143,6 +143,7 @@ async fn start_server(is_preloaded: bool) -> Result<Server> {
         // Locks of a stalled client must not stop all others.
         .setting("idle_in_transaction_session_timeout", "2s")
         .setting("lock_timeout", "1s")
+        .setting("max_prepared_transactions", "20")
         .start()
         .await?;
     let client = server.connect(DATABASE).await?;
@@ -196,6 +197,7 @@ impl Worker {
             listener_port: way.listener.port(),
             max_staleness: max_staleness(process),
             capacity: capacity(process),
+            can_prepare: options.is_preloaded,
         };
         let mut command = match django() {
             Some(python) if process + DJANGO_PROCESSES >= PROCESSES => django_worker(&python),

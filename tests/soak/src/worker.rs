@@ -40,6 +40,8 @@ pub const CROWDS: i64 = 100;
 pub const READY: &str = "ready";
 /// The operation of a purge in the history.
 pub const PURGE: &str = "purge";
+/// The operation of a transaction that is prepared first.
+pub const TWO_PHASES: &str = "transaction in two phases";
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,6 +65,8 @@ pub struct Options {
     pub max_staleness: Duration,
     /// Of its cache.
     pub capacity: u64,
+    /// Whether the server can prepare transactions.
+    pub can_prepare: bool,
 }
 
 pub(crate) struct Worker {
@@ -72,6 +76,7 @@ pub(crate) struct Worker {
     keyring: Keyring,
     log: Log,
     tokens: AtomicU64,
+    can_prepare: bool,
 }
 
 /// Runs a worker. It prints a line to standard output when it is ready, and reads the end of the
@@ -134,6 +139,7 @@ impl Worker {
             keyring: Keyring::open(&options.folder)?,
             log: Log::create(&options.folder, options.process)?,
             tokens: AtomicU64::new(0),
+            can_prepare: options.can_prepare,
         })
     }
 

@@ -10,7 +10,7 @@ use tokio_postgres::types::ToSql;
 use super::attempt::{is_refused_by_server, patiently};
 use super::keys::{rekeyed, some_grace};
 use super::sessions::on_our_clock;
-use super::{Call, Known, USERS, Worker};
+use super::{Call, Known, TWO_PHASES, USERS, Worker};
 use crate::history::{Effect, KeyHash, Nanos, Outcome, Who, now};
 
 type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -132,8 +132,16 @@ impl Worker {
     }
 
     pub(super) async fn transaction(&self, rng: &mut Rng, known: &Known) {
-        let call = self.call("transaction");
-        let mut doing = Doing::default();
+        let in_two_phases = self.can_prepare && rng.u32(0..3) == 0;
+        let call = self.call(if in_two_phases {
+            TWO_PHASES
+        } else {
+            "transaction"
+        });
+        let mut doing = Doing {
+            in_two_phases,
+            ..Doing::default()
+        };
         let mut own = rng.fork();
         let done = patiently(rng, self.transact(&mut own, known, &mut doing)).await;
         match done {
@@ -194,7 +202,18 @@ impl Worker {
             return Ok(false);
         }
         doing.is_committing = true;
-        transaction.commit().await?;
+        if doing.in_two_phases {
+            let name = format!("{}-{token}", self.process);
+            let prepare = format!("PREPARE TRANSACTION '{name}'");
+            transaction.batch_execute(&prepare).await?;
+            // For the client, which must not roll back; the server warns.
+            transaction.commit().await?;
+            let other = self.pool.get().await?;
+            let commit = format!("COMMIT PREPARED '{name}'");
+            other.batch_execute(&commit).await?;
+        } else {
+            transaction.commit().await?;
+        }
         Ok(true)
     }
 }
@@ -211,6 +230,7 @@ impl Ran {
 /// The state of a transaction.
 #[derive(Default)]
 struct Doing {
+    in_two_phases: bool,
     effects: Vec<Effect>,
     is_committing: bool,
     rekeyed: Option<Known>,
