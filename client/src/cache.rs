@@ -9,6 +9,7 @@ mod channels;
 mod config;
 mod core;
 mod counters;
+mod deferral;
 mod entries;
 mod entry;
 mod freshness;
@@ -18,6 +19,7 @@ mod listener;
 mod lock;
 mod log;
 mod row;
+mod server_time;
 mod visits;
 mod writer;
 

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::cache::freshness::ServerMicros;
 use crate::cache::row::{CachedRow, Visits};
+use crate::cache::server_time::instant;
+pub(crate) use crate::cache::server_time::micros;
 use crate::client_hints::ClientHints;
 use crate::hooks::Visitor;
 use crate::session::Session;
@@ -194,26 +196,6 @@ impl Entry {
     }
 }
 
-pub(crate) fn micros(instant: SystemTime) -> ServerMicros {
-    match instant.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => ServerMicros::try_from(after.as_micros()).unwrap_or(ServerMicros::MAX),
-        Err(before) => {
-            ServerMicros::try_from(before.duration().as_micros()).map_or(ServerMicros::MIN, |n| -n)
-        }
-    }
-}
-
-/// The other way round.
-pub(crate) fn instant(micros: ServerMicros) -> SystemTime {
-    let distance = Duration::from_micros(micros.unsigned_abs());
-    let instant = if micros < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(distance)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(distance)
-    };
-    instant.unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 /// The later of two expiries. `None`: never.
 fn latest(one: Option<SystemTime>, other: Option<Option<SystemTime>>) -> Option<SystemTime> {
     match other {
@@ -225,6 +207,7 @@ fn latest(one: Option<SystemTime>, other: Option<Option<SystemTime>>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const SECOND: ServerMicros = 1_000_000;
     const HOUR: ServerMicros = 3600 * SECOND;

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Row;
 
-use crate::cache::entry::{instant as at, micros};
 use crate::cache::freshness::ServerMicros;
 use crate::cache::link::Origin;
+use crate::cache::server_time::{instant as at, micros};
 use crate::client_hints::ClientHints;
 use crate::error::Error;
 use crate::json::Jsonb;

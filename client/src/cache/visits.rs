@@ -10,13 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use crate::cache::core::Cache;
 use crate::cache::entries::CacheKey;
-use crate::cache::entry::{Entry, Visit as Kind, instant};
-use crate::cache::freshness::ServerMicros;
 use crate::cache::lock::lock;
-use crate::hooks::Visitor;
-use crate::session::Session;
 use crate::visits::Visit;
 
 /// How many visits one statement writes. If so many are pending, they are written at once.
@@ -58,7 +53,7 @@ impl PendingVisits {
     }
 
     /// Whether a request may leave its visit here.
-    fn accepts(&self) -> bool {
+    pub(crate) fn accepts(&self) -> bool {
         self.is_enabled && !self.is_failing.load(Ordering::Relaxed) && self.len() < CAPACITY
     }
 
@@ -68,7 +63,7 @@ impl PendingVisits {
     }
 
     /// Adds a visit, or what it shows to the one that is pending.
-    fn add(&self, key: CacheKey, visit: Visit) {
+    pub(crate) fn add(&self, key: CacheKey, visit: Visit) {
         let mut visits = lock(&self.visits);
         let visit = match visits.get(&key) {
             Some(earlier) => visit.after(earlier),
@@ -116,45 +111,10 @@ impl PendingVisits {
     }
 }
 
-impl Cache {
-    /// The session as it is after this visit, if the visit can be written later. `None`: the
-    /// request has to write it.
-    pub(crate) fn defer_visit(
-        &self,
-        key: CacheKey,
-        visitor: Visitor<'_>,
-        known: &Entry,
-        now: ServerMicros,
-    ) -> Option<Session> {
-        // PostgreSQL refuses such a text, and would refuse all visits of the same statement.
-        let is_text = visitor.user_agent.is_none_or(|agent| !agent.contains('\0'));
-        if !is_text || known.is_near_expiry(now) || !self.visits.accepts() {
-            return None;
-        }
-        let change = |entry: &Entry| {
-            let is_new = entry.visit(visitor, now) != Kind::Known;
-            (is_new && !entry.is_near_expiry(now)).then(|| entry.after_visit(visitor, now))
-        };
-        let session = match self.entries.change(&key, change) {
-            Some((entry, true)) => entry.session,
-            // Another request of the same visitor has come first, or the entry was replaced.
-            Some((entry, false)) => {
-                let is_known = entry.visit(visitor, now) == Kind::Known;
-                return (is_known && entry.is_alive(now)).then_some(entry.session);
-            }
-            // It was not kept, or was dropped since.
-            None => known.after_visit(visitor, now).session,
-        };
-        let seen_at = instant(now);
-        let visit = Visit::of(key.id, key.digest, seen_at, visitor);
-        self.visits.add(key, visit);
-        Some(session)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hooks::Visitor;
     use std::net::IpAddr;
     use std::time::{Duration, SystemTime};
     use uuid::Uuid;

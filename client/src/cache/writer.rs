@@ -56,7 +56,7 @@ pub(crate) async fn run(cache: Arc<Cache>, mut open: watch::Receiver<()>) {
                 if skipped == 0 {
                     continue;
                 }
-                INTERVAL
+                SHORTEST_PAUSE
             }
             None => {
                 let rest = pause;
