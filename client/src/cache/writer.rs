@@ -40,6 +40,8 @@ pub(crate) async fn run(cache: Arc<Cache>, mut open: watch::Receiver<()>) {
     loop {
         let wait = async {
             if visits.len() == 0 {
+                // A flush may have written all after this task had given up.
+                visits.set_failing(false);
                 visits.any.notified().await;
             }
             if visits.len() < BATCH {
@@ -69,7 +71,7 @@ pub(crate) async fn run(cache: Arc<Cache>, mut open: watch::Receiver<()>) {
             _ = open.changed() => break,
         }
     }
-    write_patiently(&cache).await;
+    let _ = timeout(PATIENCE, cache.flush_visits()).await;
 }
 
 /// Returns how many visits were skipped. `None`: it could not write.
