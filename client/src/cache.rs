@@ -52,9 +52,10 @@ use self::core::Cache;
 ///
 /// [`load`](Store::load), [`resume`](Store::resume) and [`exists`](Store::exists) ask the database
 /// only for sessions that are not in memory. The visits that `resume` has to record are [written in
-/// the background](CacheConfig::background_visits). A load never returns a state of a session that had been replaced or ended, by a confirmed commit,
-/// more than [`max_staleness`](CacheConfig::max_staleness) before the load was called. If the cache
-/// cannot guarantee that, the database answers.
+/// the background](CacheConfig::background_visits). A load never returns a state of a session that
+/// had been replaced or ended, by a confirmed commit, more than
+/// [`max_staleness`](CacheConfig::max_staleness) before the load was called. If the cache cannot
+/// guarantee that, the database answers.
 ///
 /// ```
 /// use qsessions::deadpool_postgres::{Config, Runtime, tokio_postgres, tokio_postgres::NoTls};
