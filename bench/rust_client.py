@@ -37,6 +37,14 @@ def measure(server, rows, rounds, seconds, say):
     return [*unflushed, "", *cached, "", *durable], good and fine
 
 
+def measure_visits(server, rounds, seconds, say):
+    """The same for visits, for which no request waits."""
+    if not _PROGRAM.exists():
+        raise Failure(f"no {_PROGRAM}; `make bench` builds it")
+    say("resumes through the client's cache, with visits due and without")
+    return _run("visits", server, {"BENCH_ROUNDS": rounds, "BENCH_SECONDS": seconds})
+
+
 def _run(part, server, settings):
     """The output of the program, and whether all limits are met."""
     done = subprocess.run(

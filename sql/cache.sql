@@ -6,7 +6,7 @@ AS $$
            s.updated_at, s.last_seen_at, s.expires_at, s.version,
            qsessions._visit_due_at(s.last_seen_at, s.idle_timeout), qsessions._user_agent_max_length(),
            pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_is_in_recovery(), s.client_hints,
-           s.digest OPERATOR(pg_catalog.<>) qsessions._key_digest(load_for_cache.key)
+           s.digest OPERATOR(pg_catalog.<>) qsessions._key_digest(load_for_cache.key), s.idle_timeout, s.deadline
     FROM qsessions.session AS s
     WHERE s.id OPERATOR(pg_catalog.=) qsessions._find_session_id(load_for_cache.key)
       AND (s.digest OPERATOR(pg_catalog.=) qsessions._key_digest(load_for_cache.key)

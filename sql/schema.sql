@@ -159,7 +159,9 @@ CREATE TYPE qsessions.cacheable_session AS (
     server_started_at     timestamptz,
     is_standby            boolean,
     client_hints          jsonb,
-    is_former_key         boolean
+    is_former_key         boolean,
+    idle_timeout          interval,
+    deadline              timestamptz
 );
 
 COMMENT ON TYPE qsessions.cacheable_session IS
@@ -176,6 +178,26 @@ COMMENT ON COLUMN qsessions.cacheable_session.client_hints IS
     'Client hints that the browser has sent, as the session keeps them';
 COMMENT ON COLUMN qsessions.cacheable_session.is_former_key IS
     'Whether the key was rotated and opens the session for the grace that is left: a cache does not keep this answer';
+COMMENT ON COLUMN qsessions.cacheable_session.idle_timeout IS
+    'A visit moves expires_at to this long after it, but not past the deadline; null for a session with a fixed expiry';
+
+CREATE TYPE qsessions.recorded_visit AS (
+    id           uuid,
+    last_seen_at timestamptz,
+    expires_at   timestamptz,
+    visit_due_at timestamptz,
+    is_written   boolean,
+    is_skipped   boolean
+);
+
+COMMENT ON TYPE qsessions.recorded_visit IS
+    'A session that a visit has been recorded for, as it is then';
+COMMENT ON COLUMN qsessions.recorded_visit.visit_due_at IS
+    'From this time on, a visit is recorded even if neither ip nor user_agent has changed';
+COMMENT ON COLUMN qsessions.recorded_visit.is_written IS
+    'Whether the visit has changed the session: one that tells nothing new does not';
+COMMENT ON COLUMN qsessions.recorded_visit.is_skipped IS
+    'Whether another transaction was changing the session, so that the visit has to be recorded again';
 
 CREATE TYPE qsessions.user_agent_info AS (
     browser         text,

@@ -2,12 +2,14 @@
 //!
 //! [`entries`] holds the sessions. The [`listener`] applies the notifications of changes, and sends
 //! probes that show up to when all changes of the pool's server are known: the [`freshness`] of the
-//! entries. docs/cache.md has the guarantee and its proof.
+//! entries. The [`writer`] writes the [`visits`] for which no request waits. docs/cache.md has the
+//! guarantee and its proof.
 
 mod channels;
 mod config;
 mod core;
 mod counters;
+mod deferral;
 mod entries;
 mod entry;
 mod freshness;
@@ -17,6 +19,9 @@ mod listener;
 mod lock;
 mod log;
 mod row;
+mod server_time;
+mod visits;
+mod writer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +30,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Row;
 
@@ -45,10 +51,11 @@ use self::core::Cache;
 /// A [`Store`] that keeps sessions in the memory of this process.
 ///
 /// [`load`](Store::load), [`resume`](Store::resume) and [`exists`](Store::exists) ask the database
-/// only for sessions that are not in memory, and `resume` also when a visit has to be recorded. A
-/// load never returns a state of a session that had been replaced or ended, by a confirmed commit,
-/// more than [`max_staleness`](CacheConfig::max_staleness) before the load was called. If the cache
-/// cannot guarantee that, the database answers.
+/// only for sessions that are not in memory. The visits that `resume` has to record are [written in
+/// the background](CacheConfig::background_visits). A load never returns a state of a session that
+/// had been replaced or ended, by a confirmed commit, more than
+/// [`max_staleness`](CacheConfig::max_staleness) before the load was called. If the cache cannot
+/// guarantee that, the database answers.
 ///
 /// ```
 /// use qsessions::deadpool_postgres::{Config, Runtime, tokio_postgres, tokio_postgres::NoTls};
@@ -78,10 +85,12 @@ impl fmt::Debug for CachedPool {
     }
 }
 
-/// A cache, and the task that listens for it. Dropping it ends the task.
+/// A cache, and the tasks that work for it. Dropping it ends them; the one that writes visits
+/// writes those that are pending before.
 struct RunningCache {
     cache: Arc<Cache>,
     listener: JoinHandle<()>,
+    _open: watch::Sender<()>,
 }
 
 impl Drop for RunningCache {
@@ -127,9 +136,14 @@ impl CachedStore {
         };
         let cache = Arc::new(Cache::new(database, config));
         let run = listener::run(listener, Arc::clone(&cache), config.probe_interval());
+        let (open, is_open) = watch::channel(());
+        if config.background_visits {
+            runtime.spawn(writer::run(Arc::clone(&cache), is_open));
+        }
         let running = RunningCache {
             listener: runtime.spawn(run),
             cache,
+            _open: open,
         };
         Ok(Self::on_executor(CachedPool(Arc::new(running)), statements))
     }
@@ -194,6 +208,30 @@ impl CachedStore {
     /// ```
     pub async fn catch_up(&self) {
         self.cache().catch_up().await;
+    }
+
+    /// Writes all visits that are pending, for which [`resume`](Store::resume) does not wait.
+    ///
+    /// Call it before the process ends, and in tests that look into the table. A visit of a session
+    /// that another transaction keeps changing for a second stays pending:
+    /// [`Health::pending_visits`] tells. Dropping the last clone of a store also writes the pending
+    /// visits, in a task that ends with its runtime.
+    ///
+    /// # Errors
+    ///
+    /// That of the database. The visits that were not written stay pending, and the store goes on
+    /// trying.
+    ///
+    /// ```
+    /// # async fn serve(store: &qsessions::CachedStore) {}
+    /// # async fn example(store: qsessions::CachedStore) -> Result<(), qsessions::Error> {
+    /// serve(&store).await; // until the process is to end
+    /// store.flush_visits().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn flush_visits(&self) -> Result<(), Error> {
+        self.cache().flush_visits().await
     }
 
     /// Deletes all expired sessions in batches, and commits each batch. See

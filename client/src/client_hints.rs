@@ -85,6 +85,14 @@ impl ClientHints {
         hints.flat_map(|Json(hints)| hints).collect()
     }
 
+    /// These, and the others in addition or in their place.
+    #[cfg(feature = "cache")]
+    pub(crate) fn with(&self, others: &Self) -> Self {
+        let mut hints = self.0.clone();
+        hints.extend(others.0.iter().map(|(name, value)| (*name, value.clone())));
+        Self(hints)
+    }
+
     /// Whether these include all of the others, as jsonb's `@>` says.
     #[cfg(any(feature = "cache", test))]
     pub(crate) fn contains(&self, others: &Self) -> bool {

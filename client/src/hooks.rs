@@ -21,6 +21,9 @@ pub(crate) struct Visitor<'a> {
     pub(crate) client_hints: Option<&'a ClientHints>,
 }
 
+/// A visit is being written.
+pub(crate) type Writing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// A cache between a store and its database.
 pub(crate) trait SessionCache: Send + Sync {
     /// The live session of a key, from memory or from the database.
@@ -28,6 +31,9 @@ pub(crate) trait SessionCache: Send + Sync {
 
     /// The same, and the visit is recorded if it has to be.
     fn resume<'a>(&'a self, key: &'a Key, visitor: Visitor<'a>) -> Answer<'a, Option<Session>>;
+
+    /// Writes the visit of this key that is pending. `None`: there is none.
+    fn write_visit<'a>(&'a self, key: &Key) -> Option<Writing<'a>>;
 
     /// Drops the copy of a session, and keeps out what is being read of it.
     fn drop_session(&self, id: Uuid);

@@ -56,7 +56,8 @@ impl<E: Executor> Store<E> {
     /// The live session of a key, or `None`. It records the visit, which moves a sliding expiry.
     ///
     /// The database writes only if the address, the `User-Agent` or the client hints have changed,
-    /// or if the time in the setting `qsessions.touch_interval` has passed since the last write.
+    /// or if the time in the setting `qsessions.touch_interval` has passed since the last write. A
+    /// [`CachedStore`](crate::CachedStore) answers from memory, and writes within a second.
     ///
     /// ```
     /// use std::net::IpAddr;

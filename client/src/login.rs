@@ -164,6 +164,7 @@ impl<E: Executor> Store<E> {
     /// # }
     /// ```
     pub async fn logout(&self, key: &Key) -> Result<bool, Error> {
+        self.write_visit(key).await;
         let _change = self.changes(key.id());
         self.database
             .value(
@@ -257,6 +258,7 @@ impl<E> RotateKey<'_, E> {
 impl<E: Executor> RotateKey<'_, E> {
     async fn send(self) -> Result<Key, Error> {
         let grace = interval("grace", self.grace)?;
+        self.store.write_visit(self.key).await;
         let _change = self.store.changes(self.key.id());
         let new: String = self
             .store
@@ -277,6 +279,9 @@ impl<E: Executor> Login<'_, E> {
         let data = self.data.into_json()?;
         let max_sessions = integer("max_sessions", self.max_sessions)?;
         let [ttl, idle_timeout, max_age] = self.expiry.intervals()?;
+        if let Some(key) = self.key {
+            store.write_visit(key).await;
+        }
         let _change = store.changes(self.key.and_then(Key::id));
         let session = store
             .database

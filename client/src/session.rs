@@ -128,6 +128,32 @@ macro_rules! session_columns {
 pub(crate) use session_columns;
 
 impl Session {
+    /// A copy with a change.
+    #[cfg(feature = "cache")]
+    pub(crate) fn with(&self, change: impl FnOnce(&mut SessionData)) -> Self {
+        let mut session = SessionData::clone(self);
+        change(&mut session);
+        Self(Arc::new(session))
+    }
+
+    #[cfg(all(test, feature = "cache"))]
+    pub(crate) fn for_tests(last_seen_at: SystemTime, expires_at: Option<SystemTime>) -> Self {
+        Self(Arc::new(SessionData {
+            id: Uuid::nil(),
+            user_id: None,
+            data: Value::Null,
+            exact: None,
+            ip: None,
+            user_agent: None,
+            created_at: last_seen_at,
+            authenticated_at: None,
+            updated_at: last_seen_at,
+            last_seen_at,
+            expires_at,
+            version: 1,
+        }))
+    }
+
     pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
         let data = row.try_get::<_, Jsonb<'_>>(2)?.decode()?;
         Ok(Self(Arc::new(SessionData {

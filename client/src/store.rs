@@ -97,6 +97,16 @@ impl<E: Executor> Store<E> {
         Some(Change::new(self.session_cache()?, id?))
     }
 
+    /// For a call that ends this key: a visit by it that is not written yet would be left out.
+    pub(crate) async fn write_visit(&self, key: &Key) {
+        if let Some(writing) = self
+            .session_cache()
+            .and_then(|cache| cache.write_visit(key))
+        {
+            writing.await;
+        }
+    }
+
     /// For a call that may give this key a session.
     pub(crate) fn begins<'a>(&'a self, key: &'a Key) -> Option<Begin<'a>> {
         let cache = self.session_cache()?;

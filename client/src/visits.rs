@@ -4,12 +4,15 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use crate::client_hints::ClientHints;
-use crate::database::Executor;
+use crate::database::{Database, Executor, Parameter};
 use crate::error::Error;
+#[cfg(feature = "cache")]
+use crate::hooks::Visitor;
 use crate::key::Key;
 use crate::store::Store;
 
@@ -47,6 +50,45 @@ impl Visit {
             user_agent: None,
             client_hints: None,
         })
+    }
+
+    #[cfg(feature = "cache")]
+    pub(crate) fn of(
+        id: Uuid,
+        digest: [u8; 32],
+        seen_at: SystemTime,
+        visitor: Visitor<'_>,
+    ) -> Self {
+        Self {
+            id,
+            digest,
+            seen_at,
+            ip: visitor.ip,
+            user_agent: visitor.user_agent.map(str::to_owned),
+            client_hints: visitor
+                .client_hints
+                .filter(|hints| !hints.is_empty())
+                .cloned(),
+        }
+    }
+
+    /// This visit, with what an earlier one of the same session has shown and this one does not.
+    #[cfg(feature = "cache")]
+    pub(crate) fn after(self, earlier: &Self) -> Self {
+        // Hints of another browser do not count.
+        let same_browser = self.user_agent.is_none() || self.user_agent == earlier.user_agent;
+        let client_hints = match (self.client_hints, &earlier.client_hints) {
+            (Some(hints), Some(earlier)) if same_browser => Some(earlier.with(&hints)),
+            (None, Some(earlier)) if same_browser => Some(earlier.clone()),
+            (hints, _) => hints,
+        };
+        Self {
+            seen_at: self.seen_at.max(earlier.seen_at),
+            ip: self.ip.or(earlier.ip),
+            user_agent: self.user_agent.or_else(|| earlier.user_agent.clone()),
+            client_hints,
+            ..self
+        }
     }
 
     /// When the visit was, by a clock that agrees with the server's. A later moment than the
@@ -103,32 +145,44 @@ impl<E: Executor> Store<E> {
     /// }
     /// ```
     pub async fn record_visits(&self, visits: &[Visit]) -> Result<u64, Error> {
-        fn column<'a, T>(visits: &'a [Visit], of: impl Fn(&'a Visit) -> T) -> Vec<T> {
-            visits.iter().map(of).collect()
-        }
-        let ids = column(visits, |visit| visit.id);
-        let digests = column(visits, |visit| visit.digest.as_slice());
-        let ips = column(visits, |visit| visit.ip);
-        let user_agents = column(visits, |visit| visit.user_agent.as_deref());
-        let seen_at = column(visits, |visit| visit.seen_at);
-        let client_hints: Vec<Option<Json<&ClientHints>>> = column(visits, |visit| {
-            ClientHints::argument(visit.client_hints.as_ref())
-        });
-        let _changes = column(visits, |visit| self.changes(Some(visit.id)));
-        self.database
-            .count(
-                "SELECT qsessions.record_visits(ids => $1::uuid[], digests => $2::bytea[], \
-                 ips => $3::inet[], user_agents => $4::text[], seen_at => $5::timestamptz[], \
-                 client_hints => $6::jsonb[])",
-                &[
-                    (&ids, Type::UUID_ARRAY),
-                    (&digests, Type::BYTEA_ARRAY),
-                    (&ips, Type::INET_ARRAY),
-                    (&user_agents, Type::TEXT_ARRAY),
-                    (&seen_at, Type::TIMESTAMPTZ_ARRAY),
-                    (&client_hints, Type::JSONB_ARRAY),
-                ],
-            )
-            .await
+        let visits: Vec<_> = visits.iter().collect();
+        let _changes: Vec<_> = visits
+            .iter()
+            .map(|visit| self.changes(Some(visit.id)))
+            .collect();
+        let sql = "SELECT qsessions.record_visits(ids => $1::uuid[], digests => $2::bytea[], \
+                   ips => $3::inet[], user_agents => $4::text[], seen_at => $5::timestamptz[], \
+                   client_hints => $6::jsonb[])";
+        let recorded = record(&self.database, sql, &visits, |row| Ok(row.try_get(0)?)).await?;
+        Ok(recorded.into_iter().map(i64::unsigned_abs).sum())
     }
+}
+
+/// Sends a statement with the arguments of `record_visits`.
+pub(crate) async fn record<E: Executor, T>(
+    database: &Database<E>,
+    sql: &str,
+    visits: &[&Visit],
+    read: impl Fn(&Row) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    fn column<'a, T>(visits: &[&'a Visit], of: impl Fn(&'a Visit) -> T) -> Vec<T> {
+        visits.iter().map(|visit| of(visit)).collect()
+    }
+    let ids = column(visits, |visit| visit.id);
+    let digests = column(visits, |visit| visit.digest.as_slice());
+    let ips = column(visits, |visit| visit.ip);
+    let user_agents = column(visits, |visit| visit.user_agent.as_deref());
+    let seen_at = column(visits, |visit| visit.seen_at);
+    let client_hints: Vec<Option<Json<&ClientHints>>> = column(visits, |visit| {
+        ClientHints::argument(visit.client_hints.as_ref())
+    });
+    let parameters: &[Parameter<'_>] = &[
+        (&ids, Type::UUID_ARRAY),
+        (&digests, Type::BYTEA_ARRAY),
+        (&ips, Type::INET_ARRAY),
+        (&user_agents, Type::TEXT_ARRAY),
+        (&seen_at, Type::TIMESTAMPTZ_ARRAY),
+        (&client_hints, Type::JSONB_ARRAY),
+    ];
+    database.rows(sql, parameters, read).await
 }

@@ -112,7 +112,18 @@ CREATE TYPE qsessions.cacheable_session AS (
     server_started_at     timestamptz,
     is_standby            boolean,
     client_hints          jsonb,
-    is_former_key         boolean
+    is_former_key         boolean,
+    idle_timeout          interval,
+    deadline              timestamptz
+);
+
+CREATE TYPE qsessions.recorded_visit AS (
+    id           uuid,
+    last_seen_at timestamptz,
+    expires_at   timestamptz,
+    visit_due_at timestamptz,
+    is_written   boolean,
+    is_skipped   boolean
 );
 
 CREATE TYPE qsessions.new_login AS (

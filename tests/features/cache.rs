@@ -3,6 +3,7 @@
 //! Two stores stand for two processes. A proxy holds back answers of the server, so that tests can
 //! act between two steps of a store.
 
+mod background_visits;
 mod consistency;
 mod failover;
 mod fills;

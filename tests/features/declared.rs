@@ -27,6 +27,9 @@ pub(crate) const CONTRACT: &[&str] = &[
      client_hints jsonb DEFAULT NULL::jsonb) -> SETOF qsessions.session_data",
     "record_visits(ids uuid[], digests bytea[], ips inet[], user_agents text[], seen_at timestamp with time zone[], \
      client_hints jsonb[] DEFAULT NULL::jsonb[]) -> bigint",
+    "record_visits_for_cache(ids uuid[], digests bytea[], ips inet[], user_agents text[], \
+     seen_at timestamp with time zone[], client_hints jsonb[] DEFAULT NULL::jsonb[]) \
+     -> SETOF qsessions.recorded_visit",
     "session_exists(key text) -> boolean",
     "save_session(key text, data jsonb, expected_version bigint DEFAULT NULL::bigint, \
      ttl interval DEFAULT NULL::interval, user_id anycompatiblenonarray DEFAULT NULL::text) -> bigint",
@@ -217,6 +220,8 @@ pub(crate) const TYPES: &[(&str, &[&str])] = &[
             "is_standby boolean",
             "client_hints jsonb",
             "is_former_key boolean",
+            "idle_timeout interval",
+            "deadline timestamp with time zone",
         ],
     ),
     (

@@ -1,6 +1,7 @@
 //! record_visits: visits that an application has gathered are recorded as resume_session would.
 
 mod concurrent;
+mod for_cache;
 
 use crate::common::listener::Listener;
 use crate::common::{Begun, begin, failure, row};

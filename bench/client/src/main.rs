@@ -7,6 +7,7 @@ mod report;
 mod revoke;
 mod statements;
 mod turns;
+mod visits;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -38,7 +39,8 @@ fn run(part: &str) -> Result<bool> {
             .build()?
             .block_on(cached::measure()),
         "revoke" => many_threads.block_on(revoke::measure()),
+        "visits" => many_threads.block_on(visits::measure()),
         "watch" => many_threads.block_on(revoke::watch()).map(|()| true),
-        other => Err(format!("{other:?} is none of statements, cached, revoke, watch").into()),
+        other => Err(format!("{other:?} is none of statements, cached, revoke, visits, watch").into()),
     }
 }

@@ -23,6 +23,7 @@ pub struct CacheConfig {
     pub(crate) negative_capacity: u64,
     pub(crate) negative_ttl: Duration,
     pub(crate) name: String,
+    pub(crate) background_visits: bool,
 }
 
 const SHORTEST_STALENESS: Duration = Duration::from_millis(20);
@@ -37,6 +38,7 @@ impl Default for CacheConfig {
             negative_capacity: 10_000,
             negative_ttl: Duration::from_secs(1),
             name: "default".to_owned(),
+            background_visits: true,
         }
     }
 }
@@ -85,6 +87,17 @@ impl CacheConfig {
     /// `max_staleness`.
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.negative_ttl = ttl;
+        self
+    }
+
+    /// Whether [`resume`](crate::Store::resume) answers from memory although its visit has to be
+    /// recorded, and the store writes the visit within a second: by default it does.
+    ///
+    /// A process that crashes loses the visits of the last second. Turn this off if each visit must
+    /// be in the table before `resume` returns; `resume` then waits for the database when a visit
+    /// is due.
+    pub fn background_visits(mut self, background_visits: bool) -> Self {
+        self.background_visits = background_visits;
         self
     }
 

@@ -20,12 +20,13 @@ use crate::cache::entries::{CacheKey, Entries, FillGuard, SharedLoad};
 use crate::cache::entry::{Entry, Visit};
 use crate::cache::freshness::{Freshness, Moment};
 use crate::cache::health::Health;
-use crate::cache::link::Link;
+use crate::cache::link::{Link, Origin};
 use crate::cache::lock::lock;
 use crate::cache::row::CachedRow;
+use crate::cache::visits::PendingVisits;
 use crate::database::Database;
 use crate::error::Error;
-use crate::hooks::{Change, SessionCache, Visitor};
+use crate::hooks::{Change, SessionCache, Visitor, Writing};
 use crate::key::Key;
 use crate::load::{resume, visit};
 use crate::session::Session;
@@ -41,6 +42,7 @@ pub(crate) struct Cache {
     pub(crate) probe_wanted: Notify,
     /// The pool has reached another server or database than the listener.
     pub(crate) origin_changed: Notify,
+    pub(crate) visits: PendingVisits,
     max_data_bytes: usize,
     /// Sessions with a due visit that a request is recording.
     claimed_visits: Mutex<HashSet<Uuid>>,
@@ -57,6 +59,7 @@ impl Cache {
             link: watch::Sender::new(Link::connecting()),
             probe_wanted: Notify::new(),
             origin_changed: Notify::new(),
+            visits: PendingVisits::new(config.background_visits),
             max_data_bytes: config.max_data_bytes,
             claimed_visits: Mutex::default(),
         }
@@ -104,7 +107,7 @@ impl Cache {
     }
 
     /// The generation for a fill that begins now. `None` while changes are not heard.
-    fn fill_generation(&self) -> Option<u64> {
+    pub(crate) fn fill_generation(&self) -> Option<u64> {
         let generation = self.entries.generation();
         self.link.borrow().is_up().then_some(generation)
     }
@@ -144,7 +147,13 @@ impl Cache {
             return Ok(None);
         };
         let server_time = self.freshness.server_time(now);
-        match entry.visit(visitor, server_time) {
+        let visit = entry.visit(visitor, server_time);
+        if visit != Visit::Known
+            && let Some(session) = self.defer_visit(cache_key, visitor, &entry, server_time)
+        {
+            return Ok(Some(session));
+        }
+        match visit {
             Visit::Known => Ok(Some(entry.session)),
             // The server announces it, which drops what would be kept now.
             Visit::Moved => {
@@ -205,16 +214,18 @@ impl Cache {
         (entry, is_kept)
     }
 
+    /// A standby is behind the primary that the listener hears.
     fn is_from_our_database(&self, row: &CachedRow) -> bool {
+        !row.is_standby && self.is_our_origin(&row.origin)
+    }
+
+    /// Whether the pool has reached what is listened to.
+    pub(crate) fn is_our_origin(&self, origin: &Origin) -> bool {
         let link = self.link.borrow();
         let Some(ours) = link.origin() else {
             return false;
         };
-        // A standby is behind the primary that the listener hears.
-        if row.is_standby {
-            return false;
-        }
-        let is_ours = row.origin == *ours;
+        let is_ours = origin == ours;
         if !is_ours {
             self.origin_changed.notify_one();
         }
@@ -267,6 +278,7 @@ impl Cache {
                 (!serving).then(|| "no probe has come back within max_staleness".to_owned())
             }),
             sessions: self.entries.len(),
+            pending_visits: self.visits.len() as u64,
         }
     }
 }
@@ -299,11 +311,20 @@ impl SessionCache for Arc<Cache> {
                 if entry.visit(visitor, server_time) == Visit::Known {
                     return Answer::known(Some(entry.session));
                 }
+                if let Some(session) = self.defer_visit(cache_key, visitor, &entry, server_time) {
+                    return Answer::known(Some(session));
+                }
                 Some(entry)
             }
             None => None,
         };
         Answer::asked(self.resume_slowly(key, cache_key, visitor, now, known))
+    }
+
+    fn write_visit<'a>(&'a self, key: &Key) -> Option<Writing<'a>> {
+        let cache_key = CacheKey::of(key)?;
+        let visit = self.visits.get(&cache_key)?;
+        Some(Box::pin(Cache::write_visit(self, cache_key, visit)))
     }
 
     fn drop_session(&self, id: Uuid) {

@@ -8,6 +8,9 @@ pub(crate) struct Counters {
     pub(crate) bypassed: Counter,
     pub(crate) fills_dropped: Counter,
     pub(crate) invalidations: Counter,
+    pub(crate) visits_written: Counter,
+    pub(crate) visits_refused: Counter,
+    pub(crate) visit_errors: Counter,
     pub(crate) staleness: Histogram,
 }
 
@@ -51,6 +54,18 @@ impl Counters {
             invalidations: counter(
                 "qsessions_cache_invalidations_total",
                 "Ids heard, and calls to drop everything",
+            ),
+            visits_written: counter(
+                "qsessions_cache_visits_written_total",
+                "Sessions whose visits were written in the background",
+            ),
+            visits_refused: counter(
+                "qsessions_cache_visits_refused_total",
+                "Visits that the database has refused",
+            ),
+            visit_errors: counter(
+                "qsessions_cache_visit_errors_total",
+                "Failed attempts to write visits in the background",
             ),
             staleness: metrics::histogram!(
                 "qsessions_cache_staleness_seconds",
@@ -96,6 +111,9 @@ impl Counters {
             bypassed: Counter,
             fills_dropped: Counter,
             invalidations: Counter,
+            visits_written: Counter,
+            visits_refused: Counter,
+            visit_errors: Counter,
             staleness: Histogram,
         }
     }

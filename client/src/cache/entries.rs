@@ -26,7 +26,7 @@ use crate::key::Key;
 const STRIPES: usize = 64;
 
 /// What identifies a session and its key in the cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct CacheKey {
     pub(crate) id: Uuid,
     /// The digests of two keys need not be compared in constant time: the time tells nothing of the
@@ -249,6 +249,36 @@ impl Entries {
             self.sessions.insert(id, entry.clone());
         }
         is_current
+    }
+
+    /// Changes the entry of this key, unless there is none, and returns it as it is then and
+    /// whether it was changed. What a notification has to drop stays as it was.
+    pub(crate) fn change(
+        &self,
+        key: &CacheKey,
+        change: impl FnOnce(&Entry) -> Option<Entry>,
+    ) -> Option<(Entry, bool)> {
+        let _stripe = self.stripe(key.id);
+        let entry = self.get(key)?;
+        Some(match change(&entry) {
+            Some(changed) => {
+                self.sessions.insert(key.id, changed.clone());
+                (changed, true)
+            }
+            None => (entry, false),
+        })
+    }
+
+    /// Changes the entry by what a fill has read of its session, unless that may have changed since
+    /// the fill began.
+    pub(crate) fn update(&self, fill: &FillGuard, change: impl FnOnce(&Entry) -> Entry) {
+        let id = fill.key.id;
+        let _stripe = self.stripe(id);
+        if self.is_current(fill)
+            && let Some(entry) = self.get(&fill.key)
+        {
+            self.sessions.insert(id, change(&entry));
+        }
     }
 
     /// Remembers that the key had no session, on the same condition.

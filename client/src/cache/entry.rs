@@ -6,9 +6,19 @@ use std::time::SystemTime;
 
 use crate::cache::freshness::ServerMicros;
 use crate::cache::row::{CachedRow, Visits};
+use crate::cache::server_time::instant;
+pub(crate) use crate::cache::server_time::micros;
 use crate::client_hints::ClientHints;
 use crate::hooks::Visitor;
 use crate::session::Session;
+
+/// This long before it expires, the visits of a session are written at once: a visit that is
+/// pending does not keep it alive.
+const WRITE_MARGIN: ServerMicros = 5_000_000;
+
+/// A visit that is pending stands for those of the next second, also if the server would record
+/// each of them.
+const SHORTEST_TOUCH_INTERVAL: ServerMicros = 1_000_000;
 
 /// SHA-256 of a key.
 pub(crate) type Digest = [u8; 32];
@@ -22,9 +32,20 @@ pub(crate) struct Entry {
     pub(crate) generation: u64,
     /// `None`: it has none.
     client_hints: Option<Arc<ClientHints>>,
+    /// As the table has it. The session itself shows also what a pending visit will make of it.
     expires_at: ServerMicros,
     visits: Visits,
     visit_due_at: ServerMicros,
+    /// The session shows a visit that may not be written yet.
+    has_pending_visit: bool,
+}
+
+/// What a session is after a visit was written.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) last_seen_at: SystemTime,
+    pub(crate) expires_at: Option<SystemTime>,
+    pub(crate) visit_due_at: SystemTime,
 }
 
 /// Whether a request has to record its visit.
@@ -51,8 +72,76 @@ impl Entry {
             expires_at: session.expires_at.map_or(ServerMicros::MAX, micros),
             visits,
             visit_due_at: due.map_or(ServerMicros::MAX, micros),
+            has_pending_visit: false,
             session,
         }
+    }
+
+    /// The entry with what a visit shows. When the session expires is still what the table says.
+    pub(crate) fn after_visit(&self, visitor: Visitor<'_>, seen_at: ServerMicros) -> Self {
+        let visits = self.visits;
+        let agent = visitor.user_agent.map(|agent| {
+            let end = agent.char_indices().nth(visits.user_agent_max_length);
+            &agent[..end.map_or(agent.len(), |(end, _)| end)]
+        });
+        let other_browser =
+            agent.is_some_and(|agent| self.session.user_agent.as_deref() != Some(agent));
+        let seen_hints = visitor.client_hints.filter(|hints| !hints.is_empty());
+        let client_hints = match (seen_hints, &self.client_hints) {
+            (None, _) if other_browser => None,
+            (None, known) => known.clone(),
+            (Some(seen), Some(known)) if !other_browser => Some(Arc::new(known.with(seen))),
+            (Some(seen), _) => Some(Arc::new(seen.clone())),
+        };
+        let session = self.session.with(|session| {
+            if let Some(ip) = visitor.ip {
+                session.ip = Some(ip.to_canonical());
+            }
+            if let Some(agent) = agent {
+                session.user_agent = Some(agent.to_owned());
+            }
+            session.last_seen_at = session.last_seen_at.max(instant(seen_at));
+            session.expires_at = latest(session.expires_at, visits.expires_at(seen_at));
+        });
+        let touch_interval = visits.touch_interval.as_micros();
+        let touch_interval = ServerMicros::try_from(touch_interval).unwrap_or(ServerMicros::MAX);
+        Self {
+            session,
+            client_hints,
+            visit_due_at: seen_at.saturating_add(touch_interval.max(SHORTEST_TOUCH_INTERVAL)),
+            has_pending_visit: true,
+            ..self.clone()
+        }
+    }
+
+    /// The entry after a visit was written. If that is not the last one, another is still pending.
+    pub(crate) fn after_write(&self, recorded: &Recorded, is_last: bool) -> Self {
+        let expires_at = recorded.expires_at.map_or(ServerMicros::MAX, micros);
+        // An earlier expiry is announced, so that of two the later one was read later.
+        let mut entry = Self {
+            expires_at: self.expires_at.max(expires_at),
+            ..self.clone()
+        };
+        if !is_last {
+            return entry;
+        }
+        entry.has_pending_visit = false;
+        entry.visit_due_at = micros(recorded.visit_due_at);
+        let expires_at = (entry.expires_at < ServerMicros::MAX).then(|| instant(entry.expires_at));
+        let last_seen_at = recorded.last_seen_at;
+        // Usually it shows all that already, and is not copied.
+        if (self.session.last_seen_at, self.session.expires_at) != (last_seen_at, expires_at) {
+            entry.session = self.session.with(|session| {
+                session.last_seen_at = last_seen_at;
+                session.expires_at = expires_at;
+            });
+        }
+        entry
+    }
+
+    /// Whether a visit must be written at once, so that it keeps the session alive.
+    pub(crate) fn is_near_expiry(&self, now: ServerMicros) -> bool {
+        self.expires_at.saturating_sub(WRITE_MARGIN) <= now
     }
 
     #[inline]
@@ -75,7 +164,7 @@ impl Entry {
                 .is_some_and(|hints| !self.has_client_hints(hints));
         if moved {
             Visit::Moved
-        } else if now >= self.visit_due_at {
+        } else if now >= self.visit_due_at || self.has_pending_visit && self.is_near_expiry(now) {
             Visit::Due
         } else {
             Visit::Known
@@ -107,11 +196,107 @@ impl Entry {
     }
 }
 
-pub(crate) fn micros(instant: SystemTime) -> ServerMicros {
-    match instant.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => ServerMicros::try_from(after.as_micros()).unwrap_or(ServerMicros::MAX),
-        Err(before) => {
-            ServerMicros::try_from(before.duration().as_micros()).map_or(ServerMicros::MIN, |n| -n)
+/// The later of two expiries. `None`: never.
+fn latest(one: Option<SystemTime>, other: Option<Option<SystemTime>>) -> Option<SystemTime> {
+    match other {
+        Some(other) => one.zip(other).map(|(one, other)| one.max(other)),
+        None => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const SECOND: ServerMicros = 1_000_000;
+    const HOUR: ServerMicros = 3600 * SECOND;
+
+    /// A session that idles for an hour, seen last at zero.
+    fn entry() -> Entry {
+        Entry {
+            session: Session::for_tests(instant(0), Some(instant(HOUR))),
+            digest: [0; 32],
+            generation: 0,
+            client_hints: None,
+            expires_at: HOUR,
+            visits: Visits {
+                touch_interval: Duration::from_secs(60),
+                user_agent_max_length: 5,
+                idle_timeout: Some(HOUR),
+                deadline: 2 * HOUR,
+            },
+            visit_due_at: 60 * SECOND,
+            has_pending_visit: false,
         }
+    }
+
+    fn from_browser(user_agent: &str) -> Visitor<'_> {
+        Visitor {
+            user_agent: Some(user_agent),
+            ..Visitor::default()
+        }
+    }
+
+    #[test]
+    fn a_pending_visit_is_shown_and_keeps_no_session_alive() {
+        let entry = entry().after_visit(Visitor::default(), 100 * SECOND);
+        assert_eq!(entry.session.last_seen_at, instant(100 * SECOND));
+        assert_eq!(entry.session.expires_at, Some(instant(HOUR + 100 * SECOND)));
+        assert!(entry.is_alive(HOUR - 1) && !entry.is_alive(HOUR));
+        // Not past the deadline.
+        let entry = entry.after_visit(Visitor::default(), HOUR + HOUR / 2);
+        assert_eq!(entry.session.expires_at, Some(instant(2 * HOUR)));
+    }
+
+    #[test]
+    fn a_pending_visit_stands_for_those_that_follow_until_the_session_is_about_to_expire() {
+        let known = |entry: &Entry, at| entry.visit(Visitor::default(), at) == Visit::Known;
+        let mut entry = entry();
+        let last = HOUR - WRITE_MARGIN;
+        assert!(known(&entry, 59 * SECOND) && !known(&entry, 60 * SECOND));
+        entry.visits.touch_interval = Duration::ZERO;
+        let entry = entry.after_visit(Visitor::default(), last - SECOND / 2);
+        assert!(known(&entry, last - 1));
+        assert!(!entry.is_near_expiry(last - 1));
+        assert!(!known(&entry, last) && entry.is_near_expiry(last));
+        let recorded = Recorded {
+            last_seen_at: instant(last),
+            expires_at: Some(instant(last + HOUR)),
+            visit_due_at: instant(last + 60 * SECOND),
+        };
+        let entry = entry.after_write(&recorded, true);
+        assert!(known(&entry, last) && entry.is_alive(last + HOUR - 1));
+    }
+
+    #[test]
+    fn a_write_moves_no_expiry_back_and_leaves_a_later_visit_pending() {
+        let earlier = Recorded {
+            last_seen_at: instant(SECOND),
+            expires_at: Some(instant(HOUR / 2)),
+            visit_due_at: instant(61 * SECOND),
+        };
+        let entry = entry().after_visit(Visitor::default(), 100 * SECOND);
+        let shown = entry.session.last_seen_at;
+        let entry = entry.after_write(&earlier, false);
+        assert!(entry.has_pending_visit && entry.is_alive(HOUR - 1));
+        assert_eq!(entry.session.last_seen_at, shown);
+    }
+
+    #[test]
+    fn hints_of_another_browser_are_not_kept() {
+        let hints = |value| [("Sec-CH-UA-Model", value)].into_iter().collect();
+        let (one, other): (ClientHints, ClientHints) = (hints("1"), hints("2"));
+        let with = |hints| Visitor {
+            client_hints: Some(hints),
+            ..from_browser("ab")
+        };
+        let entry = entry().after_visit(with(&one), SECOND);
+        assert_eq!(entry.visit(with(&one), SECOND), Visit::Known);
+        assert_eq!(entry.visit(with(&other), SECOND), Visit::Moved);
+        let entry = entry.after_visit(from_browser("äöüxyz"), SECOND);
+        assert_eq!(entry.session.user_agent.as_deref(), Some("äöüxy"));
+        assert_eq!(entry.visit(from_browser("äöüxyz"), SECOND), Visit::Known);
+        assert!(entry.client_hints.is_none());
     }
 }

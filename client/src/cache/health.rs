@@ -27,6 +27,9 @@ pub struct Health {
     pub error: Option<String>,
     /// The approximate number of cached sessions.
     pub sessions: u64,
+    /// The number of sessions with a visit that is [not written
+    /// yet](crate::CachedStore::flush_visits).
+    pub pending_visits: u64,
 }
 
 fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,10 +1,12 @@
 //! Sessions with what a cache needs to know of them, as the server sends them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Row;
 
+use crate::cache::freshness::ServerMicros;
 use crate::cache::link::Origin;
+use crate::cache::server_time::{instant as at, micros};
 use crate::client_hints::ClientHints;
 use crate::error::Error;
 use crate::json::Jsonb;
@@ -17,6 +19,19 @@ pub(crate) struct Visits {
     /// The time between two visits that are recorded.
     pub(crate) touch_interval: Duration,
     pub(crate) user_agent_max_length: usize,
+    /// For how long a visit keeps the session alive. `None`: its expiry is fixed.
+    pub(crate) idle_timeout: Option<ServerMicros>,
+    pub(crate) deadline: ServerMicros,
+}
+
+impl Visits {
+    /// To when a visit moves the expiry of the session, or `None` if it does not. The server may
+    /// compute another one if the clocks of its time zone are changed meanwhile.
+    pub(crate) fn expires_at(&self, seen_at: ServerMicros) -> Option<Option<SystemTime>> {
+        let expires_at = seen_at.saturating_add(self.idle_timeout?);
+        let expires_at = expires_at.min(self.deadline);
+        Some((expires_at < ServerMicros::MAX).then(|| at(expires_at)))
+    }
 }
 
 /// A session that was read, and where from.
@@ -37,7 +52,9 @@ impl CachedRow {
         "SELECT ",
         session_columns!(),
         ", server_started_at, pg_catalog.current_database(), visit_due_at, \
-         user_agent_max_length, is_standby, client_hints, is_former_key \
+         user_agent_max_length, is_standby, client_hints, is_former_key, \
+         pg_catalog.date_part('epoch', pg_catalog.now() OPERATOR(pg_catalog.+) idle_timeout \
+         OPERATOR(pg_catalog.-) pg_catalog.now()), deadline \
          FROM qsessions.load_for_cache(key => $1::text)"
     );
 
@@ -47,11 +64,15 @@ impl CachedRow {
         // Without a time at which a visit is due, each visit is.
         let visit_due_at = instant(row, 13)?.unwrap_or(session.last_seen_at);
         let touch_interval = visit_due_at.duration_since(session.last_seen_at);
+        let idle_timeout = row.try_get::<_, Option<f64>>(18)?;
+        let deadline = instant(row, 19)?;
         Ok(Self {
             data_bytes: data_bytes(row)?,
             visits: Visits {
                 touch_interval: touch_interval.unwrap_or_default(),
                 user_agent_max_length: row.try_get::<_, i32>(14)?.unsigned_abs() as usize,
+                idle_timeout: idle_timeout.map(|seconds| (seconds * 1e6).round() as ServerMicros),
+                deadline: deadline.map_or(ServerMicros::MAX, micros),
             },
             origin: origin(row)?,
             client_hints: ClientHints::from_column(row, 16),

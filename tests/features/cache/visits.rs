@@ -1,6 +1,7 @@
-//! Visits: the cache records them when they are due, and only then.
+//! Visits: the cache records them when they are due, and only then. Here, requests wait for their
+//! own visits; [`background_visits`](super::background_visits) has the others.
 
-use super::{Cached, one};
+use super::{Cached, one, unhurried};
 use futures_util::future::join_all;
 use qsessions::{CacheConfig, ClientHints, Key};
 use serde_json::json;
@@ -9,6 +10,10 @@ use std::time::Duration;
 
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
+
+async fn waiting() -> Cached {
+    Cached::with(unhurried().background_visits(false)).await
+}
 
 async fn begun(cached: &Cached) -> Key {
     let visitor = cached.other.create().data(one()).ip(HOME);
@@ -26,7 +31,7 @@ async fn resumed(cached: &Cached, key: &Key, ip: IpAddr, agent: &str) -> (qsessi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visit_from_the_same_address_and_user_agent_is_not_recorded() {
-    let cached = Cached::new().await;
+    let cached = waiting().await;
     let key = begun(&cached).await;
     let (first, statements) = resumed(&cached, &key, HOME, "curl/8.5.0").await;
     assert_eq!(statements, 1);
@@ -37,7 +42,7 @@ async fn a_visit_from_the_same_address_and_user_agent_is_not_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_form_of_the_same_address_is_not_a_new_address() {
-    let cached = Cached::new().await;
+    let cached = waiting().await;
     let key = begun(&cached).await;
     resumed(&cached, &key, HOME, "curl/8.5.0").await;
     let mapped = |ip: IpAddr| match ip {
@@ -56,7 +61,7 @@ async fn another_form_of_the_same_address_is_not_a_new_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visit_from_another_address_is_recorded_at_once() {
-    let cached = Cached::new().await;
+    let cached = waiting().await;
     let key = begun(&cached).await;
     resumed(&cached, &key, HOME, "curl/8.5.0").await;
     let (moved, statements) = resumed(&cached, &key, AWAY, "curl/8.5.0").await;
@@ -73,7 +78,7 @@ async fn a_visit_from_another_address_is_recorded_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_due_visit_is_recorded_once_and_moves_the_expiry() {
-    let cached = Cached::new().await;
+    let cached = waiting().await;
     let key = begun(&cached).await;
     let client = cached.client().await;
     client
@@ -101,7 +106,7 @@ async fn a_due_visit_is_recorded_once_and_moves_the_expiry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_agent_that_the_server_truncates_is_the_same() {
-    let cached = Cached::new().await;
+    let cached = waiting().await;
     let long = "x".repeat(600);
     let key = cached
         .other
@@ -124,7 +129,7 @@ async fn a_user_agent_that_the_server_truncates_is_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_due_visit_to_an_ended_session_finds_none() {
-    let cached = Cached::new().await;
+    let cached = waiting().await;
     let key = begun(&cached).await;
     resumed(&cached, &key, HOME, "curl/8.5.0").await;
     cached.listener.keep_answers();
@@ -138,7 +143,12 @@ async fn a_due_visit_to_an_ended_session_finds_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visit_replaces_an_older_entry() {
-    let cached = Cached::with(CacheConfig::new().max_data_bytes(1000)).await;
+    let cached = Cached::with(
+        CacheConfig::new()
+            .max_data_bytes(1000)
+            .background_visits(false),
+    )
+    .await;
     let key = begun(&cached).await;
     resumed(&cached, &key, HOME, "curl/8.5.0").await;
     cached.listener.keep_answers();
@@ -158,7 +168,7 @@ fn hints(headers: &[(&str, &str)]) -> ClientHints {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_hints_are_recorded_if_the_session_does_not_have_them() {
-    let cached = Cached::new().await;
+    let cached = waiting().await;
     let low = hints(&[("Sec-CH-UA-Platform", "\"Android\"")]);
     let model = hints(&[("Sec-CH-UA-Model", "\"Pixel 8\"")]);
     let other = hints(&[("Sec-CH-UA-Model", "\"Pixel 9\"")]);
@@ -188,7 +198,7 @@ async fn client_hints_are_recorded_if_the_session_does_not_have_them() {
 /// What the client keeps of the headers is what the server keeps.
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_client_hints_are_recorded_once() {
-    let cached = Cached::new().await;
+    let cached = waiting().await;
     let key = cached.begin().await.key;
     let (quoted, longest, longer) = ("\"".repeat(255), "ä".repeat(256), "ä".repeat(257));
     let headers = [
@@ -220,7 +230,7 @@ async fn odd_client_hints_are_recorded_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_hints_that_another_program_has_spoiled_stop_no_load() {
-    let cached = Cached::new().await;
+    let cached = waiting().await;
     let key = cached.begin().await.key;
     let client = cached.client().await;
     for spoiled in ["[1]", "7", "{\"sec-ch-ua\": {}}", "null"] {

@@ -45,7 +45,24 @@ async fn calls_for_the_same_sessions_do_not_deadlock() {
                 .unwrap();
         }
     };
-    tokio::join!(join_all(calls), ends);
+    let purges = async {
+        let client = database.connect().await;
+        for _ in 0..20 {
+            client
+                .batch_execute(
+                    "SELECT qsessions.create_session(ttl => '1 microsecond') FROM generate_series(1, 50);
+                     SELECT qsessions.set_expiry(key, ttl => '1 millisecond')
+                     FROM (SELECT (qsessions.create_session()).key FROM generate_series(1, 50)) AS k",
+                )
+                .await
+                .unwrap();
+            client
+                .batch_execute("CALL qsessions.purge(20)")
+                .await
+                .unwrap();
+        }
+    };
+    tokio::join!(join_all(calls), ends, purges);
 }
 
 #[tokio::test]

@@ -160,6 +160,13 @@ pub enum Effect {
         /// The time; [`Nanos::MAX`] for never.
         at: Nanos,
     },
+    /// The session was visited, and does not expire before this time.
+    Visited {
+        /// The session.
+        id: Uuid,
+        /// The time.
+        until: Nanos,
+    },
 }
 
 /// A key that was rotated with a grace.

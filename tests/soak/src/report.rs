@@ -41,6 +41,10 @@ impl Report {
             ("changes", self.changes(Outcome::Done) < 2 * seconds),
             ("loads by former keys", self.loads_by_former_keys() == 0),
             ("purges", self.purges() == 0),
+            (
+                "visits in the background",
+                self.total("visits_written") < seconds as u64,
+            ),
             ("unknown outcomes", self.changes(Outcome::Unknown) == 0),
             ("restarts", mishaps.restarts == 0),
             ("stalls", mishaps.stalls == 0),
@@ -214,7 +218,8 @@ fn is_about(effect: &Effect, keys: &[KeyHash], ids: &[uuid::Uuid]) -> bool {
         | Effect::Rekeyed { id, .. }
         | Effect::Saved { id, .. }
         | Effect::Owned { id, .. }
-        | Effect::Expires { id, .. } => ids.contains(id),
+        | Effect::Expires { id, .. }
+        | Effect::Visited { id, .. } => ids.contains(id),
         Effect::Ended { who, .. } | Effect::MayEnd { who } => match who {
             Who::Session(id) => ids.contains(id),
             Who::User(_) => false,

@@ -140,6 +140,8 @@ async fn start_server(is_preloaded: bool) -> Result<Server> {
     let server = Server::builder()
         .durable()
         .setting("shared_preload_libraries", libraries)
+        // Nearly each visit is due.
+        .setting("qsessions.touch_interval", "100ms")
         // Locks of a stalled client must not stop all others.
         .setting("idle_in_transaction_session_timeout", "2s")
         .setting("lock_timeout", "1s")

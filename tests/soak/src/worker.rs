@@ -8,6 +8,7 @@ mod keyring;
 mod keys;
 mod login;
 mod sessions;
+mod sliding;
 mod sql;
 
 use std::io::{BufRead, Write};
@@ -100,9 +101,12 @@ pub async fn run(options: Options) -> Result<()> {
             tokio::spawn(Arc::clone(&worker).work(rng, until))
         })
         .collect();
+    let rng = Rng::with_seed(options.seed ^ (options.process as u64 + 1));
+    let visitor = tokio::spawn(Arc::clone(&worker).keep_alive(rng, until));
     for task in tasks {
         task.await?;
     }
+    visitor.await?;
     worker.log.finish()?;
     let file = std::fs::File::create(counts_path(&options.folder, options.process))?;
     serde_json::to_writer(file, &counting.counts())?;

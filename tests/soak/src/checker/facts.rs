@@ -68,6 +68,8 @@ pub(super) struct Facts {
     pub(super) ends_of_all: Vec<Change>,
     pub(super) owners: HashMap<Uuid, Vec<(i64, Change)>>,
     pub(super) expiries: HashMap<Uuid, Vec<(Nanos, Change)>>,
+    /// The times before which a visit keeps each session alive.
+    pub(super) visits: HashMap<Uuid, Vec<(Nanos, Change)>>,
     /// The versions that all processes have made.
     pub(super) versions: HashMap<Uuid, Versions>,
     /// The versions that each process has made, with the times from which it must see them.
@@ -178,6 +180,9 @@ impl Facts {
             }
             Effect::Expires { id, at } => {
                 self.expiries.entry(id).or_default().push((at, change));
+            }
+            Effect::Visited { id, until } => {
+                self.visits.entry(id).or_default().push((until, change));
             }
         }
     }

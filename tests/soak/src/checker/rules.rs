@@ -171,6 +171,13 @@ fn possible_ends<'a>(
 }
 
 fn may_have_expired(facts: &Facts, load: &Load<'_>, id: Uuid) -> bool {
+    let mut visits = facts.visits.get(&id).into_iter().flatten();
+    let is_kept_alive = visits.any(|(until, visit)| {
+        visit.end < load.event.start && load.event.end + CLOCK_ERROR < *until
+    });
+    if is_kept_alive {
+        return false;
+    }
     let expiries = facts.expiries.get(&id).into_iter().flatten();
     let mut seen = expiries.filter(|(_, change)| change.can_be_seen(load.event));
     seen.any(|(at, _)| at.saturating_sub(CLOCK_ERROR) < load.event.end)

@@ -375,3 +375,27 @@ fn an_expired_session_that_is_found_is_wrong() {
     let shorter_at_last = history().change(0, 200, &[expires(9000)]);
     assert_eq!(found_at(shorter_at_last, 500), [(Rule::Expired, 500)]);
 }
+
+#[test]
+fn a_session_that_was_visited_is_alive_until_the_time_that_the_visit_promises() {
+    let expires = |at: Nanos| Effect::Expires {
+        id: ID,
+        at: at * MILLI,
+    };
+    let visited = Effect::Visited {
+        id: ID,
+        until: 900 * MILLI,
+    };
+    let history = || History::new().change(0, 300, &[expires(400)]);
+    assert_eq!(history().none(1, 500, KEY).wrong(), []);
+    let history = || history().change(0, 350, &[expires(1000), visited]);
+    // The tolerance begins at 850.
+    let wrong = [(Rule::LiveKeyNotFound, 848)];
+    assert_eq!(history().none(1, 848, KEY).wrong(), wrong);
+    assert_eq!(history().none(1, 849, KEY).wrong(), []);
+    let ended = history().change(0, 400, &[ended(Who::Session(ID))]);
+    assert_eq!(ended.none(1, 500, KEY).wrong(), []);
+    // It has expired when the visit that came last no longer counts.
+    assert_eq!(found_at(history(), 1050), []);
+    assert_eq!(found_at(history(), 1051), [(Rule::Expired, 1051)]);
+}

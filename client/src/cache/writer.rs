@@ -1,0 +1,241 @@
+//! Writes pending visits, many in one statement.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::cache::core::Cache;
+use crate::cache::entries::{CacheKey, FillGuard};
+use crate::cache::entry::Recorded;
+use crate::cache::link::Origin;
+use crate::cache::log;
+use crate::cache::visits::BATCH;
+use crate::error::Error;
+use crate::visits::{Visit, record};
+use crate::wire::{instant, past_instant};
+
+/// How long a visit waits for others. With the time that the statement takes, it is written within
+/// a second.
+const INTERVAL: Duration = Duration::from_millis(750);
+/// For all that are pending. A connection that hangs must not stop the writer.
+const PATIENCE: Duration = Duration::from_secs(10);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often a flush tries again to write visits of sessions that other transactions are changing.
+const FLUSHES: usize = 20;
+const FLUSH_PAUSE: Duration = Duration::from_millis(50);
+
+type Pending = (CacheKey, Arc<Visit>);
+
+/// Writes visits soon after they were added. When the store is dropped, it writes the last ones and
+/// ends.
+pub(crate) async fn run(cache: Arc<Cache>, mut open: watch::Receiver<()>) {
+    let visits = &cache.visits;
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let wait = async {
+            if visits.len() == 0 {
+                // A flush may have written all after this task had given up.
+                visits.set_failing(false);
+                visits.any.notified().await;
+            }
+            if visits.len() < BATCH {
+                let _ = timeout(INTERVAL, visits.many.notified()).await;
+            }
+        };
+        tokio::select! {
+            () = wait => {}
+            _ = open.changed() => break,
+        }
+        let rest = match write_patiently(&cache).await {
+            Some(skipped) => {
+                pause = SHORTEST_PAUSE;
+                if skipped == 0 {
+                    continue;
+                }
+                SHORTEST_PAUSE
+            }
+            None => {
+                let rest = pause;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                rest
+            }
+        };
+        tokio::select! {
+            () = sleep(rest) => {}
+            _ = open.changed() => break,
+        }
+    }
+    let _ = timeout(PATIENCE, cache.flush_visits()).await;
+}
+
+/// Returns how many visits were skipped. `None`: it could not write.
+async fn write_patiently(cache: &Cache) -> Option<usize> {
+    match timeout(PATIENCE, cache.write_visits()).await {
+        Ok(result) => result.ok(),
+        Err(_) => {
+            cache.writing_fails("timeout");
+            None
+        }
+    }
+}
+
+impl Cache {
+    /// Writes all visits that are pending now. Those of sessions that other transactions keep
+    /// changing can be left.
+    pub(crate) async fn flush_visits(&self) -> Result<(), Error> {
+        for _ in 0..FLUSHES {
+            if self.write_visits().await? == 0 {
+                break;
+            }
+            sleep(FLUSH_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Writes the visits that are pending now, and returns how many of them were skipped because
+    /// another transaction is changing the session.
+    async fn write_visits(&self) -> Result<usize, Error> {
+        let _writing = self.visits.writing.lock().await;
+        let mut skipped = 0;
+        for batch in self.visits.all().chunks(BATCH) {
+            skipped += self.write_batch(batch).await?;
+        }
+        Ok(skipped)
+    }
+
+    /// Writes one visit, for a call that is about to change the key of the session. It does not
+    /// wait for the writer, which may be writing the same visit.
+    pub(crate) async fn write_visit(&self, key: CacheKey, visit: Arc<Visit>) {
+        // If it fails, then the call that follows does its work all the same, or says why not.
+        let _ = self.write_batch(&[(key, visit)]).await;
+    }
+
+    /// A constraint or a trigger of the application can refuse a visit. Then the halves of the
+    /// batch are written, until the visit is found, which is dropped.
+    async fn write_batch(&self, batch: &[Pending]) -> Result<usize, Error> {
+        let mut skipped = 0;
+        let mut batches = vec![batch];
+        while let Some(batch) = batches.pop() {
+            match self.write(batch).await {
+                Ok(count) => skipped += count,
+                Err(error) if error.is_caller_error() => match batch {
+                    [] => {}
+                    [(key, visit)] => {
+                        self.visits.settle(key, visit);
+                        self.counters.visits_refused.increment(1);
+                        log::visit_refused(key.id, &error);
+                    }
+                    _ => {
+                        let (first, last) = batch.split_at(batch.len() / 2);
+                        batches.extend([last, first]);
+                    }
+                },
+                Err(error) => {
+                    self.writing_fails(&error.to_string());
+                    return Err(error);
+                }
+            }
+        }
+        if self.visits.set_failing(false) {
+            log::visits_written();
+        }
+        Ok(skipped)
+    }
+
+    fn writing_fails(&self, error: &str) {
+        self.counters.visit_errors.increment(1);
+        if self.visits.set_failing(true) {
+            log::visits_wait(error);
+        }
+    }
+
+    /// Writes visits with one statement, and takes in the new state of the sessions.
+    async fn write(&self, batch: &[Pending]) -> Result<usize, Error> {
+        let (generation, now) = (self.fill_generation(), self.freshness.now());
+        let fills: Vec<FillGuard> = batch
+            .iter()
+            .map(|(key, _)| self.entries.fill(*key, now, generation))
+            .collect();
+        let visits: Vec<&Visit> = batch.iter().map(|(_, visit)| visit.as_ref()).collect();
+        let rows = record(&self.database, RECORD, &visits, row).await?;
+        let mut sessions = HashMap::with_capacity(rows.len());
+        let mut is_ours = false;
+        for (origin, session) in rows {
+            is_ours = self.is_our_origin(&origin);
+            sessions.extend(session.map(|session| (session.id, session)));
+        }
+        if !is_ours && self.link.borrow().is_up() {
+            // The pool has reached another server or database. The sessions may not be there.
+            return Ok(batch.len());
+        }
+        let mut skipped = HashSet::new();
+        let mut written = HashSet::new();
+        for ((key, visit), fill) in batch.iter().zip(&fills) {
+            let session = sessions.get(&key.id);
+            if session.is_some_and(|session| session.is_skipped) {
+                skipped.insert(key.id);
+                continue;
+            }
+            let is_last = self.visits.settle(key, visit);
+            match session {
+                // It has ended, or has another key.
+                None => self.entries.drop_session(key.id),
+                Some(session) if is_ours => {
+                    let recorded = &session.recorded;
+                    self.entries
+                        .update(fill, |entry| entry.after_write(recorded, is_last));
+                }
+                Some(_) => {}
+            }
+            if session.is_some_and(|session| session.is_written) {
+                written.insert(key.id);
+            }
+        }
+        self.counters.visits_written.increment(written.len() as u64);
+        Ok(skipped.len())
+    }
+}
+
+/// A session that a visit was recorded for.
+struct RecordedSession {
+    id: Uuid,
+    recorded: Recorded,
+    is_written: bool,
+    is_skipped: bool,
+}
+
+/// Where the visits were written is told even if no session was found.
+const RECORD: &str = "SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.current_database(), \
+     id, last_seen_at, expires_at, visit_due_at, is_written, is_skipped \
+     FROM (VALUES (1)) AS one \
+     LEFT JOIN qsessions.record_visits_for_cache(ids => $1::uuid[], digests => $2::bytea[], \
+     ips => $3::inet[], user_agents => $4::text[], seen_at => $5::timestamptz[], \
+     client_hints => $6::jsonb[]) ON true";
+
+fn row(row: &Row) -> Result<(Origin, Option<RecordedSession>), Error> {
+    let origin = Origin {
+        started_at: past_instant(row, 0)?,
+        database: row.try_get(1)?,
+    };
+    let Some(id) = row.try_get(2)? else {
+        return Ok((origin, None));
+    };
+    let last_seen_at: SystemTime = past_instant(row, 3)?;
+    let session = RecordedSession {
+        id,
+        recorded: Recorded {
+            last_seen_at,
+            expires_at: instant(row, 4)?,
+            visit_due_at: instant(row, 5)?.unwrap_or(last_seen_at),
+        },
+        is_written: row.try_get(6)?,
+        is_skipped: row.try_get(7)?,
+    };
+    Ok((origin, Some(session)))
+}
