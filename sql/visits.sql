@@ -73,7 +73,7 @@ BEGIN
             last_seen_at = greatest(s.last_seen_at, d.seen_at),
             purge_after = coalesce(s.purge_after, s.expires_at),
             expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
-                              ELSE greatest(s.expires_at, least(d.seen_at + s.idle_timeout, s.deadline)) END
+                              ELSE greatest(s.expires_at, least(qsessions._plus(d.seen_at, s.idle_timeout), s.deadline)) END
         FROM due AS d
         WHERE s.id = d.id
         RETURNING s.id

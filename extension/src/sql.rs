@@ -28,7 +28,7 @@ extension_sql_file!(
         generate_key_for,
         find_session_id,
         key_digest,
-        digest_fits
+        digest_opens
     ]
 );
 extension_sql_file!(
@@ -82,7 +82,7 @@ extension_sql_file!("../../sql/table.sql", name = "table", requires = ["errors"]
 extension_sql_file!(
     "../../sql/expiry.sql",
     name = "expiry",
-    requires = ["table"]
+    requires = ["table", plus, slide, expiry_or_default, now_if]
 );
 extension_sql_file!(
     "../../sql/create.sql",
