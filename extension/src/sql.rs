@@ -110,9 +110,19 @@ extension_sql_file!(
 );
 extension_sql_file!("../../sql/list.sql", name = "list", requires = ["revoke"]);
 extension_sql_file!(
+    "../../sql/distribute.sql",
+    name = "distribute",
+    requires = ["list"]
+);
+extension_sql_file!(
+    "../../sql/distributed_bodies.sql",
+    name = "distributed_bodies",
+    requires = ["distribute"]
+);
+extension_sql_file!(
     "../../sql/monitoring.sql",
     name = "monitoring",
-    requires = ["list", metrics, count]
+    requires = ["distributed_bodies", metrics, count]
 );
 extension_sql_file!(
     "../../sql/purge.sql",
