@@ -68,7 +68,7 @@ BEGIN
             RAISE EXCEPTION 'a command failed on server %:%', node.nodename, node.nodeport
                 USING DETAIL = node.result, HINT = 'Correct this there, then call the function again.';
         END IF;
-        RETURN NEXT node.result;
+        RETURN QUERY SELECT node.result;
     END LOOP;
 END
 $$;
@@ -91,7 +91,7 @@ BEGIN
             RAISE EXCEPTION 'a command failed on shard % of table "qsessions.session"', shard.shardid
                 USING DETAIL = shard.result;
         END IF;
-        RETURN NEXT shard.result;
+        RETURN QUERY SELECT shard.result;
     END LOOP;
 END
 $$;
@@ -140,7 +140,7 @@ COMMENT ON FUNCTION qsessions._use_distributed_bodies() IS
 
 -- The domain is no member of the extension, and no column has it, so Citus need not have created it
 -- on a server that was added later.
-CREATE OR REPLACE FUNCTION qsessions._prepare_worker(key_type text) RETURNS text
+CREATE OR REPLACE FUNCTION qsessions._prepare_worker(key_type regtype, key_collation regcollation) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -152,17 +152,17 @@ BEGIN
         PERFORM set_config('citus.enable_ddl_propagation', 'off', true);
     END IF;
     IF to_regtype('qsessions.user_key') IS NULL THEN
-        EXECUTE 'CREATE DOMAIN qsessions.user_key AS ' || key_type;
+        EXECUTE concat('CREATE DOMAIN qsessions.user_key AS ', format_type(key_type, -1), ' COLLATE ' || key_collation::text);
     END IF;
     PERFORM qsessions._use_distributed_bodies();
     IF propagation IS NOT NULL THEN
         PERFORM set_config('citus.enable_ddl_propagation', propagation, true);
     END IF;
-    RETURN format_type((SELECT t.typbasetype FROM pg_type AS t WHERE t.oid = to_regtype('qsessions.user_key')), NULL);
+    RETURN format_type((SELECT t.typbasetype FROM pg_type AS t WHERE t.oid = to_regtype('qsessions.user_key')), -1);
 END
 $$;
 
-COMMENT ON FUNCTION qsessions._prepare_worker(text) IS
+COMMENT ON FUNCTION qsessions._prepare_worker(regtype, regcollation) IS
     'Internal: what distribute_session_table does on each worker; returns the base type of the domain qsessions.user_key there';
 
 CREATE OR REPLACE FUNCTION qsessions._check_workers() RETURNS void
@@ -178,7 +178,7 @@ BEGIN
     FROM qsessions._run_on_workers(
         'SELECT coalesce(max(e.extversion), '''') FROM pg_catalog.pg_extension AS e WHERE e.extname = ''qsessions''') AS w (version);
     IF of_workers IS NULL THEN
-        RAISE EXCEPTION 'Citus has no workers'
+        RAISE EXCEPTION 'there are no workers of Citus'
             USING ERRCODE = 'feature_not_supported', HINT = 'Add them with citus_add_node.';
     END IF;
     IF of_workers <> version THEN
@@ -199,6 +199,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     key_type text;
+    key_collation regcollation;
     other_type text;
 BEGIN
     IF NOT pg_has_role((SELECT e.extowner FROM pg_extension AS e WHERE e.extname = 'qsessions'), 'USAGE') THEN
@@ -218,11 +219,14 @@ BEGIN
 
     -- First, because commands on the workers run in transactions of their own, which would not see
     -- what this one has not committed.
-    SELECT qsessions._conversion_type(a) INTO key_type
-    FROM pg_attribute AS a WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'user_id';
+    SELECT format_type(b.type, -1), nullif(a.attcollation, t.typcollation) INTO key_type, key_collation
+    FROM pg_attribute AS a
+    CROSS JOIN LATERAL qsessions._base_type(a.atttypid, -1) AS b
+    JOIN pg_type AS t ON t.oid = b.type
+    WHERE a.attrelid = 'qsessions.session'::regclass AND a.attname = 'user_id';
     SELECT w.type INTO other_type
-    FROM qsessions._run_on_workers(format('SELECT qsessions._prepare_worker(%L)', key_type)) AS w (type)
-    WHERE NOT starts_with(key_type, w.type);
+    FROM qsessions._run_on_workers(format('SELECT qsessions._prepare_worker(%L, %L)', key_type, key_collation::text)) AS w (type)
+    WHERE w.type <> key_type;
     IF FOUND THEN
         RAISE EXCEPTION 'domain "qsessions.user_key" has type % on a worker, but column "user_id" has type %', other_type, key_type
             USING ERRCODE = 'datatype_mismatch', HINT = 'Drop the domain on that worker, then call the function again.';
