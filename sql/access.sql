@@ -122,6 +122,7 @@ BEGIN
         PERFORM qsessions._grant_events(role::text);
     END IF;
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', qsessions._application_functions(), role);
+    PERFORM qsessions._repeat_on_workers(format('qsessions.grant_access(%L)', role::text));
 END
 $$;
 
@@ -143,6 +144,7 @@ BEGIN
         EXECUTE format('REVOKE ALL ON qsessions.session_event, qsessions.session_event_known FROM %s', role);
     END IF;
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', qsessions._application_functions(), role);
+    PERFORM qsessions._repeat_on_workers(format('qsessions.revoke_access(%L)', role::text));
 END
 $$;
 

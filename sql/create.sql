@@ -1,7 +1,7 @@
 -- This function runs for every new visitor. So it qualifies names and operators instead of having a
 -- SET clause, which takes a fifth of its time. PL/pgSQL prepares each of its expressions again in
--- each transaction, so this has as few as possible: the INSERT also counts and locks, one IF is for
--- all rare arguments, and one is for all that is seldom left to do.
+-- each transaction, so this has as few as possible: the first IF also counts and locks, and is for all
+-- rare arguments, and the other is for all that is seldom left to do.
 CREATE OR REPLACE FUNCTION qsessions.create_session(
     user_id anycompatiblenonarray DEFAULT NULL::pg_catalog.text,
     data jsonb DEFAULT '{}',
@@ -18,19 +18,25 @@ LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    new_key pg_catalog.text := coalesce(key, qsessions.generate_key());
     expires_at pg_catalog.timestamptz;
     deadline pg_catalog.timestamptz;
     is_begun pg_catalog.bool;
     created qsessions.new_session;
 BEGIN
-    IF key IS NOT NULL OR ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL OR max_sessions IS NOT NULL THEN
+    created.key := coalesce(key, qsessions.generate_key());
+    -- The lock of the user comes before any row: revoke_user_sessions waits for the lock, and then
+    -- finds the row. With max_sessions, the calls for one user go one at a time.
+    IF NOT qsessions._admit_session(
+           coalesce(data, '{}'), 'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
+           user_id::pg_catalog.text::qsessions.user_key, max_sessions IS NOT NULL)
+       OR key IS NOT NULL OR ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL OR max_sessions IS NOT NULL
+    THEN
         IF key IS NOT NULL THEN
             -- A session that has expired but was not purged yet must not keep a new one from
             -- getting its key.
             is_begun := qsessions._begin_event_reason('expired');
             DELETE FROM qsessions.session AS s
-            WHERE s.id OPERATOR(pg_catalog.=) qsessions.session_id(new_key)
+            WHERE s.id OPERATOR(pg_catalog.=) qsessions.session_id(created.key)
               AND s.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now();
             is_begun := qsessions._end_event_reason();
         END IF;
@@ -39,33 +45,28 @@ BEGIN
         END IF;
         SELECT e.expires_at, e.deadline INTO expires_at, deadline
         FROM qsessions._expiry(ttl, idle_timeout, max_age) AS e;
+        IF NOT qsessions._data_fits(data) THEN
+            PERFORM qsessions._raise_data_too_large(data);
+        END IF;
     END IF;
 
-    -- The lock of the user comes before the row: revoke_user_sessions waits for the lock, and then
-    -- finds the row. With max_sessions, the calls for one user go one at a time.
     INSERT INTO qsessions.session AS s
         (id, digest, user_id, data, ip, user_agent, authenticated_at, expires_at, idle_timeout, deadline,
          client_hints)
-    SELECT
-        qsessions._find_session_id(new_key),
-        qsessions._key_digest(new_key),
-        user_id::pg_catalog.text::qsessions.user_key,
+    VALUES (
+        qsessions._find_session_id(created.key),
+        qsessions._key_digest(created.key),
+        (user_id::pg_catalog.text OPERATOR(pg_catalog.||) '')::qsessions.user_key,
         coalesce(data, '{}'),
         qsessions._host(ip),
         qsessions._kept_user_agent(user_agent),
-        CASE WHEN user_id IS NOT NULL THEN pg_catalog.now() END,
-        coalesce(expires_at, pg_catalog.now() OPERATOR(pg_catalog.+) qsessions._default_ttl()),
+        qsessions._now_if(user_id IS NOT NULL),
+        qsessions._expiry_or_default(expires_at),
         idle_timeout,
         coalesce(deadline, 'infinity'),
-        qsessions._kept_client_hints(client_hints)
-    WHERE qsessions._admit_session(
-        coalesce(data, '{}'), 'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
-        user_id::pg_catalog.text::qsessions.user_key, max_sessions IS NOT NULL)
-    RETURNING new_key, s.id, s.expires_at INTO created;
+        qsessions._kept_client_hints(client_hints))
+    RETURNING s.id, s.expires_at INTO created.id, created.expires_at;
     IF max_sessions IS NOT NULL OR qsessions._needs_more(data, user_id::pg_catalog.text) THEN
-        IF created.id IS NULL AND NOT qsessions._data_fits(data) THEN
-            PERFORM qsessions._raise_data_too_large(data);
-        END IF;
         -- LIKE would refuse the collation of the caller's user_id, if it is nondeterministic.
         IF pg_catalog.right(user_id::pg_catalog.text, 1) OPERATOR(pg_catalog.=) ' ' THEN
             PERFORM qsessions._check_user_kept(created.id, user_id::pg_catalog.text);

@@ -21,6 +21,10 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('Have role %s call the function, which owns the session table.', session_owner);
     END IF;
+    IF qsessions._is_distributed() THEN
+        RAISE EXCEPTION 'a distributed session table cannot have a table of events'
+            USING ERRCODE = 'feature_not_supported', HINT = 'Record logins in the application.';
+    END IF;
     IF to_regclass('qsessions.session_event') IS NOT NULL THEN
         RAISE EXCEPTION 'table "qsessions.session_event" already exists'
             USING ERRCODE = 'duplicate_table',

@@ -1,23 +1,21 @@
 -- When a session expires.
 
--- The one rule of when a session expires that is used now. The last activity counts: this one, or a
--- later one where a transaction that began earlier commits last. So an expiry never moves back in
--- time.
-CREATE OR REPLACE FUNCTION qsessions._slide(
-    expires_at timestamptz, last_seen_at timestamptz, idle_timeout interval, deadline timestamptz)
-RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN idle_timeout IS NULL THEN expires_at
-            ELSE LEAST(GREATEST(last_seen_at, now()) + idle_timeout, deadline) END;
+-- A day always has 24 hours here, since intervals are added at UTC. The functions in Rust are in
+-- extension/src/expiry.rs.
 
-COMMENT ON FUNCTION qsessions._slide(timestamptz, timestamptz, interval, timestamptz) IS
-    'Internal: when a session expires that is used now';
+COMMENT ON FUNCTION qsessions._plus(timestamptz, interval) IS
+    'Internal: a time and an interval later, where each day has 24 hours';
+COMMENT ON FUNCTION qsessions._slide(timestamptz, timestamptz, interval, timestamptz, timestamptz) IS
+    'Internal: when a session expires that is used at a moment';
+COMMENT ON FUNCTION qsessions._expiry_or_default(timestamptz) IS
+    'Internal: the expiry of a new session, by default qsessions.default_ttl from now';
+COMMENT ON FUNCTION qsessions._now_if(boolean) IS 'Internal: now(), or null';
 
 -- The one rule of when a visit is recorded. An idle timeout shorter than the touch interval would
 -- run out while the user is active, so a quarter of it counts too.
 CREATE OR REPLACE FUNCTION qsessions._visit_due_at(last_seen_at timestamptz, idle_timeout interval) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN last_seen_at + LEAST(qsessions._touch_interval(), idle_timeout / 4);
+RETURN qsessions._plus(last_seen_at, LEAST(qsessions._touch_interval(), idle_timeout / 4));
 
 COMMENT ON FUNCTION qsessions._visit_due_at(timestamptz, interval) IS
     'Internal: from when on a visit that changes neither ip nor user_agent is recorded';
@@ -29,7 +27,7 @@ AS $$
 BEGIN
     -- The sign of an interval with months and days can depend on the date, so the sum is compared
     -- too.
-    IF value <= interval '0' OR (value < interval '1 year' AND now() + value <= now()) THEN
+    IF value <= interval '0' OR (value < interval '1 year' AND qsessions._plus(now(), value) <= now()) THEN
         RAISE EXCEPTION 'argument "%" must be longer than zero', argument
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass an interval such as ''30 minutes'' or ''14 days''.';
     END IF;
@@ -58,8 +56,8 @@ BEGIN
     PERFORM qsessions._check_interval('ttl', ttl);
     PERFORM qsessions._check_interval('idle_timeout', idle_timeout);
     PERFORM qsessions._check_interval('max_age', max_age);
-    deadline := coalesce(now() + max_age, 'infinity');
-    expires_at := least(now() + coalesce(ttl, idle_timeout, qsessions._default_ttl()), deadline);
+    deadline := coalesce(qsessions._plus(now(), max_age), 'infinity');
+    expires_at := least(qsessions._plus(now(), coalesce(ttl, idle_timeout, qsessions._default_ttl())), deadline);
 END
 $$;
 
@@ -90,7 +88,7 @@ BEGIN
         last_seen_at = greatest(s.last_seen_at, now()),
         purge_after = coalesce(s.purge_after, s.expires_at),
         expires_at = least(
-            qsessions._slide(s.expires_at, s.last_seen_at, coalesce(ttl, idle_timeout), 'infinity'),
+            qsessions._slide(s.expires_at, s.last_seen_at, coalesce(ttl, idle_timeout), 'infinity', now()),
             CASE WHEN max_age IS NULL THEN s.deadline ELSE new_deadline END)
     WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
     RETURNING s.expires_at INTO new_expires_at;

@@ -30,20 +30,31 @@ DECLARE
     seen_at CONSTANT pg_catalog.timestamptz :=
         LEAST(GREATEST(last_seen_at, login_at, created_at, begun_at), pg_catalog.now());
 BEGIN
-    IF qsessions._find_session_id(key) IS NULL THEN
-        PERFORM qsessions._raise_not_found(key, NULL);
-    END IF;
-    IF NOT qsessions._data_fits(coalesce(data, '{}')) THEN
-        PERFORM qsessions._raise_data_too_large(data);
+    -- PL/pgSQL prepares each expression again in each transaction, so one IF is for all that is rare,
+    -- and also locks the user.
+    IF qsessions._find_session_id(key) IS NULL
+       OR NOT qsessions._data_fits(data)
+       OR expires_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+       OR NOT (user_text IS NULL OR qsessions._lock_user_hash(
+           'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
+           pg_catalog.hash_record_extended(ROW(user_text::qsessions.user_key), 0), false))
+    THEN
+        IF qsessions._find_session_id(key) IS NULL THEN
+            PERFORM qsessions._raise_not_found(key, NULL);
+        END IF;
+        IF NOT qsessions._data_fits(data) THEN
+            PERFORM qsessions._raise_data_too_large(data);
+        END IF;
+        RETURN false;
     END IF;
 
     INSERT INTO qsessions.session AS s
         (id, digest, user_id, data, ip, user_agent, created_at, authenticated_at, updated_at, last_seen_at, expires_at,
          client_hints)
-    SELECT
+    VALUES (
         qsessions._find_session_id(key),
         qsessions._key_digest(key),
-        user_text::qsessions.user_key,
+        (user_text OPERATOR(pg_catalog.||) '')::qsessions.user_key,
         coalesce(data, '{}'),
         qsessions._host(ip),
         qsessions._kept_user_agent(user_agent),
@@ -51,12 +62,8 @@ BEGIN
         login_at,
         seen_at,
         seen_at,
-        coalesce(expires_at, pg_catalog.now() OPERATOR(pg_catalog.+) qsessions._default_ttl()),
-        qsessions._kept_client_hints(client_hints)
-    WHERE coalesce(expires_at OPERATOR(pg_catalog.>) pg_catalog.now(), true)
-      AND (user_text IS NULL OR qsessions._lock_user_hash(
-          'qsessions.session'::pg_catalog.regclass::pg_catalog.oid,
-          pg_catalog.hash_record_extended(ROW(user_text::qsessions.user_key), 0), false))
+        qsessions._expiry_or_default(expires_at),
+        qsessions._kept_client_hints(client_hints))
     ON CONFLICT (id) DO NOTHING
     RETURNING s.id INTO imported_id;
     IF pg_catalog.right(user_text, 1) OPERATOR(pg_catalog.=) ' ' THEN

@@ -8,8 +8,8 @@ COMMENT ON FUNCTION qsessions._find_session_id(text) IS
     'Internal: same as session_id, but returns null for a text that cannot be a key';
 COMMENT ON FUNCTION qsessions._key_digest(text) IS
     'Internal: SHA-256 of a key, as the table keeps it; null for a text that cannot be a key';
-COMMENT ON FUNCTION qsessions._digest_fits(bytea, bytea, bytea, timestamptz) IS
-    'Internal: whether a row has the digest of a key, or has it as its former digest and the grace is not over';
+COMMENT ON FUNCTION qsessions._digest_opens(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz) IS
+    'Internal: whether a row has not expired and has the digest of a key, or has it as its former digest and the grace is not over';
 
 CREATE OR REPLACE FUNCTION qsessions.session_id(key text) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
@@ -42,8 +42,8 @@ CREATE OR REPLACE FUNCTION qsessions._key_opens(
 RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN id = qsessions._find_session_id(key)
-   AND qsessions._digest_fits(qsessions._key_digest(key), digest, former_digest, former_digest_until)
-   AND expires_at > now();
+   AND qsessions._digest_opens(
+       qsessions._key_digest(key), digest, former_digest, former_digest_until, expires_at, now());
 
 COMMENT ON FUNCTION qsessions._key_opens(text, uuid, bytea, bytea, timestamptz, timestamptz) IS
     'Internal: whether a row, given by its columns, is the live session of a key';

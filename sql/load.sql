@@ -75,7 +75,7 @@ BEGIN
             client_hints = qsessions._merged_client_hints(s.user_agent, s.client_hints, seen_agent, seen_hints),
             last_seen_at = greatest(s.last_seen_at, now()),
             purge_after = coalesce(s.purge_after, s.expires_at),
-            expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline)
+            expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline, now())
         WHERE qsessions._key_opens(key, s.id, s.digest, s.former_digest, s.former_digest_until, s.expires_at)
         RETURNING s.id, s.user_id::text, s.data, s.ip, s.user_agent, s.created_at, s.authenticated_at,
                   s.updated_at, s.last_seen_at, s.expires_at, s.version;

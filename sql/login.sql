@@ -26,7 +26,6 @@ DECLARE
     former_ip inet;
     former_agent text;
     former_hints jsonb;
-    new_key text;
     seen_agent text;
     seen_hints jsonb;
     created qsessions.new_session;
@@ -71,12 +70,12 @@ BEGIN
     IF is_kept THEN
         seen_agent := qsessions._kept_user_agent(user_agent);
         seen_hints := qsessions._kept_client_hints(client_hints);
-        new_key := qsessions._generate_key_for(previous_id);
+        created.key := qsessions._generate_key_for(previous_id);
         UPDATE qsessions.session AS s SET
-            digest = qsessions._key_digest(new_key),
+            digest = qsessions._key_digest(created.key),
             former_digest = NULL,
             former_digest_until = NULL,
-            user_id = user_text::qsessions.user_key,
+            user_id = (user_text || '')::qsessions.user_key,
             data = coalesce(data, s.data),
             ip = coalesce(qsessions._host(ip), s.ip),
             user_agent = coalesce(seen_agent, s.user_agent),
@@ -85,15 +84,15 @@ BEGIN
             updated_at = greatest(s.updated_at, now()),
             last_seen_at = greatest(s.last_seen_at, now()),
             purge_after = coalesce(s.purge_after, s.expires_at),
-            expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline),
+            expires_at = qsessions._slide(s.expires_at, s.last_seen_at, s.idle_timeout, s.deadline, now()),
             version = s.version + 1
         WHERE s.id = previous_id
-        RETURNING new_key, s.id, s.expires_at INTO created;
+        RETURNING s.id, s.expires_at INTO created.id, created.expires_at;
         IF right(user_text, 1) = ' ' THEN
             PERFORM qsessions._check_user_kept(created.id, user_text);
         END IF;
         IF ttl IS NOT NULL OR idle_timeout IS NOT NULL OR max_age IS NOT NULL THEN
-            SELECT new_key, created.id, qsessions.set_expiry(new_key, ttl, idle_timeout, max_age) INTO created;
+            created.expires_at := qsessions.set_expiry(created.key, ttl, idle_timeout, max_age);
         END IF;
     ELSE
         created := qsessions.create_session(user_text, data, ip, user_agent, ttl, idle_timeout, max_age, NULL, client_hints);
@@ -191,7 +190,7 @@ BEGIN
     UPDATE qsessions.session AS s SET
         digest = qsessions._key_digest(new_key),
         former_digest = CASE WHEN grace IS NOT NULL THEN s.digest END,
-        former_digest_until = now() + grace
+        former_digest_until = qsessions._plus(now(), grace)
     WHERE s.id = qsessions._find_session_id(key) AND s.digest = qsessions._key_digest(key) AND s.expires_at > now();
     IF NOT FOUND THEN
         IF qsessions.session_exists(key) THEN
@@ -219,7 +218,7 @@ BEGIN
     -- An interval with months and days can be shorter or longer by the calendar than in a
     -- comparison, so the sum is compared too.
     IF grace <= interval '0' OR grace > interval '1 minute'
-       OR now() + grace <= now() OR now() + grace > now() + interval '1 minute' THEN
+       OR qsessions._plus(now(), grace) <= now() OR qsessions._plus(now(), grace) > now() + interval '1 minute' THEN
         RAISE EXCEPTION 'argument "grace" must be longer than zero and not longer than a minute, but is %', grace
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Pass the time that requests under way may take, for example ''10 seconds'', or leave it out.';
@@ -236,7 +235,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    was_alive boolean;
+    expiry timestamptz;
     is_begun boolean := qsessions._begin_event_reason('logout');
 BEGIN
     -- Also a row that has expired but was not purged yet; only a live session counts as ended.
@@ -244,12 +243,13 @@ BEGIN
     WHERE s.id = qsessions._find_session_id(key)
       AND (s.digest = qsessions._key_digest(key)
            OR s.former_digest = qsessions._key_digest(key) AND s.former_digest_until > now())
-    RETURNING s.expires_at > now() INTO was_alive;
+    RETURNING s.expires_at INTO expiry;
     is_begun := qsessions._end_event_reason();
-    IF was_alive THEN
+    IF expiry > now() THEN
         PERFORM qsessions._count('logouts');
+        RETURN true;
     END IF;
-    RETURN coalesce(was_alive, false);
+    RETURN false;
 END
 $$;
 

@@ -29,6 +29,11 @@ BEGIN
     SELECT sum(pg_relation_size(p.id)), sum(pg_table_size(p.id)), sum(pg_indexes_size(p.id))
     INTO main_bytes, table_bytes, index_bytes
     FROM parts AS p;
+    IF qsessions._is_distributed() THEN
+        EXECUTE 'SELECT pg_catalog.citus_relation_size($1), pg_catalog.citus_table_size($1),
+                        pg_catalog.citus_total_relation_size($1) - pg_catalog.citus_table_size($1)'
+            INTO main_bytes, table_bytes, index_bytes USING 'qsessions.session'::regclass;
+    END IF;
 
     -- A small table is counted in any case: that takes milliseconds, also if it was never analyzed.
     IF exact IS NOT FALSE OR main_bytes < 4 * 1024 * 1024 THEN
@@ -46,7 +51,7 @@ BEGIN
         RETURN counted;
     END IF;
 
-    total := qsessions._estimate('SELECT FROM qsessions.session');
+    total := qsessions._estimate('SELECT FROM qsessions.session AS s');
     anonymous := least(total, qsessions._estimate('SELECT FROM qsessions.session AS s WHERE s.user_id IS NULL'));
     users := least(total - anonymous, qsessions._estimate(
         'SELECT FROM qsessions.session AS s WHERE s.user_id IS NOT NULL GROUP BY s.user_id'));
@@ -76,6 +81,11 @@ DECLARE
     plan json;
     estimate numeric;
 BEGIN
+    -- The plan of the whole says nothing, because each shard has statistics of its own.
+    IF strpos(query, 'qsessions.session ') > 0 AND qsessions._is_distributed() THEN
+        RETURN (SELECT sum(r.estimate::bigint) FROM qsessions._run_on_shards(format(
+            'SELECT qsessions._estimate(%L)', replace(replace(query, '%', '%%'), 'qsessions.session ', '%1$s '))) AS r (estimate));
+    END IF;
     EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
     estimate := plan -> 0 -> 'Plan' ->> 'Plan Rows';
     -- The planner never says 0.
@@ -159,6 +169,7 @@ BEGIN
     PERFORM qsessions._check_access_change(role);
     EXECUTE format('GRANT SELECT (%s) ON qsessions.session TO %s', qsessions._monitored_columns(), role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', array_to_string(qsessions._monitoring_functions(), ', '), role);
+    PERFORM qsessions._repeat_on_workers(format('qsessions.grant_monitoring(%L)', role::text));
 END
 $$;
 
@@ -173,6 +184,7 @@ BEGIN
     PERFORM qsessions._check_access_change(role);
     EXECUTE format('REVOKE SELECT (%s) ON qsessions.session FROM %s', qsessions._monitored_columns(), role);
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', array_to_string(qsessions._monitoring_functions(), ', '), role);
+    PERFORM qsessions._repeat_on_workers(format('qsessions.revoke_monitoring(%L)', role::text));
 END
 $$;
 

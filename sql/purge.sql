@@ -210,6 +210,9 @@ DECLARE
     after_hour timestamptz := '-infinity';
     after_id uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
+    IF qsessions._is_distributed() THEN
+        RETURN qsessions._purge_shards(batch_size);
+    END IF;
     -- A batch in which nothing could be deleted does not count: such rows are the oldest for ever.
     LOOP
         SELECT b.* INTO batch FROM qsessions._purge_batch(batch_size, after_hour, after_id) AS b;
@@ -251,6 +254,17 @@ BEGIN
     IF qsessions._has_events() THEN
         PERFORM qsessions._maintain_event_table();
         COMMIT;
+    END IF;
+    IF qsessions._is_distributed() THEN
+        LOOP
+            SELECT qsessions._purge_shards(batch_size) AS purged INTO batch;
+            COMMIT;
+            purged := purged OPERATOR(pg_catalog.+) batch.purged;
+            batches := batches OPERATOR(pg_catalog.+) 1;
+            EXIT WHEN batch.purged OPERATOR(pg_catalog.=) 0 OR batches OPERATOR(pg_catalog.>=) max_batches;
+        END LOOP;
+        RAISE NOTICE 'expired sessions purged: % (batches: %)', purged, batches;
+        RETURN;
     END IF;
     LOOP
         SELECT b.purged, b.kept, b.last_hour, b.last_id INTO batch

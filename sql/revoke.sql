@@ -9,15 +9,16 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    was_alive boolean;
+    expiry timestamptz;
     is_begun boolean := qsessions._begin_event_reason('administrator');
 BEGIN
-    DELETE FROM qsessions.session AS s WHERE s.id = id RETURNING s.expires_at > now() INTO was_alive;
+    DELETE FROM qsessions.session AS s WHERE s.id = id RETURNING s.expires_at INTO expiry;
     is_begun := qsessions._end_event_reason();
-    IF was_alive THEN
+    IF expiry > now() THEN
         PERFORM qsessions._count('revoked');
+        RETURN true;
     END IF;
-    RETURN coalesce(was_alive, false);
+    RETURN false;
 END
 $$;
 
@@ -31,7 +32,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     user_text text := user_id;
-    was_alive boolean;
+    expiry timestamptz;
     is_begun boolean;
 BEGIN
     IF user_text IS NULL THEN
@@ -40,12 +41,13 @@ BEGIN
     is_begun := qsessions._begin_event_reason('user');
     DELETE FROM qsessions.session AS s
     WHERE s.id = id AND s.user_id = user_text::qsessions.user_key
-    RETURNING s.expires_at > now() INTO was_alive;
+    RETURNING s.expires_at INTO expiry;
     is_begun := qsessions._end_event_reason();
-    IF was_alive THEN
+    IF expiry > now() THEN
         PERFORM qsessions._count('revoked');
+        RETURN true;
     END IF;
-    RETURN coalesce(was_alive, false);
+    RETURN false;
 END
 $$;
 
@@ -77,9 +79,9 @@ BEGIN
         WHERE s.user_id = user_text::qsessions.user_key
           AND s.digest IS DISTINCT FROM qsessions._key_digest(except_key)
           AND (s.former_digest_until > now() AND s.former_digest = qsessions._key_digest(except_key)) IS NOT TRUE
-        RETURNING s.expires_at > now() AS was_alive
+        RETURNING s.expires_at
     )
-    SELECT count(*) FILTER (WHERE g.was_alive) INTO ended FROM gone AS g;
+    SELECT count(*) FILTER (WHERE g.expires_at > now()) INTO ended FROM gone AS g;
     is_begun := qsessions._end_event_reason();
     PERFORM qsessions._count('revoked', ended);
     RETURN ended;
@@ -145,9 +147,9 @@ BEGIN
         END IF;
         is_begun := qsessions._begin_event_reason('administrator');
         WITH gone AS (
-            DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids) RETURNING s.expires_at > now() AS was_alive
+            DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids) RETURNING s.expires_at
         )
-        SELECT count(*), count(*) FILTER (WHERE g.was_alive) INTO deleted, ended FROM gone AS g;
+        SELECT count(*), count(*) FILTER (WHERE g.expires_at > now()) INTO deleted, ended FROM gone AS g;
         is_begun := qsessions._end_event_reason();
         -- A batch of rows that have expired already is followed by another, so that 0 says that
         -- none is left.

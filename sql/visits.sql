@@ -86,7 +86,7 @@ BEGIN
             last_seen_at = greatest(s.last_seen_at, l.last_at),
             purge_after = coalesce(s.purge_after, s.expires_at),
             expires_at = CASE WHEN s.idle_timeout IS NULL THEN s.expires_at
-                              ELSE greatest(s.expires_at, least(l.last_at + s.idle_timeout, s.deadline)) END
+                              ELSE greatest(s.expires_at, least(qsessions._plus(l.last_at, s.idle_timeout), s.deadline)) END
         FROM locked AS l
         WHERE s.id = l.id
         RETURNING s.id, s.last_seen_at, s.expires_at, s.idle_timeout

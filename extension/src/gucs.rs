@@ -223,7 +223,7 @@ pub(crate) fn notify_queue_limit() -> f64 {
     stable,
     parallel_safe
 )]
-fn default_ttl() -> Interval {
+pub(crate) fn default_ttl() -> Interval {
     thread_local!(static PARSED: ParsedInterval = const { ParsedInterval::new() });
     PARSED.with(|parsed| parsed.get(&DEFAULT_TTL))
 }

@@ -78,28 +78,34 @@ fn key_digest(key: &str) -> Option<Vec<u8>> {
         .map(|()| qsessions_key::digest(key).to_vec())
 }
 
-/// Whether a row has the digest of a key, or has it as its former digest and the grace is not over.
+/// Whether a digest opens a row at `moment`: the row has not expired, and has the digest, or has it
+/// as its former digest and the grace is not over.
 ///
 /// It is one function in place of comparisons in SQL, because a statement spends time on each
 /// function and operator in it before it reads a row. It takes the digest and not the key, because
-/// a plan in the log shows the arguments.
+/// a plan in the log shows the arguments. It is given the time so that it is IMMUTABLE: Citus accepts
+/// no other function of a column in a statement that writes.
 #[pg_extern(
     create_or_replace,
     schema = "qsessions",
-    name = "_digest_fits",
-    stable,
+    name = "_digest_opens",
+    immutable,
     parallel_safe
 )]
-fn digest_fits(
+fn digest_opens(
     key_digest: Option<&[u8]>,
     digest: Option<&[u8]>,
     former_digest: Option<&[u8]>,
     former_digest_until: Option<TimestampWithTimeZone>,
+    expires_at: Option<TimestampWithTimeZone>,
+    moment: Option<TimestampWithTimeZone>,
 ) -> bool {
+    let is_later = |time: Option<TimestampWithTimeZone>| {
+        time.zip(moment).is_some_and(|(time, moment)| time > moment)
+    };
     key_digest.is_some()
-        && (key_digest == digest
-            || key_digest == former_digest
-                && former_digest_until.is_some_and(|until| until > now()))
+        && is_later(expires_at)
+        && (key_digest == digest || key_digest == former_digest && is_later(former_digest_until))
 }
 
 pub(crate) fn strong_random<const N: usize>() -> [u8; N] {

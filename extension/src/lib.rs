@@ -12,6 +12,7 @@
 //! | [`locks`] | locks of users |
 //! | [`metrics`] | counters of what has happened |
 //! | [`savepoints`] | what to go back to when a savepoint is rolled back |
+//! | [`expiry`] | when a session expires |
 //! | [`events`] | whether events are recorded, and why a session is deleted |
 //! | [`current`] | the current session, for row-level security |
 //! | [`geoip`] | the location of an address |
@@ -26,6 +27,7 @@ mod addresses;
 mod create;
 mod current;
 mod events;
+mod expiry;
 mod geoip;
 mod gucs;
 mod invalidation;

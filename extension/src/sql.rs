@@ -28,7 +28,7 @@ extension_sql_file!(
         generate_key_for,
         find_session_id,
         key_digest,
-        digest_fits
+        digest_opens
     ]
 );
 extension_sql_file!(
@@ -83,7 +83,7 @@ extension_sql_file!("../../sql/table.sql", name = "table", requires = ["errors"]
 extension_sql_file!(
     "../../sql/expiry.sql",
     name = "expiry",
-    requires = ["table"]
+    requires = ["table", plus, slide, expiry_or_default, now_if]
 );
 extension_sql_file!(
     "../../sql/create.sql",
@@ -111,9 +111,19 @@ extension_sql_file!(
 );
 extension_sql_file!("../../sql/list.sql", name = "list", requires = ["revoke"]);
 extension_sql_file!(
+    "../../sql/distribute.sql",
+    name = "distribute",
+    requires = ["list"]
+);
+extension_sql_file!(
+    "../../sql/distributed_bodies.sql",
+    name = "distributed_bodies",
+    requires = ["distribute"]
+);
+extension_sql_file!(
     "../../sql/monitoring.sql",
     name = "monitoring",
-    requires = ["list", metrics, count]
+    requires = ["distributed_bodies", metrics, count]
 );
 extension_sql_file!(
     "../../sql/purge.sql",

@@ -39,6 +39,10 @@ BEGIN
 END
 $$;
 
+-- This one has another argument now.
+COMMENT ON FUNCTION qsessions._slide(timestamptz, timestamptz, interval, timestamptz) IS
+    'Internal: a function of 0.1.0, for calls that began before the update';
+
 -- These have other arguments or results now, or are gone. The upgrade fails here if a view, a
 -- policy or another object that PostgreSQL keeps in parsed form calls one of them: drop it before
 -- the upgrade, and create it again afterwards.

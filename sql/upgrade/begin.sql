@@ -25,8 +25,16 @@ $$;
 -- the session table, and holds nothing yet that one of them could wait for. Calls that begin from
 -- now on wait until the upgrade has committed.
 DO $$
+DECLARE
+    is_distributed pg_catalog.bool := false;
 BEGIN
-    IF pg_catalog.to_regclass('qsessions.session') IS NOT NULL THEN
+    -- Citus executes the upgrade on each server, and would lock a table on all of them for each.
+    IF pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition AS p
+                                WHERE p.logicalrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(''qsessions.session''))'
+            INTO is_distributed;
+    END IF;
+    IF pg_catalog.to_regclass('qsessions.session') IS NOT NULL AND NOT is_distributed THEN
         LOCK TABLE qsessions.session IN ACCESS EXCLUSIVE MODE;
     END IF;
 END

@@ -31,7 +31,7 @@ async fn the_test_kit_finds_the_names_of_arguments_and_variables() {
         "is_locked boolean",
         "max_sessions integer",
         "created qsessions.new_session",
-        "was_alive boolean",
+        "expiry timestamp with time zone",
         "last_hour timestamp with time zone",
     ] {
         assert!(

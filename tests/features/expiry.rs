@@ -1,7 +1,7 @@
 //! Expiry: fixed and sliding, up to a deadline; invalid intervals are refused.
 
 use crate::common::{alive, begin, failure, row};
-use qsessions_testkit::Database;
+use qsessions_testkit::{Database, Users};
 use tokio_postgres::Client;
 
 /// Seconds from now to a timestamp of the only session; `None` for infinity.
@@ -417,4 +417,79 @@ async fn set_expiry_can_shorten_the_expiry() {
             "{shorten}"
         );
     }
+}
+
+/// Intervals are added at UTC, so a clock change in the time zone of the connection does not matter.
+#[tokio::test]
+async fn a_day_always_has_24_hours() {
+    // Of these numbers of days, at least one ends at another time of the year than it begins.
+    for days in [60, 120, 180, 240] {
+        let create = format!(
+            "SELECT qsessions.create_session(ttl => '{days} days', key => 'a foreign key')"
+        );
+        let idle = create.replace("ttl", "idle_timeout");
+        let age = "UPDATE qsessions.session SET last_seen_at = now() - interval '2 hours'";
+        let zone = "SET LOCAL timezone = 'Europe/Berlin'";
+        let default_ttl = format!("SET LOCAL qsessions.default_ttl = '{days} days'");
+        for calls in [
+            vec![create.as_str()],
+            vec![&idle],
+            vec![
+                &idle,
+                age,
+                "SELECT qsessions.resume_session('a foreign key')",
+            ],
+            vec![
+                &idle,
+                age,
+                "SELECT qsessions.patch_session('a foreign key')",
+            ],
+            vec![&default_ttl, "SELECT qsessions.create_session()"],
+            vec![
+                &default_ttl,
+                "SELECT qsessions.import_session('a foreign key')",
+            ],
+            vec![
+                "SELECT qsessions.create_session(key => 'a foreign key')",
+                &format!(
+                    "SELECT qsessions.save_session('a foreign key', '{{}}', ttl => '{days} days')"
+                ),
+            ],
+            vec![
+                "SELECT qsessions.create_session(key => 'a foreign key')",
+                &format!("SELECT qsessions.set_expiry('a foreign key', ttl => '{days} days')"),
+            ],
+        ] {
+            let all: Vec<&str> = std::iter::once(zone).chain(calls).collect();
+            let (left, _) = in_a_transaction(&all).await;
+            assert_eq!(left, Some(86400.0 * f64::from(days)), "{all:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn intervals_are_added_as_postgres_adds_them_at_utc() {
+    let client = Database::with(Users::Nothing).await.connect().await;
+    let differences: i64 = row(
+        &client,
+        "SELECT count(*)
+         FROM (VALUES ('2027-01-31 10:00+00'), ('2028-02-29 23:59:59.999999+00'), ('2027-03-27 12:00+00'), ('epoch'),
+                      ('infinity'), ('-infinity'), ('4713-01-01 00:00+00 BC'), ('290000-01-01 00:00+00'))
+              AS m (moment)
+         CROSS JOIN (VALUES ('1 microsecond'), ('1 day'), ('1 month'), ('12 years'), ('1 month -30 days 5 hours'),
+                            ('-1 day'), ('100 years 3 days'), ('0')) AS s (span)
+         WHERE qsessions._plus(m.moment::timestamptz, s.span::interval)
+               IS DISTINCT FROM (m.moment::timestamptz AT TIME ZONE 'UTC' + s.span::interval) AT TIME ZONE 'UTC'",
+        &[],
+    )
+    .await
+    .get(0);
+    assert_eq!(differences, 0);
+    let beyond = failure(
+        &client,
+        "SELECT qsessions._plus('294276-12-31 23:00+00', '2 days')",
+        &[],
+    )
+    .await;
+    assert_eq!(beyond.code, "22008");
 }

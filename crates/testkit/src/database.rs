@@ -9,6 +9,9 @@ const TEMPLATE: &str = "qsessions_template";
 /// which must not affect the functions.
 const ADD_COLUMNS: &str = "QSESSIONS_TEST_COLUMNS";
 
+/// If this variable is set, the functions have the bodies that `distribute_session_table` gives them.
+const DISTRIBUTED_BODIES: &str = "QSESSIONS_TEST_DISTRIBUTED_BODIES";
+
 /// The server that all tests of a run share. It stops when the run ends.
 ///
 /// # Panics
@@ -112,6 +115,11 @@ impl Database {
         }
         if !matches!(users, Users::Nothing) && std::env::var_os(ADD_COLUMNS).is_some() {
             self.add_columns().await?;
+        }
+        if std::env::var_os(DISTRIBUTED_BODIES).is_some() {
+            client
+                .batch_execute("SELECT qsessions._use_distributed_bodies()")
+                .await?;
         }
         Ok(())
     }

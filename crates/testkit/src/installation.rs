@@ -39,6 +39,28 @@ impl Installation {
         found.filter(|installation| installation.has_extension("qsessions"))
     }
 
+    /// The PostgreSQL with Citus that `QSESSIONS_CITUS_PG_CONFIG` names. Without the variable there is
+    /// none: Citus is in no package source that the tests use.
+    ///
+    /// # Errors
+    ///
+    /// If the variable names none.
+    pub fn with_citus() -> Result<Option<Self>> {
+        let Some(pg_config) = std::env::var_os("QSESSIONS_CITUS_PG_CONFIG") else {
+            return Ok(None);
+        };
+        let found = Self::of(Path::new(&pg_config))?;
+        for extension in ["citus", "qsessions"] {
+            if !found.has_extension(extension) {
+                let path = pg_config.display();
+                return Err(
+                    format!("the PostgreSQL of {path} has no extension {extension}").into(),
+                );
+            }
+        }
+        Ok(Some(found))
+    }
+
     /// The PostgreSQL of this `pg_config`.
     fn of(pg_config: &Path) -> Result<Self> {
         // The real path, because the server's user may not have access to the repository.

@@ -146,6 +146,8 @@ fn value_of(argument: &str) -> &'static str {
             "ROW('12345678', '00000000-0000-7000-8000-000000000000', 'infinity')::qsessions.new_session"
         }
         "regclass" => "regclass 'users'",
+        "regcollation" => "regcollation '\"C\"'",
+        "regtype" => "regtype 'text'",
         "regrole" => "regrole 'pg_monitor'",
         "text" => "text '12345678'",
         "text[]" => "'{}'::text[]",

@@ -228,6 +228,45 @@ async fn stats_include_tables_that_inherit_from_the_session_table() {
     assert_near(numbers(&client, "exact => false").await.total, 120_000);
 }
 
+/// The sizes of a partitioned table itself are 0.
+#[tokio::test]
+async fn stats_include_the_partitions_of_a_session_table() {
+    let (_database, client) = large().await;
+    execute(
+        &client,
+        "ALTER TABLE qsessions.session RENAME TO plain;
+         CREATE TABLE qsessions.session (LIKE qsessions.plain INCLUDING ALL EXCLUDING STORAGE) PARTITION BY HASH (id);
+         CREATE TABLE one PARTITION OF qsessions.session FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+         CREATE TABLE other PARTITION OF qsessions.session FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+         DROP TABLE qsessions.plain CASCADE",
+    )
+    .await;
+    add(&client, "qsessions.session", 60_000).await;
+    execute(&client, "ANALYZE qsessions.session").await;
+    assert_eq!(numbers(&client, "").await.total, 60_000);
+    assert_near(numbers(&client, "exact => false").await.total, 60_000);
+    for exact in [true, false] {
+        let differs: bool = row(
+            &client,
+            "SELECT (table_bytes, index_bytes) IS DISTINCT FROM
+                    (pg_table_size('one') + pg_table_size('other'), pg_indexes_size('one') + pg_indexes_size('other'))
+             FROM qsessions.stats(exact => $1)",
+            &[&exact],
+        )
+        .await
+        .get(0);
+        assert!(!differs);
+    }
+    let session = begin(&client, "user_id => 1").await;
+    row(
+        &client,
+        "SELECT qsessions.save_session($1, '{}')",
+        &[&session.key],
+    )
+    .await;
+    assert_eq!(numbers(&client, "").await.total, 60_001);
+}
+
 #[tokio::test]
 async fn estimates_are_of_the_rows_that_policies_show() {
     let (database, admin) = large().await;

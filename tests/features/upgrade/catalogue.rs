@@ -25,6 +25,7 @@ const LEFT_OVER: &[&str] = &[
     "function qsessions._former_save_session(text,jsonb,bigint,interval)",
     "function qsessions._former_user_sessions(anynonarray,text)",
     "function qsessions._former_user_sessions(text,text)",
+    "function qsessions._slide(timestamp with time zone,timestamp with time zone,interval,timestamp with time zone)",
     "function qsessions.check_interval(text,interval)",
     "function qsessions.data_fits(jsonb)",
     "function qsessions.data_size(jsonb)",
