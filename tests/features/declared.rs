@@ -143,7 +143,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_distributed_get_session",
     "_distributed_load_for_cache",
     "_distributed_load_session",
-    "_distributed_record_visits",
+    "_distributed_record_visits_for_cache",
     "_distributed_revoke_sessions",
     "_distributed_user_sessions",
     "_end_event_reason",
