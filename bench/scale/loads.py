@@ -1,0 +1,56 @@
+"""Loads from the large table against those from a small one, beside bare SELECTs from both."""
+
+from statistics import median
+
+import pgbench
+from functions import SELECT
+from pgbench import Run, Statement
+
+from .fill import SMALL_ROWS
+
+ROUNDS, SECONDS = 15, 0.5
+# Connections wait for the disk until most pages are cached.
+WARM_UP_SECONDS = 30
+WANTED = 1.3
+
+LOAD = "SELECT * FROM qsessions.load_session(:key_#)"
+# The same batch of keys is looked up for both statements.
+BARE = SELECT.text.replace("id = :id_#", "id = qsessions._find_session_id(:key_#)")
+
+
+def measure(server, rows, say):
+    """The median time of transactions of twenty loads, large against small."""
+    lines, good = [], True
+    say(f"reading the table for {WARM_UP_SECONDS} s")
+    server.sql("SELECT count(data) FROM qsessions.session")
+    Run(server, rows, _statement("load", LOAD, "bench"), WARM_UP_SECONDS).wait()
+    for clients in (1, pgbench.CLIENTS):
+        say(f"loads from {rows:,} and from {SMALL_ROWS:,} sessions, {clients} clients")
+        times = _in_turns(server, rows, clients)
+        (load, small_load), (bare, small_bare) = times[:2], times[2:]
+        ratio, floor = _ratio(load, small_load), _ratio(bare, small_bare)
+        fine = ratio <= WANTED
+        good &= fine
+        lines.append(
+            f"loads, {clients} clients: p50 {1e6 * median(load):.0f} us from {rows:,}, {1e6 * median(small_load):.0f} us "
+            f"from {SMALL_ROWS:,} sessions; {ratio:.2f} times (a bare SELECT: {floor:.2f}, so {ratio / floor:.2f} of it), "
+            f"wanted <= {WANTED}  {'ok' if fine else 'short'}")
+    return lines, good
+
+
+def _statement(name, text, database):
+    return Statement(name, "key", text, database=database)
+
+
+def _in_turns(server, rows, clients):
+    """The median seconds of a statement in each turn: load large, load small, bare large, bare small."""
+    seconds = pgbench.WARM_UP_SECONDS + int(ROUNDS * 4 * SECONDS) + 2
+    runs = [Run(server, count, _statement(f"{name} {database}", text, database), seconds, clients=clients)
+            for name, text in (("load", LOAD), ("bare", BARE))
+            for count, database in ((rows, "bench"), (SMALL_ROWS, "small"))]
+    turns = pgbench.note_turns(runs, ROUNDS, SECONDS)
+    return [[run.middle(one[number]) for one in turns] for number, run in enumerate(runs)]
+
+
+def _ratio(large, small):
+    return median(ours / theirs for ours, theirs in zip(large, small))
