@@ -2,13 +2,14 @@
 
 import contextlib
 import pathlib
+import re
 import shutil
 import tempfile
 import time
 
 from server import Failure, Server
 
-from . import fill, lists, loads, purge, visits
+from . import fill, lists, loads, purge, speeds, visits
 
 # As in production. The rest of the memory caches files.
 SETTINGS = """
@@ -65,16 +66,24 @@ def _measure(data, rows, say):
         lines.append(f"{server.version}; {rows:,} sessions, {fill.EXPIRED:.0%} of them expired; {buffers:,} MB of "
                      "shared_buffers; autovacuum, full_page_writes and fsync on")
         lines += ["", *_sizes(server)]
-        for part in (loads, lists, visits, purge):
+        for part in (loads, lists, speeds, visits, purge):
             more, good = part.measure(server, rows, say)
             lines += ["", *more]
             all_good &= good
             for line in more:
                 say(line)
         more, good = lists.measure_after_purge(server, rows, say)
-        lines += ["", *more]
+        lines += ["", *more, "", *_vacuums(server)]
         all_good &= good
     return lines, all_good
+
+
+def _vacuums(server):
+    """What autovacuum has done with the table meanwhile."""
+    log = (server.folder / "log").read_text(errors="replace")
+    return [f"autovacuum: {found[1]} of the table, {float(found[2]):.0f} s" for found in re.finditer(
+        r'automatic (?:aggressive )?(vacuum|analyze) of table "bench.qsessions.session".*?elapsed: ([0-9.]+) s', log, re.DOTALL)] or [
+            "autovacuum: not of the table"]
 
 
 def _sizes(server):

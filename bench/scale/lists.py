@@ -25,9 +25,14 @@ EXCEPTION WHEN query_canceled THEN
 END
 $$;
 """
+# What the list of 20 sessions of a user cannot do without: to find which they are.
+_BARE = ("SELECT s.id FROM qsessions.session AS s WHERE s.user_id = {} AND s.expires_at > now() "
+         "ORDER BY s.last_seen_at DESC, s.id DESC LIMIT 20")
 # Why a list that takes longer is no surprise.
 _NO_INDEX = "no index finds these, so it reads all sessions"
 _IP = _NO_INDEX + "; an index on ip does, see docs/scale.md"
+_ALL_ROWS = "it reads each row, from a page of its own, and parses its User-Agent"
+_EACH_ROW = "it reads each row, from a page of its own: an index would be written by each visit"
 _LIST = "SELECT * FROM qsessions.list_sessions({})"
 
 
@@ -51,13 +56,24 @@ def measure(server, rows, _say):
     ]
     statements = [("stats(exact => false)", "SELECT * FROM qsessions.stats(exact => false)", None)]
     statements += [(f"list_sessions, {name}", _LIST.format(filters), reason) for name, filters, reason in lists]
-    for user, count in enumerate(fill.crowds(rows), 1):
-        call = f"SELECT * FROM qsessions.user_sessions(-{user}"
-        statements += [(f"user_sessions of {count:,}", call + ")", None),
-                       (f"user_sessions of {count:,}, max_rows => 20", call + ", max_rows => 20)", None)]
+    crowds = list(enumerate(fill.crowds(rows), 1))
+    statements += [(f"user_sessions of {count:,}", f"SELECT * FROM qsessions.user_sessions(-{user})", _ALL_ROWS)
+                   for user, count in crowds]
     lines, good = _timed(server, statements)
+    for user, count in crowds:
+        more, fine = _against_bare(server, user, count)
+        lines.append(more)
+        good &= fine
     more, fine = _logins(server, rows)
     return lines + more, good and fine
+
+
+def _against_bare(server, user, count):
+    """The last twenty sessions of a user against a SELECT of their ids, in turns."""
+    statements = (f"SELECT * FROM qsessions.user_sessions(-{user}, max_rows => 20)", _BARE.format(-user))
+    ours, bare = zip(*([_times(server, statement, 1)[0] for statement in statements] for _ in range(REPEATS)))
+    line, good = _line(f"user_sessions of {count:,}, max_rows => 20", median(ours), _EACH_ROW)
+    return f"{line} (a bare SELECT of the 20 ids: {median(bare):,.1f} ms)", good
 
 
 def measure_after_purge(server, _rows, say):
@@ -78,7 +94,8 @@ def _logins(server, rows):
     lines, all_good = [], True
     for user, count in enumerate(fill.crowds(rows), 1):
         login = f"SELECT bench.milliseconds('SELECT * FROM qsessions.login(NULL, -{user}, max_sessions => 5)')"
-        taken = [float(server.sql(f"BEGIN; {login}; ROLLBACK")) for _ in range(3)]
+        warm = "SELECT count(*) FROM qsessions.login(NULL, 1) \\g /dev/null"
+        taken = [float(server.sql(f"BEGIN; {warm}\n{login}; ROLLBACK")) for _ in range(3)]
         line, good = _line(f"login with max_sessions => 5, of {count:,}", median(taken),
                            "once for a user: it ends, and announces, all but five")
         lines.append(line)
@@ -109,6 +126,8 @@ def _line(name, taken, reason):
 
 def _times(server, statement, repeats):
     quoted = statement.replace("'", "''")
-    answer = server.sql(f"SET statement_timeout = {PATIENCE_MS};\n"
+    # The first call of a connection loads the library and fills the caches of the backend.
+    answer = server.sql(f"SELECT count(*) FROM qsessions.user_sessions(0) \\g /dev/null\n"
+                        f"SET statement_timeout = {PATIENCE_MS};\n"
                         f"SELECT bench.milliseconds('{quoted}') FROM generate_series(1, {repeats})")
     return [float(line) for line in re.findall(r"^\S+$", answer, re.MULTILINE)]

