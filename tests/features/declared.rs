@@ -168,6 +168,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_network",
     "_oldest_expired",
     "_purge_batch",
+    "_purge_pause",
     "_raise_cron_denied",
     "_raise_data_too_large",
     "_raise_not_found",
