@@ -29,7 +29,7 @@ log_autovacuum_min_duration = 0
 """
 
 # Bytes of disk for each session: its row, its keys for pgbench and its indexes, and WAL of those that are deleted.
-BYTES_LOADED, BYTES_OF_WORK, BYTES_FOR_ALL = 1_100, 600, 1_500_000_000
+BYTES_LOADED, BYTES_OF_WORK, BYTES_FOR_ALL = 900, 600, 1_500_000_000
 # A tenth of the server's memory at least, and a quarter at most, holds a large table's buffers.
 BUFFERS_SHARE = 0.2
 
