@@ -1,4 +1,4 @@
-"""Loads from the large table against those from a small one, beside bare SELECTs from both."""
+"""Loads from the large table against those from a small one, beside a bare SELECT from both."""
 
 from statistics import median
 
