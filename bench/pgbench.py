@@ -101,10 +101,11 @@ class Run:
         return transactions * BATCH / sum(seconds for _, _, seconds in turns)
 
     def middle(self, turn):
-        """The median of the seconds of a statement in a turn, as a part of its transaction."""
+        """The median of the seconds of a statement in a turn, as a part of its transaction; none if none was completed."""
         first, last = (bisect_left(self.ends, moment) for moment in turn[:2])
         # Those that it was in the midst of when it was stopped do not count.
-        return median(taken for end, taken in zip(self.ends[first:last], self.taken[first:last]) if end - taken >= turn[0]) / BATCH
+        taken = [taken for end, taken in zip(self.ends[first:last], self.taken[first:last]) if end - taken >= turn[0]]
+        return median(taken) / BATCH if taken else None
 
 
 def in_turns(server, rows, statements, rounds, seconds):

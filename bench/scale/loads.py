@@ -6,6 +6,8 @@ import pgbench
 from functions import SELECT
 from pgbench import Run, Statement
 
+from server import Failure
+
 from .fill import SMALL_ROWS
 
 ROUNDS, SECONDS = 15, 0.5
@@ -49,8 +51,12 @@ def _in_turns(server, rows, clients):
     runs = [Run(server, count, _statement(f"{name} {database}", text, database), seconds, clients=clients)
             for name, text in (("load", LOAD), ("bare", BARE))
             for count, database in ((rows, "bench"), (SMALL_ROWS, "small"))]
-    turns = pgbench.note_turns(runs, ROUNDS, SECONDS)
-    return [[run.middle(one[number]) for one in turns] for number, run in enumerate(runs)]
+    rounds = [[run.middle(turn) for run, turn in zip(runs, turns)] for turns in pgbench.note_turns(runs, ROUNDS, SECONDS)]
+    # On a busy machine, a turn may pass in which nothing was completed.
+    rounds = [times for times in rounds if None not in times]
+    if not rounds:
+        raise Failure("there was no round in which all statements were completed: the machine is too busy")
+    return list(zip(*rounds))
 
 
 def _ratio(large, small):
