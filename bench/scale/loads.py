@@ -5,7 +5,6 @@ from statistics import median
 import pgbench
 from functions import SELECT
 from pgbench import Run, Statement
-
 from server import Failure
 
 from .fill import SMALL_ROWS
