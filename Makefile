@@ -1,7 +1,7 @@
 # Each target runs the script of its name in scripts/. `make help` lists the targets.
 # Variables of the command line (KEEP=1, PG_CONFIG=…, DESTDIR=…) are passed in the environment.
 
-.PHONY: all install uninstall package test-package help demo demo-web pictures test soak lint accuracy fuzz bench clean
+.PHONY: all install uninstall package test-package help demo demo-web pictures test soak lint accuracy fuzz bench bench-scale clean
 
 all: ## Build the extension for PG_CONFIG (default: pg_config)
 	@scripts/build
@@ -49,6 +49,9 @@ fuzz: ## Parse 200,000 generated User-Agents of each kind (CASES=1000000 for mor
 
 bench: ## Measure functions, notifications and the client
 	@scripts/bench
+
+bench-scale: ## Measure ten million sessions, in half an hour (BENCH_SESSIONS=…, KEEP=folder keeps the loaded data)
+	@scripts/bench-scale
 
 clean: ## Remove everything that was built
 	@scripts/clean

@@ -7,6 +7,7 @@ import signal
 import time
 from bisect import bisect_left
 from dataclasses import dataclass
+from statistics import median
 
 from server import SUPERUSER, Failure
 from table import BATCH, DATA, IP, USER_AGENT, USERS
@@ -19,6 +20,7 @@ WARM_UP_SECONDS = 2
 # the present time, as that of a native key does.
 _LOOKUPS = {
     "key": ("key_{0}", "bench.key"),
+    "newest key": ("key_{0}", "bench.newest_key"),
     "id": ("id_{0}", "bench.id"),
     "new id": ("(half || tail_{0})::uuid AS id_{0}", """bench.tail, (
         SELECT lpad(to_hex(micros / 1000), 12, '0') || '7' || lpad(to_hex(micros % 1000 * 4096 / 1000), 3, '0')
@@ -71,7 +73,7 @@ class Run:
             "-D", f"digest={DIGEST}",
             f"host={server.folder} user={SUPERUSER} dbname={statement.database} options='{options}'",
             output=self.folder / "output")
-        self.ends = None
+        self.ends = self.taken = None
 
     def hold(self):
         self.process.send_signal(signal.SIGSTOP)
@@ -80,21 +82,30 @@ class Run:
         self.process.send_signal(signal.SIGCONT)
 
     def wait(self):
-        """Waits for its end and reads when each of its transactions ended, in seconds since 1970."""
+        """Waits for its end and reads when each of its transactions ended, in seconds since 1970, and how long it took."""
         if self.process.wait():
             raise Failure("pgbench failed: " + (self.folder / "output").read_text(errors="replace"))
-        ends = []
+        done = []
         for log in self.folder.glob("transactions.*"):
             with open(log, encoding="ascii") as lines:
                 for line in lines:
-                    _, _, _, _, second, microsecond, *_ = line.split()
-                    ends.append(int(second) + int(microsecond) / 1e6)
-        self.ends = sorted(ends)
+                    _, _, taken, _, second, microsecond, *_ = line.split()
+                    done.append((int(second) + int(microsecond) / 1e6, int(taken) / 1e6))
+        done.sort()
+        self.ends = [end for end, _ in done]
+        self.taken = [taken for _, taken in done]
 
     def speed(self, turns):
         """Statements per second in these turns, each with its begin, its end and its seconds; the lookups are not counted."""
         transactions = sum(bisect_left(self.ends, end) - bisect_left(self.ends, begin) for begin, end, _ in turns)
         return transactions * BATCH / sum(seconds for _, _, seconds in turns)
+
+    def middle(self, turn):
+        """The median of the seconds of a statement in a turn, as a part of its transaction; none if none was completed."""
+        first, last = (bisect_left(self.ends, moment) for moment in turn[:2])
+        # Those that it was in the midst of when it was stopped do not count.
+        taken = [taken for end, taken in zip(self.ends[first:last], self.taken[first:last]) if end - taken >= turn[0]]
+        return median(taken) / BATCH if taken else None
 
 
 def in_turns(server, rows, statements, rounds, seconds):
@@ -108,16 +119,22 @@ def in_turns(server, rows, statements, rounds, seconds):
 def take_turns(runs, rounds, seconds, before=lambda run: None, clock=lambda run: time.time(), turns=1):
     """Lets one of these runs go on at a time, for so many seconds after a call of `before`, and each of them in so many
     turns of a round. Returns their speeds in each round, by a clock of the run."""
+    slices = note_turns(runs, rounds * turns, seconds, before, clock)
+    return [[run.speed([slice[index] for slice in slices[begin:begin + turns]]) for index, run in enumerate(runs)]
+            for begin in range(0, rounds * turns, turns)]
+
+
+def note_turns(runs, rounds, seconds, before=lambda run: None, clock=lambda run: time.time()):
+    """Does the same, and returns the turns of each round: the begin of each run's, its end, and its seconds by the clock."""
     try:
         time.sleep(WARM_UP_SECONDS)
-        slices = [_turns(runs, number, seconds, before, clock) for number in range(rounds * turns)]
+        slices = [_turns(runs, number, seconds, before, clock) for number in range(rounds)]
     finally:
         for run in runs:
             run.go_on()
     for run in runs:
         run.wait()
-    return [[run.speed([slice[index] for slice in slices[begin:begin + turns]]) for index, run in enumerate(runs)]
-            for begin in range(0, rounds * turns, turns)]
+    return slices
 
 
 def _turns(runs, number, seconds, before, clock):

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for one measurement, in a temporary folder with its Unix socket."""
+"""A PostgreSQL server for one measurement, with its Unix socket in a temporary folder."""
 
 import ctypes
 import os
@@ -53,12 +53,15 @@ class Failure(Exception):
 
 
 class Server:
-    """Started by `with`. More settings overrule those above. Without a pg_config it is the private PostgreSQL."""
+    """Started by `with`. More settings overrule those above. Without a pg_config it is the private PostgreSQL. A data
+    directory that is given is made unless it exists, and stays; the server is then shut down cleanly."""
 
-    def __init__(self, more_settings="", pg_config=None):
+    def __init__(self, more_settings="", pg_config=None, data=None):
         self.settings = SETTINGS + more_settings
+        self.kept_data = data
         pg_config = pg_config or _pg_config()
         self.bin = pathlib.Path(_ask(pg_config, "--bindir"))
+        self.extensions = pathlib.Path(_ask(pg_config, "--sharedir")) / "extension"
         self.version = _ask(pg_config, "--version")
         self.major = int(re.match(r"PostgreSQL (\d+)", self.version)[1])
         self.run_as = _server_user()
@@ -80,11 +83,16 @@ class Server:
 
     def _start(self):
         self._hand_over(self.folder)
-        data = self.folder / "data"
-        self.run("initdb", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync", "-D", data)
-        with open(data / "postgresql.conf", "a", encoding="utf-8") as settings:
-            settings.write(self.settings.format(folder=self.folder))
-        self.process = self.start("postgres", "-D", data, output=self.folder / "log", end_by=signal.SIGQUIT)
+        self.data = self.kept_data or self.folder / "data"
+        if not (self.data / "PG_VERSION").exists():
+            if self.kept_data:
+                self.data.mkdir(parents=True)
+                self._hand_over(self.data)
+            self.run("initdb", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync", "-D", self.data)
+            with open(self.data / "postgresql.conf", "a", encoding="utf-8") as settings:
+                settings.write("include 'bench.conf'\n")
+        (self.data / "bench.conf").write_text(self.settings.format(folder=self.folder), encoding="utf-8")
+        self.process = self.start("postgres", "-D", self.data, output=self.folder / "log", end_by=signal.SIGQUIT)
         deadline = time.monotonic() + PATIENCE
         while subprocess.run(
                 [self.bin / "pg_isready", "-q", "-h", self.folder], check=False, **self._identity()).returncode:
@@ -94,7 +102,8 @@ class Server:
 
     def _remove(self):
         if self.process:
-            self.process.send_signal(signal.SIGQUIT)
+            # SIGINT is a fast shutdown, with a checkpoint.
+            self.process.send_signal(signal.SIGINT if self.kept_data else signal.SIGQUIT)
             self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -4,19 +4,29 @@
 -- index entries of all that the batches before have just deleted. Rows that another transaction has
 -- locked are left for the next purge.
 --
+-- A batch is deleted in slices. The rows of a slice are still in the processor's caches when they
+-- are deleted, and a pause after it lets others have the processor: a request then waits for a few
+-- hundred rows, and not for a time slice of the operating system.
+--
 -- A row may be impossible to delete, because a foreign key of the user's own refers to it or
 -- because a trigger refuses or skips it. Such a row is passed over and counted as kept, so that it
 -- does not keep all others.
 CREATE OR REPLACE FUNCTION qsessions._purge_batch(
-    batch_size integer, after_hour timestamptz, after_id uuid,
+    batch_size integer, after_hour timestamptz, after_id uuid, pause double precision,
     OUT purged bigint, OUT kept bigint, OUT last_hour timestamptz, OUT last_id uuid)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
+    slice_size CONSTANT integer := 200;
+    wanted integer;
     ids uuid[];
     places tid[];
+    deleted bigint;
+    locked bigint := 0;
+    begin_at timestamptz := clock_timestamp();
+    due double precision := 0;
     reason text;
     checked text;
     deferred text;
@@ -40,26 +50,47 @@ BEGIN
     -- PostgreSQL would give each row a multixact, and scans of the index could not mark its entry
     -- as dead: until VACUUM, each search for the oldest row would visit all that were purged.
     BEGIN
-        SELECT e.ids, e.places, e.last_hour, e.last_id INTO ids, places, last_hour, last_id
-        FROM qsessions._lock_expired(batch_size, after_hour, after_id) AS e;
+        purged := 0;
+        last_hour := after_hour;
+        last_id := after_id;
         is_begun := qsessions._begin_event_reason('expired');
-        -- By their places, which rows keep while they are locked: a join by id would read the index
-        -- of ids, or the whole table. The planner cannot look into the subquery, and so always
-        -- chooses a TID scan. ONLY, because each table that inherits has the same places.
-        IF places IS NOT NULL THEN
-            DELETE FROM ONLY qsessions.session AS s
-            WHERE s.ctid = ANY (ARRAY(SELECT p.place FROM unnest(places) AS p (place)));
-        ELSE
-            DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
-        END IF;
-        GET DIAGNOSTICS purged = ROW_COUNT;
+        LOOP
+            wanted := least(slice_size, batch_size - locked);
+            SELECT e.ids, e.places, coalesce(e.last_hour, last_hour), coalesce(e.last_id, last_id)
+            INTO ids, places, last_hour, last_id
+            FROM qsessions._lock_expired(wanted, last_hour, last_id) AS e;
+            EXIT WHEN ids IS NULL;
+            -- By their places, which rows keep while they are locked: a join by id would read the
+            -- index of ids, or the whole table. The planner cannot look into the subquery, and so
+            -- always chooses a TID scan. ONLY, because each table that inherits has the same places.
+            IF places IS NOT NULL THEN
+                DELETE FROM ONLY qsessions.session AS s
+                WHERE s.ctid = ANY (ARRAY(SELECT p.place FROM unnest(places) AS p (place)));
+            ELSE
+                DELETE FROM qsessions.session AS s WHERE s.id = ANY (ids);
+            END IF;
+            GET DIAGNOSTICS deleted = ROW_COUNT;
+            purged := purged + deleted;
+            locked := locked + cardinality(ids);
+            EXIT WHEN cardinality(ids) < wanted OR locked >= batch_size;
+            IF pause > 0 THEN
+                due := due + pause * extract(epoch FROM clock_timestamp() - begin_at);
+                -- No sleep is shorter.
+                IF due >= 0.001 THEN
+                    PERFORM pg_sleep(due);
+                    due := 0;
+                END IF;
+                begin_at := clock_timestamp();
+            END IF;
+        END LOOP;
         is_begun := qsessions._end_event_reason();
     EXCEPTION WHEN integrity_constraint_violation OR raise_exception THEN
         SELECT e.ids, e.last_hour, e.last_id INTO ids, last_hour, last_id
         FROM qsessions._lock_expired(batch_size, after_hour, after_id) AS e;
+        locked := coalesce(cardinality(ids), 0);
         SELECT d.deleted, d.reason INTO purged, reason FROM qsessions._delete_deletable(ids) AS d;
     END;
-    kept := coalesce(cardinality(ids), 0) - purged;
+    kept := locked - purged;
     PERFORM qsessions._count('purged', purged);
     IF deferred IS NOT NULL THEN
         EXECUTE format('SET CONSTRAINTS %s DEFERRED', deferred);
@@ -72,12 +103,13 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION qsessions._purge_batch(integer, timestamptz, uuid) IS
-    'Internal: deletes up to batch_size expired sessions after a position; returns where the batch has ended, and how many sessions could not be deleted, for which it also warns';
+COMMENT ON FUNCTION qsessions._purge_batch(integer, timestamptz, uuid, double precision) IS
+    'Internal: deletes up to batch_size expired sessions after a position, and pauses for this share of the time that it works; returns where the batch has ended, and how many sessions could not be deleted, for which it also warns';
 
 -- The index has the rows in this order, and one batch needs few of them. The planner must not read
 -- and sort all that have expired instead: it would, where the statistics are older than the last
--- purges, or where it takes a batch for a large part of the table.
+-- purges, or where it takes a batch for a large part of the table. There is one such plan, so it is
+-- not made anew for each slice.
 --
 -- Only rows of the table itself have places here. Whether tables inherit from it is read from the
 -- rows: the catalogue can change after it was read.
@@ -89,6 +121,7 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_sort = off
+SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
 #variable_conflict use_variable
@@ -215,7 +248,7 @@ BEGIN
     END IF;
     -- A batch in which nothing could be deleted does not count: such rows are the oldest for ever.
     LOOP
-        SELECT b.* INTO batch FROM qsessions._purge_batch(batch_size, after_hour, after_id) AS b;
+        SELECT b.* INTO batch FROM qsessions._purge_batch(batch_size, after_hour, after_id, 0) AS b;
         EXIT WHEN batch.purged > 0 OR batch.kept < batch_size;
         after_hour := batch.last_hour;
         after_id := batch.last_id;
@@ -244,6 +277,7 @@ DECLARE
     batch pg_catalog.record;
     batches pg_catalog.int4 := 0;
     purged pg_catalog.int8 := 0;
+    pause CONSTANT pg_catalog.float8 := qsessions._purge_pause();
     after_hour pg_catalog.timestamptz := '-infinity';
     after_id pg_catalog.uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
@@ -268,7 +302,7 @@ BEGIN
     END IF;
     LOOP
         SELECT b.purged, b.kept, b.last_hour, b.last_id INTO batch
-        FROM qsessions._purge_batch(batch_size, after_hour, after_id) AS b;
+        FROM qsessions._purge_batch(batch_size, after_hour, after_id, pause) AS b;
         COMMIT;
         purged := purged OPERATOR(pg_catalog.+) batch.purged;
         batches := batches OPERATOR(pg_catalog.+) 1;

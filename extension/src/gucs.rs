@@ -21,6 +21,7 @@ static DEFAULT_TTL: Text = Text::new(Some(c"14 days"));
 static TOUCH_INTERVAL: Text = Text::new(Some(c"60 s"));
 static USER_AGENT_MAX_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(512);
 static MAX_DATA_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
+static PURGE_PAUSE: GucSetting<f64> = GucSetting::<f64>::new(0.25);
 static GEOIP_PATH: Text = Text::new(Some(c""));
 static GEOIP_CHECK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static GEOIP_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(512 * 1024 * 1024);
@@ -87,6 +88,16 @@ fn define_sessions() {
         MAX_JSONB_BYTES,
         GucContext::Userset,
         GucFlags::UNIT_BYTE,
+    );
+    GucRegistry::define_float_guc(
+        c"qsessions.purge_pause",
+        c"Sets how long purge() pauses, as a multiple of the time that it works.",
+        c"The pauses are short, and let requests have the processor. Zero turns them off.",
+        &PURGE_PAUSE,
+        0.0,
+        100.0,
+        GucContext::Userset,
+        GucFlags::default(),
     );
 }
 
@@ -263,6 +274,18 @@ pub(crate) fn user_agent_max_length() -> i32 {
 )]
 fn max_data_bytes() -> i32 {
     MAX_DATA_BYTES.get()
+}
+
+/// `qsessions.purge_pause`.
+#[pg_extern(
+    create_or_replace,
+    schema = "qsessions",
+    name = "_purge_pause",
+    stable,
+    parallel_safe
+)]
+fn purge_pause() -> f64 {
+    PURGE_PAUSE.get()
 }
 
 /// The bytes of session data, as jsonb before compression.

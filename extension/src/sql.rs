@@ -15,6 +15,7 @@ extension_sql_file!(
         touch_interval,
         user_agent_max_length,
         max_data_bytes,
+        purge_pause,
         data_size,
         data_fits
     ]

@@ -187,6 +187,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_plus",
     "_prepare_worker",
     "_purge_batch",
+    "_purge_pause",
     "_purge_relation",
     "_purge_shards",
     "_raise_cron_denied",

@@ -13,6 +13,7 @@ async fn settings_have_their_defaults() {
         ("touch_interval", "60 s"),
         ("user_agent_max_length", "512"),
         ("max_data_bytes", "1MB"),
+        ("purge_pause", "0.25"),
         ("geoip_path", ""),
         ("geoip_check_interval", "5s"),
         ("geoip_max_bytes", "512MB"),
@@ -62,6 +63,7 @@ async fn invalid_values_are_refused() {
         ("touch_interval", "-1 s"),
         ("user_agent_max_length", "0"),
         ("max_data_bytes", "-1"),
+        ("purge_pause", "-1"),
     ] {
         let refused = failure(&client, &format!("SET qsessions.{name} = '{value}'"), &[]).await;
         assert_eq!(refused.code, "22023", "{name} = {value}");

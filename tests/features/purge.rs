@@ -3,6 +3,7 @@
 
 mod inherited;
 mod live;
+mod slices;
 
 use crate::common::mmdb::until;
 use crate::common::{Listening, add_expired, alive, begin, failure, row, sessions};

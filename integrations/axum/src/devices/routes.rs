@@ -13,7 +13,9 @@ use axum::http::header::{
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use qsessions::{Category, Error as StoreError, EventKind, Executor, SessionInfo, Store, Uuid};
+use qsessions::{
+    Category, Error as StoreError, EventKind, Executor, Key, SessionInfo, Store, Uuid,
+};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -44,6 +46,9 @@ const STYLE: &str = include_str!("../../templates/devices.css");
 const STYLE_ROUTE: &str = "/style.css";
 const SIGN_OUT: &str = "/sign-out";
 const SIGN_OUT_OTHERS: &str = "/sign-out-others";
+
+/// The most sessions that the page shows.
+const MOST_LISTED: u32 = 100;
 
 /// Nothing but the stylesheet of this host, and forms that are posted to it.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
@@ -87,7 +92,7 @@ async fn show(
     let store = &session.shared.config().store;
     let (sessions, sign_ins) = on_store!(store, store => {
         let key = session.shared.key();
-        let sessions = store.user_sessions(&*user).current(key.as_ref()).await?;
+        let sessions = last_seen(store, &user, key.as_ref()).await?;
         let sessions = with_kinds(store, sessions).await?;
         (sessions, sign_ins(store, &settings, &user, &texts).await?)
     });
@@ -132,6 +137,27 @@ fn answer(html: Result<String, TemplateError>) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// The sessions that were last seen, this one among them. A user with thousands needs no longer page.
+async fn last_seen<E: Executor>(
+    store: &Store<E>,
+    user: &str,
+    key: Option<&Key>,
+) -> Result<Vec<SessionInfo>, StoreError> {
+    let list = || store.user_sessions(user).current(key);
+    let sessions = list().max_rows(MOST_LISTED).await?;
+    let is_whole = sessions.len() < MOST_LISTED as usize;
+    if is_whole || sessions.iter().any(|session| session.is_current) {
+        return Ok(sessions);
+    }
+    // The others were all seen after the last visit of this one was recorded.
+    let mut sessions = list().await?;
+    if let Some(current) = sessions.iter().position(|session| session.is_current) {
+        sessions[..=current].rotate_right(1);
+    }
+    sessions.truncate(MOST_LISTED as usize);
+    Ok(sessions)
 }
 
 /// The kind of each device. Most users have few browsers, so that few calls are made. A user who signs

@@ -92,6 +92,42 @@ async fn the_page_shows_where_the_user_is_signed_in() {
     );
 }
 
+/// A user may have thousands of sessions.
+#[tokio::test]
+async fn the_page_shows_the_sessions_that_were_last_seen_and_this_one() {
+    let site = Site::new().await;
+    let app = app(&site, Devices::new());
+    let mut desktop = signed_in(&app, FIREFOX, 1).await;
+    let own = ids(&desktop.get(PAGE).await)[0].clone();
+    let client = site.database.connect().await;
+    for (seen, last) in [("-1 hour", "-2 hours"), ("1 hour", "10 seconds")] {
+        client
+            .execute(
+                "INSERT INTO qsessions.session (id, digest, user_id, last_seen_at, expires_at)
+                 SELECT gen_random_uuid(), '', 1,
+                        now() + $1::text::interval + (n > 60)::int * ($2::text::interval - $1::text::interval),
+                        now() + interval '1 day'
+                 FROM generate_series(1, 120) AS n",
+                &[&seen, &last],
+            )
+            .await
+            .unwrap();
+        let page = desktop.get(PAGE).await;
+        let shown = ids(&page);
+        assert_eq!(shown.len(), 100);
+        assert_eq!(shown[0], own);
+        let rows = client
+            .query(
+                "SELECT id::text FROM qsessions.user_sessions(1, max_rows => 99)",
+                &[],
+            )
+            .await
+            .unwrap();
+        let last_seen: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert!(last_seen.iter().all(|id| shown.contains(id)));
+    }
+}
+
 #[tokio::test]
 async fn a_strict_policy_allows_all_that_the_page_needs() {
     let site = Site::new().await;
