@@ -325,6 +325,17 @@ pub(crate) const TYPES: &[(&str, &[&str])] = &[
     ),
     ("asn_info", &["number bigint", "organization text"]),
     (
+        "recorded_visit",
+        &[
+            "id uuid",
+            "last_seen_at timestamp with time zone",
+            "expires_at timestamp with time zone",
+            "visit_due_at timestamp with time zone",
+            "is_written boolean",
+            "is_skipped boolean",
+        ],
+    ),
+    (
         "user_agent_info",
         &[
             "browser text",

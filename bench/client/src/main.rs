@@ -41,6 +41,8 @@ fn run(part: &str) -> Result<bool> {
         "revoke" => many_threads.block_on(revoke::measure()),
         "visits" => many_threads.block_on(visits::measure()),
         "watch" => many_threads.block_on(revoke::watch()).map(|()| true),
-        other => Err(format!("{other:?} is none of statements, cached, revoke, visits, watch").into()),
+        other => {
+            Err(format!("{other:?} is none of statements, cached, revoke, visits, watch").into())
+        }
     }
 }

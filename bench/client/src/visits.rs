@@ -107,18 +107,33 @@ impl Sides {
             "{TASKS} tasks resume {sessions} cached sessions, {pace}; {:.0} % of the sessions written in each turn\n",
             100.0 * written as f64 / (rounds * sessions) as f64
         );
-        println!("{:<16} {:>10} {:>9} {:>11}", "", "resumes/s", "p99 us", "longest ms");
+        println!(
+            "{:<16} {:>10} {:>9} {:>11}",
+            "", "resumes/s", "p99 us", "longest ms"
+        );
         for (side, name) in ["visits due", "none due"].into_iter().enumerate() {
             let of = |value: fn(&Done) -> f64| median(turns.iter().map(|turn| value(&turn[side])));
             let (speed, p99) = (of(|done| done.per_second), of(|done| done.p99));
             let longest = of(|done| done.longest);
-            println!("{name:<16} {speed:>10.0} {:>9.1} {:>11.1}", p99 * 1e6, longest * 1e3);
+            println!(
+                "{name:<16} {speed:>10.0} {:>9.1} {:>11.1}",
+                p99 * 1e6,
+                longest * 1e3
+            );
         }
-        let speed = Ratio::new(turns.iter().map(|[due, quiet]| due.per_second / quiet.per_second));
+        let speed = Ratio::new(
+            turns
+                .iter()
+                .map(|[due, quiet]| due.per_second / quiet.per_second),
+        );
         let p99 = Ratio::new(turns.iter().map(|[due, quiet]| quiet.p99 / due.p99));
         println!("\n{:<31} {}", "due against none due", Ratio::HEAD);
         println!("{:<31} {}", "throughput", speed.columns(WANTED));
-        println!("{:<31} {}\n", "p99, none due against due", p99.columns(WANTED));
+        println!(
+            "{:<31} {}\n",
+            "p99, none due against due",
+            p99.columns(WANTED)
+        );
         Ok(speed.median >= WANTED && p99.median >= WANTED)
     }
 

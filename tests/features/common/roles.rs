@@ -133,6 +133,7 @@ fn value_of(argument: &str) -> &'static str {
         "boolean" => "true",
         "bytea" => "bytea ''",
         "bytea[]" => "'{}'::bytea[]",
+        "double precision" => "1::float8",
         "inet" => "inet '192.0.2.1'",
         "inet[]" => "'{}'::inet[]",
         "integer" => "1",
