@@ -230,7 +230,7 @@ BEGIN
         IF (seen.is_due OR seen.has_ip AND session.ip IS DISTINCT FROM seen.ip
             OR seen.has_agent AND session.user_agent IS DISTINCT FROM seen.user_agent
             OR seen.has_hints AND (session.client_hints @> seen.client_hints) IS NOT TRUE) IS NOT TRUE THEN
-            RETURN NEXT ROW(visits.id, session.last_seen_at, session.expires_at, visit_due_at, false, false);
+            RETURN QUERY VALUES (visits.id, session.last_seen_at, session.expires_at, visit_due_at, false, false);
             CONTINUE;
         END IF;
 
@@ -243,7 +243,7 @@ BEGIN
           AND s.client_hints IS NOT DISTINCT FROM session.client_hints
         FOR NO KEY UPDATE SKIP LOCKED;
         IF NOT FOUND THEN
-            RETURN NEXT ROW(visits.id, session.last_seen_at, session.expires_at, visit_due_at, false, true);
+            RETURN QUERY VALUES (visits.id, session.last_seen_at, session.expires_at, visit_due_at, false, true);
             CONTINUE;
         END IF;
 
@@ -264,7 +264,7 @@ BEGIN
             purge_after = coalesce(s.purge_after, s.expires_at),
             expires_at = session.expires_at
         WHERE s.id = visits.id;
-        RETURN NEXT ROW(visits.id, session.last_seen_at, session.expires_at, visit_due_at, true, false);
+        RETURN QUERY VALUES (visits.id, session.last_seen_at, session.expires_at, visit_due_at, true, false);
     END LOOP;
 END
 $$;
