@@ -232,14 +232,20 @@ impl Facts {
     }
 
     /// A key is dead if a load had to see it and did not, and it remains dead.
+    ///
+    /// The load is no proof while a change of the expiry is under way: that change may have found the
+    /// session alive, and the session expires for others until it is committed.
     fn note_death(&mut self, at: usize, event: &Event) {
         let Deed::Load { key, found: None } = &event.deed else {
             return;
         };
-        let Some((_, birth)) = self.births.get(key) else {
+        let Some((id, birth)) = self.births.get(key) else {
             return;
         };
-        if birth.must_be_seen(event, self.must_see_before(event)) {
+        let mut expiries = self.expiries.get(id).into_iter().flatten();
+        let may_go_on =
+            expiries.any(|(_, change)| change.can_be_seen(event) && change.end > event.start);
+        if birth.must_be_seen(event, self.must_see_before(event)) && !may_go_on {
             let seen = self.seen_dead.entry(*key).or_insert((event.end, at));
             *seen = (*seen).min((event.end, at));
         }

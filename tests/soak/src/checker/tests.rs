@@ -50,6 +50,17 @@ impl History {
         self.event(process, at, deed)
     }
 
+    /// A change that takes until `end`.
+    fn slow_change(self, process: usize, at: Nanos, end: Nanos, effects: &[Effect]) -> Self {
+        let mut history = self.change(process, at, effects);
+        let event = history.0.last_mut().expect("the change is there");
+        event.end = end * MILLI;
+        if let Deed::Change { known, .. } = &mut event.deed {
+            *known = Some(event.end);
+        }
+        history
+    }
+
     fn try_change(self, process: usize, at: Nanos, effects: &[Effect]) -> Self {
         let deed = Deed::Change {
             outcome: Outcome::Unknown,
@@ -357,6 +368,22 @@ fn a_key_that_began_after_a_rotation_is_not_ended_by_it() {
     assert_eq!(history().found(1, 900, KeyHash(3), 1).wrong(), []);
     let wrong = [(Rule::DeadKey, 900)];
     assert_eq!(history().found(1, 900, NEXT_KEY, 1).wrong(), wrong);
+}
+
+#[test]
+fn a_session_that_expires_while_its_expiry_is_moved_lives_on() {
+    let expires = |at: Nanos| Effect::Expires {
+        id: ID,
+        at: at * MILLI,
+    };
+    let moved = |at: Nanos| {
+        let history = History::new().change(0, 20, &[expires(320)]);
+        let history = history.slow_change(0, 300, 400, &[expires(9000)]);
+        history.none(1, at, KEY).found(1, 700, KEY, 1).wrong()
+    };
+    assert_eq!(moved(350), []);
+    // What had ended before the change began, the change cannot have found alive.
+    assert_eq!(moved(298), [(Rule::DeadKey, 700)]);
 }
 
 #[test]
