@@ -1,20 +1,25 @@
 """The engine cached_db: what is answered from memory, and that it is never out of date."""
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import threading
+import uuid
 
 import psycopg
 import pytest
 from conftest import ENGINE
 from django.db import connection, transaction
 from django.test import override_settings
-from qsessions_django import cache, sql
+from qsessions_django import cache, conf, sql
 from qsessions_django.backends.cached_db import SessionStore
-from qsessions_django.cache.freshness import Freshness
+from qsessions_django.cache.core import Cache
+from qsessions_django.cache.freshness import Freshness, now
+from qsessions_django.cache.subscription import Subscription
+from qsessions_django.cache.wire import Wakeup
 from support import IS_ASYNC, Browser, until
 
 pytestmark = pytest.mark.skipif(ENGINE != "cached_db", reason="tests of the other engine")
@@ -314,6 +319,65 @@ def test_catching_up_ends_while_the_listening_connection_stalls(db):
     finally:
         os.kill(listener, signal.SIGCONT)
     until(lambda: cache.health()["serving"])
+
+
+def probing(db):
+    """The last statement of the connection that shows up to when changes are known."""
+    return [row.query for row in db.rows(
+        """SELECT query FROM pg_stat_activity WHERE datname = current_database()
+           AND application_name = 'qsessions_django' AND query NOT LIKE 'LISTEN%%'""")]
+
+
+def test_heartbeats_show_that_the_cache_is_up_to_date(db):
+    until(lambda: any("request_heartbeat" in statement for statement in probing(db)))
+    known = cache.session_cache().freshness._known_until
+    until(lambda: cache.session_cache().freshness._known_until > known)
+    assert any("request_heartbeat" in statement for statement in probing(db))
+    # A call that waits does not wait for the next heartbeat.
+    cache.catch_up()
+    assert any("qsessions.invalidate(" in statement for statement in probing(db))
+
+
+def test_an_earlier_version_of_the_extension_has_no_heartbeats(db):
+    cache.stop()
+    db.rows("ALTER FUNCTION qsessions.request_heartbeat() RENAME TO no_heartbeat")
+    try:
+        cache.session_cache()
+        until(lambda: cache.health()["serving"])
+        assert any("qsessions.invalidate(" in statement for statement in probing(db))
+    finally:
+        db.rows("ALTER FUNCTION qsessions.no_heartbeat() RENAME TO request_heartbeat")
+        cache.stop()
+
+
+def test_a_heartbeat_may_arrive_before_the_answer_to_its_request():
+    idle = Cache(conf.config())
+    subscription = Subscription(idle, Wakeup())
+    ids = [str(uuid.uuid4()) for _ in range(4)]
+    digests = [hashlib.sha256(one.encode()).hexdigest() for one in ids]
+
+    def early():
+        subscription.apply([ids[0]])
+        assert not idle.freshness.reaches(begin)
+        return "answer", digests[0]
+
+    begin = now()
+    answer, moment = subscription.request_heartbeat(early)
+    assert answer == "answer" and not idle.freshness.reaches(moment)
+    subscription.apply([])
+    assert idle.freshness.reaches(moment)
+
+    # One that was heard before the request shows nothing about it.
+    subscription.apply([ids[1]])
+    _, moment = subscription.request_heartbeat(lambda: (None, digests[1]))
+    subscription.apply([ids[2]])
+    assert not idle.freshness.reaches(moment)
+
+    # Two requests may await the same one.
+    subscription.request_heartbeat(lambda: (None, digests[3]))
+    _, moment = subscription.request_heartbeat(lambda: (None, digests[3]))
+    subscription.apply([f"{ids[2]},{ids[3]}"])
+    assert idle.freshness.reaches(moment) and not subscription.is_silent_for(0)
 
 
 def test_a_listener_of_another_database_answers_nothing(db):

@@ -23,7 +23,8 @@ STATEMENT_SECONDS = 5
 
 BEGIN = """
 SELECT qsessions.invalidation_channel(), extract(epoch FROM pg_catalog.pg_postmaster_start_time()),
-       extract(epoch FROM pg_catalog.clock_timestamp()), pg_catalog.pg_is_in_recovery(), pg_catalog.current_database()
+       extract(epoch FROM pg_catalog.clock_timestamp()), pg_catalog.pg_is_in_recovery(), pg_catalog.current_database(),
+       pg_catalog.to_regprocedure('qsessions.request_heartbeat()') IS NOT NULL
 """
 ON_A_STANDBY = (
     "the listening connection leads to a standby, which announces nothing: give the listener the address of the "
@@ -88,12 +89,12 @@ class Listener:
 
     def _listen(self, connection):
         cache = self._cache
-        origin = self._begin(connection)
+        origin, has_heartbeats = self._begin(connection)
         # A change of what is read from now on will be heard.
         cache.entries.drop_all()
         cache.link.listening(origin)
         subscription = Subscription(cache, self.wakeup)
-        prober = threading.Thread(target=Prober(cache, subscription).run, name="qsessions prober", daemon=True)
+        prober = threading.Thread(target=Prober(cache, subscription, has_heartbeats).run, name="qsessions prober", daemon=True)
         try:
             prober.start()
         except RuntimeError as error:  # The process ends, and can start no thread any more.
@@ -111,7 +112,7 @@ class Listener:
         A statement that runs while the setting changes ends with the earlier one.
         """
         cache, asked = self._cache, now()
-        ((channel, started_at, clock, is_standby, database),) = connection.query(BEGIN, (), STATEMENT_SECONDS)
+        ((channel, started_at, clock, is_standby, database, has_heartbeats),) = connection.query(BEGIN, (), STATEMENT_SECONDS)
         if is_standby == "t":
             raise errors.ListenError(ON_A_STANDBY)
         cache.channels.add(channel)
@@ -119,7 +120,8 @@ class Listener:
             quoted = name.replace('"', '""')
             connection.query(f'LISTEN "{quoted}"', (), STATEMENT_SECONDS)
         cache.freshness.begin_server_clock(asked, float(clock))
-        return Origin(started_at, database)
+        # An earlier version of the extension has none.
+        return Origin(started_at, database), has_heartbeats == "t"
 
     def _hear(self, connection, subscription):
         cache = self._cache

@@ -1,4 +1,7 @@
-"""Sends probes in the way of the application's changes, and so shows that these are heard.
+"""Sends probes in the way of the application's changes, or requests heartbeats, and so shows that these are heard.
+
+A heartbeat shows the same as a probe, and one is enough for all processes. But it may take a tenth of a second, so a probe
+is sent where a call waits for it.
 
 The connection is made as Django makes those of requests. It is replaced from time to time, because requests make new
 ones too, and these may lead to another server after a failover.
@@ -25,31 +28,40 @@ SHORTEST_INTERVAL = 0.005
 # How long a connection is used at least.
 SHORTEST_LIFE = 1.0
 
-PROBE = """
+# The server sends a heartbeat so long after the last one, at most.
+BETWEEN_HEARTBEATS = 0.1
+
+_ANSWER = """
 SELECT extract(epoch FROM pg_catalog.clock_timestamp()), extract(epoch FROM pg_catalog.pg_postmaster_start_time()),
-       pg_catalog.current_database(), qsessions.invalidation_channel(), qsessions.invalidate(id => $1::uuid)
-"""
+       pg_catalog.current_database(), qsessions.invalidation_channel(), """
+PROBE = _ANSWER + "qsessions.invalidate(id => $1::uuid)"
+HEARTBEAT = _ANSWER + "pg_catalog.encode(qsessions.request_heartbeat(), 'hex')"
 
 
 class Prober:
     """Probes for one Subscription until that is closed."""
 
-    def __init__(self, cache, subscription):
+    def __init__(self, cache, subscription, has_heartbeats):
         self._cache = cache
+        self._has_heartbeats = has_heartbeats and cache.probe_interval >= BETWEEN_HEARTBEATS
         self._subscription = subscription
         self._connection = None
 
     def run(self):
         """Is the target of a thread."""
         cache, subscription = self._cache, self._subscription
-        seconds = FIRST_SECONDS
+        seconds, is_waited_for = FIRST_SECONDS, False
         try:
             while not subscription.is_closed:
                 cache.probe_wanted.clear()
-                self._probe(seconds)
+                subscription.is_lost = False
+                if self._has_heartbeats and not is_waited_for:
+                    self._request_heartbeat(seconds)
+                else:
+                    self._probe(seconds)
                 seconds = max(cache.probe_interval, SHORTEST_PATIENCE)
                 cache.stopping.wait(min(SHORTEST_INTERVAL, cache.probe_interval))
-                cache.probe_wanted.wait(cache.probe_interval)
+                is_waited_for = cache.probe_wanted.wait(cache.probe_interval) and not subscription.is_lost
         except errors.ListenError as error:
             subscription.fail(error)
         except Exception as error:  # Without probes, nothing would end the listening.
@@ -76,6 +88,22 @@ class Prober:
                 self._report(errors.of_psycopg(error, "the application's connections cannot notify: "))
             return
         self._check(sent, answer)
+
+    def _request_heartbeat(self, seconds):
+        def request():
+            (answer,) = connection.query(HEARTBEAT, (), seconds)
+            return answer, answer[-1]
+
+        try:
+            connection = self._connected()
+            answer, sent = self._subscription.request_heartbeat(request)
+        except psycopg.Error as error:
+            self._disconnect()
+            self._report(errors.of_psycopg(error, "the application's connections cannot notify: "))
+        except errors.ListenError:
+            self._disconnect()
+        else:
+            self._check(sent, answer)
 
     def _report(self, error):
         # A server that starts or stops refuses connections for a while.
