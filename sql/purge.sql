@@ -278,6 +278,8 @@ DECLARE
     batches pg_catalog.int4 := 0;
     purged pg_catalog.int8 := 0;
     pause CONSTANT pg_catalog.float8 := qsessions._purge_pause();
+    begin_at pg_catalog.timestamptz;
+    due pg_catalog.float8 := 0;
     after_hour pg_catalog.timestamptz := '-infinity';
     after_id pg_catalog.uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
@@ -301,6 +303,7 @@ BEGIN
         RETURN;
     END IF;
     LOOP
+        begin_at := pg_catalog.clock_timestamp();
         SELECT b.purged, b.kept, b.last_hour, b.last_id INTO batch
         FROM qsessions._purge_batch(batch_size, after_hour, after_id, pause) AS b;
         COMMIT;
@@ -313,6 +316,13 @@ BEGIN
         END IF;
         after_hour := batch.last_hour;
         after_id := batch.last_id;
+        -- The batch has paused after each slice but its last one.
+        due := due OPERATOR(pg_catalog.+) pause OPERATOR(pg_catalog.*) least(200.0 OPERATOR(pg_catalog./) batch_size, 1)
+            OPERATOR(pg_catalog.*) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) begin_at);
+        IF due OPERATOR(pg_catalog.>=) 0.001 THEN
+            PERFORM pg_catalog.pg_sleep(due);
+            due := 0;
+        END IF;
     END LOOP;
     -- In small batches, because requests of these sessions may wait for one.
     after_hour := '-infinity';

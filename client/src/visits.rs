@@ -92,8 +92,8 @@ impl Visit {
     }
 
     /// When the visit was, by a clock that agrees with the server's. A later moment than the
-    /// server's counts as the server's, and a visit before the last one that the session knows is
-    /// left out.
+    /// server's counts as the server's, and a visit that is older than the last activity of the
+    /// session, by more than `qsessions.touch_interval`, is left out.
     pub fn seen_at(mut self, instant: SystemTime) -> Self {
         self.seen_at = instant;
         self

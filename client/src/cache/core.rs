@@ -158,13 +158,19 @@ impl Cache {
             // The server announces it, which drops what would be kept now.
             Visit::Moved => {
                 let _change = Change::new(self, cache_key.id);
-                resume(&self.database, key, visitor).await
+                let pending = self.visits.get(&cache_key);
+                let session = resume(&self.database, key, visitor).await?;
+                self.visits.supersede(&cache_key, pending.as_ref());
+                Ok(session)
             }
             Visit::Due => {
                 let Some(_claim) = self.claim_visit(cache_key.id) else {
                     return Ok(Some(entry.session));
                 };
-                self.record_visit(key, cache_key, visitor, &entry).await
+                let pending = self.visits.get(&cache_key);
+                let session = self.record_visit(key, cache_key, visitor, &entry).await?;
+                self.visits.supersede(&cache_key, pending.as_ref());
+                Ok(session)
             }
         }
     }

@@ -38,8 +38,14 @@ impl Cache {
             // It was not kept, or was dropped since.
             None => known.after_visit(visitor, now).session,
         };
-        let seen_at = instant(now);
-        let visit = Visit::of(key.id, key.digest, seen_at, visitor);
+        // Headers can be far longer than what is kept of them.
+        let visitor = Visitor {
+            user_agent: visitor
+                .user_agent
+                .map(|agent| known.visits().kept_part(agent)),
+            ..visitor
+        };
+        let visit = Visit::of(key.id, key.digest, instant(now), visitor);
         self.visits.add(key, visit);
         Some(session)
     }

@@ -80,10 +80,7 @@ impl Entry {
     /// The entry with what a visit shows. When the session expires is still what the table says.
     pub(crate) fn after_visit(&self, visitor: Visitor<'_>, seen_at: ServerMicros) -> Self {
         let visits = self.visits;
-        let agent = visitor.user_agent.map(|agent| {
-            let end = agent.char_indices().nth(visits.user_agent_max_length);
-            &agent[..end.map_or(agent.len(), |(end, _)| end)]
-        });
+        let agent = visitor.user_agent.map(|agent| visits.kept_part(agent));
         let other_browser =
             agent.is_some_and(|agent| self.session.user_agent.as_deref() != Some(agent));
         let seen_hints = visitor.client_hints.filter(|hints| !hints.is_empty());

@@ -25,6 +25,12 @@ pub(crate) struct Visits {
 }
 
 impl Visits {
+    /// The part of a `User-Agent` that the server keeps.
+    pub(crate) fn kept_part<'a>(&self, user_agent: &'a str) -> &'a str {
+        let end = user_agent.char_indices().nth(self.user_agent_max_length);
+        &user_agent[..end.map_or(user_agent.len(), |(end, _)| end)]
+    }
+
     /// To when a visit moves the expiry of the session, or `None` if it does not. The server may
     /// compute another one if the clocks of its time zone are changed meanwhile.
     pub(crate) fn expires_at(&self, seen_at: ServerMicros) -> Option<Option<SystemTime>> {

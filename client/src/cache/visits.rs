@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 use crate::cache::entries::CacheKey;
+use crate::cache::link::Origin;
 use crate::cache::lock::lock;
 use crate::visits::Visit;
 
@@ -26,9 +27,13 @@ pub(crate) struct PendingVisits {
     /// The server has made their ids, so that a fast hash cannot be attacked.
     visits: Mutex<HashMap<CacheKey, Arc<Visit>, RandomState>>,
     is_enabled: bool,
+    /// Where they belong, as far as the writer has seen it.
+    pub(crate) origin: Mutex<Option<Origin>>,
     /// The last write has failed. Requests write their visits themselves until one succeeds, and
     /// see its error.
     is_failing: AtomicBool,
+    /// A request has written its own visit since the writer looked last.
+    are_others_written: AtomicBool,
     /// A visit was added when none was pending.
     pub(crate) any: Notify,
     /// There are enough for a batch.
@@ -43,7 +48,9 @@ impl PendingVisits {
         Self {
             visits: Mutex::default(),
             is_enabled,
+            origin: Mutex::new(None),
             is_failing: AtomicBool::new(false),
+            are_others_written: AtomicBool::new(false),
             any: Notify::new(),
             many: Notify::new(),
             writing: tokio::sync::Mutex::default(),
@@ -62,6 +69,11 @@ impl PendingVisits {
     /// Returns whether this is news.
     pub(crate) fn set_failing(&self, is_failing: bool) -> bool {
         self.is_failing.swap(is_failing, Ordering::Relaxed) != is_failing
+    }
+
+    /// Whether requests have written visits since the last call of this.
+    pub(crate) fn take_others_written(&self) -> bool {
+        self.are_others_written.swap(false, Ordering::Relaxed)
     }
 
     /// Adds a visit, or what it shows to the one that is pending.
@@ -97,6 +109,15 @@ impl PendingVisits {
         drop(visits);
         all.sort_unstable_by_key(|(key, _)| (key.id, key.digest));
         all
+    }
+
+    /// Notes that a request has written a visit itself, and takes out the one that was pending
+    /// before: it would bring back an older address.
+    pub(crate) fn supersede(&self, key: &CacheKey, pending: Option<&Arc<Visit>>) {
+        self.are_others_written.store(true, Ordering::Relaxed);
+        if let Some(visit) = pending {
+            self.settle(key, visit);
+        }
     }
 
     /// Takes out a visit that is written or that never will be. Returns false if a later one was

@@ -1,9 +1,10 @@
 //! Writes pending visits, many in one statement.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use deadpool_postgres::{PoolError, TimeoutType};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
@@ -13,17 +14,23 @@ use crate::cache::core::Cache;
 use crate::cache::entries::{CacheKey, FillGuard};
 use crate::cache::entry::Recorded;
 use crate::cache::link::Origin;
+use crate::cache::lock::lock;
 use crate::cache::log;
 use crate::cache::visits::BATCH;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::visits::{Visit, record};
 use crate::wire::{instant, past_instant};
 
 /// How long a visit waits for others. With the time that the statement takes, it is written within
 /// a second.
 const INTERVAL: Duration = Duration::from_millis(750);
-/// For all that are pending. A connection that hangs must not stop the writer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For a statement. A connection that hangs must not stop the writer for as long as a session lives
+/// whose visit was left to it.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// For the last visits, after the store was dropped.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
+/// Where so many statements in a row have failed, the visits are not at fault.
+const MOST_FAILURES: usize = 16;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often a flush tries again to write visits of sessions that other transactions are changing.
@@ -52,15 +59,15 @@ pub(crate) async fn run(cache: Arc<Cache>, mut open: watch::Receiver<()>) {
             () = wait => {}
             _ = open.changed() => break,
         }
-        let rest = match write_patiently(&cache).await {
-            Some(skipped) => {
+        let rest = match cache.write_visits().await {
+            Ok(skipped) => {
                 pause = SHORTEST_PAUSE;
                 if skipped == 0 {
                     continue;
                 }
                 SHORTEST_PAUSE
             }
-            None => {
+            Err(_) => {
                 let rest = pause;
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 rest
@@ -68,21 +75,17 @@ pub(crate) async fn run(cache: Arc<Cache>, mut open: watch::Receiver<()>) {
         };
         tokio::select! {
             () = sleep(rest) => {}
+            // A flush has succeeded, and requests leave visits here again.
+            () = visits.any.notified() => {}
             _ = open.changed() => break,
         }
     }
-    let _ = timeout(PATIENCE, cache.flush_visits()).await;
-}
-
-/// Returns how many visits were skipped. `None`: it could not write.
-async fn write_patiently(cache: &Cache) -> Option<usize> {
-    match timeout(PATIENCE, cache.write_visits()).await {
-        Ok(result) => result.ok(),
-        Err(_) => {
-            cache.writing_fails("timeout");
-            None
+    let _ = timeout(LAST_PATIENCE, async {
+        while cache.flush_visits().await.is_err() {
+            sleep(SHORTEST_PAUSE).await;
         }
-    }
+    })
+    .await;
 }
 
 impl Cache {
@@ -104,7 +107,20 @@ impl Cache {
         let _writing = self.visits.writing.lock().await;
         let mut skipped = 0;
         for batch in self.visits.all().chunks(BATCH) {
-            skipped += self.write_batch(batch).await?;
+            match self.write_batch(batch).await {
+                Ok(count) => skipped += count,
+                Err(error) => {
+                    self.counters.visit_errors.increment(1);
+                    if self.visits.set_failing(true) {
+                        log::visits_wait(&error.to_string());
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        if self.visits.set_failing(false) {
+            self.visits.any.notify_one();
+            log::visits_written();
         }
         Ok(skipped)
     }
@@ -116,43 +132,60 @@ impl Cache {
         let _ = self.write_batch(&[(key, visit)]).await;
     }
 
-    /// A constraint or a trigger of the application can refuse a visit. Then the halves of the
-    /// batch are written, until the visit is found, which is dropped.
+    /// A constraint, a trigger or a policy of the application can refuse a visit. Then the halves of
+    /// the batch are written, until the visit is found, which is dropped.
     async fn write_batch(&self, batch: &[Pending]) -> Result<usize, Error> {
         let mut skipped = 0;
-        let mut batches = vec![batch];
-        while let Some(batch) = batches.pop() {
-            match self.write(batch).await {
-                Ok(count) => skipped += count,
-                Err(error) if error.is_caller_error() => match batch {
-                    [] => {}
-                    [(key, visit)] => {
-                        self.visits.settle(key, visit);
-                        self.counters.visits_refused.increment(1);
-                        log::visit_refused(key.id, &error);
-                    }
-                    _ => {
-                        let (first, last) = batch.split_at(batch.len() / 2);
-                        batches.extend([last, first]);
-                    }
-                },
-                Err(error) => {
-                    self.writing_fails(&error.to_string());
-                    return Err(error);
+        // In a row.
+        let mut failures = 0;
+        let mut is_anything_written = false;
+        let mut refused = Vec::new();
+        let mut batches = VecDeque::from([batch]);
+        while let Some(batch) = batches.pop_front() {
+            let error = match timeout(PATIENCE, self.write(batch)).await {
+                Ok(Ok(count)) => {
+                    skipped += count;
+                    failures = 0;
+                    is_anything_written = true;
+                    continue;
                 }
+                Ok(Err(error)) => error,
+                Err(_) => Error::Pool(Arc::new(PoolError::Timeout(TimeoutType::Wait))),
+            };
+            failures += 1;
+            if !is_refusal(&error) || failures >= MOST_FAILURES {
+                return Err(error);
+            }
+            if let [visit] = batch {
+                refused.push((visit, error));
+            } else {
+                // The halves wait behind the others, so that the first few statements show whether
+                // all are refused.
+                let (first, last) = batch.split_at(batch.len() / 2);
+                batches.extend([first, last]);
             }
         }
-        if self.visits.set_failing(false) {
-            log::visits_written();
+        // A role that lacks a privilege is told the same of each visit.
+        let are_others_written = self.visits.take_others_written() || is_anything_written;
+        for ((key, visit), error) in refused {
+            if !are_others_written && !error.is_caller_error() {
+                return Err(error);
+            }
+            self.visits.settle(key, visit);
+            self.counters.visits_refused.increment(1);
+            log::visit_refused(key.id, &error);
         }
         Ok(skipped)
     }
 
-    fn writing_fails(&self, error: &str) {
-        self.counters.visit_errors.increment(1);
-        if self.visits.set_failing(true) {
-            log::visits_wait(error);
+    /// Whether this is the database that is listened to, or was while the link is down: visits were
+    /// left here only while it was up.
+    fn is_where_visits_belong(&self, origin: &Origin) -> bool {
+        let mut known = lock(&self.visits.origin);
+        if let Some(heard) = self.link.borrow().origin() {
+            *known = Some(heard.clone());
         }
+        known.as_ref() == Some(origin)
     }
 
     /// Writes visits with one statement, and takes in the new state of the sessions.
@@ -167,12 +200,14 @@ impl Cache {
         let mut sessions = HashMap::with_capacity(rows.len());
         let mut is_ours = false;
         for (origin, session) in rows {
-            is_ours = self.is_our_origin(&origin);
+            is_ours = self.is_where_visits_belong(&origin);
             sessions.extend(session.map(|session| (session.id, session)));
         }
-        if !is_ours && self.link.borrow().is_up() {
-            // The pool has reached another server or database. The sessions may not be there.
-            return Ok(batch.len());
+        if !is_ours {
+            // The sessions may not be there.
+            return Err(Error::Listener {
+                message: "the pool has reached another server or database".to_owned(),
+            });
         }
         let mut skipped = HashSet::new();
         let mut written = HashSet::new();
@@ -186,12 +221,11 @@ impl Cache {
             match session {
                 // It has ended, or has another key.
                 None => self.entries.drop_session(key.id),
-                Some(session) if is_ours => {
+                Some(session) => {
                     let recorded = &session.recorded;
                     self.entries
                         .update(fill, |entry| entry.after_write(recorded, is_last));
                 }
-                Some(_) => {}
             }
             if session.is_some_and(|session| session.is_written) {
                 written.insert(key.id);
@@ -200,6 +234,12 @@ impl Cache {
         self.counters.visits_written.increment(written.len() as u64);
         Ok(skipped.len())
     }
+}
+
+/// Whether the server has refused what it was asked, and has not only failed.
+fn is_refusal(error: &Error) -> bool {
+    error.is_caller_error()
+        || matches!(error, Error::Database(_)) && error.kind() == ErrorKind::Setup
 }
 
 /// A session that a visit was recorded for.

@@ -262,6 +262,44 @@ async fn a_visit_that_the_database_refuses_does_not_stop_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_missing_privilege_is_no_refusal_unless_other_visits_are_written() {
+    let cached = Cached::new().await;
+    let keys: [Key; 4] = visited_long_ago(&cached).await;
+    let client = cached.client().await;
+    client
+        .batch_execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF NEW.ip = '198.51.100.1' THEN
+                     RAISE insufficient_privilege;
+                 END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER refuse BEFORE UPDATE ON qsessions.session
+                 FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await
+        .unwrap();
+    resumed(&cached, &keys[0], AWAY).await;
+    let refused = cached.store.flush_visits().await.unwrap_err();
+    assert!(!refused.is_caller_error());
+    assert_eq!((pending(&cached), cached.count("visits_refused")), (1, 0));
+    // Requests write their own visits now, and the first one shows that the others can be written.
+    let (_, statements) = resumed_somehow(&cached, &keys[1], HOME).await;
+    assert_eq!(statements, 1);
+    flush(&cached).await;
+    assert_eq!((pending(&cached), cached.count("visits_refused")), (0, 1));
+    // So do the others of the same statement.
+    for (number, key) in keys.iter().enumerate().skip(1) {
+        resumed(&cached, key, if number == 2 { AWAY } else { HOME }).await;
+    }
+    flush(&cached).await;
+    assert_eq!((pending(&cached), cached.count("visits_refused")), (0, 2));
+    assert_ne!(stored(&cached, &keys[2]).await.ip, Some(AWAY));
+    assert_eq!(stored(&cached, &keys[3]).await.ip, Some(HOME));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_handle_of_a_store_writes_what_is_pending() {
     let cached = Cached::new().await;
     let [key] = visited_long_ago(&cached).await;

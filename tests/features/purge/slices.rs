@@ -88,6 +88,17 @@ async fn rows_that_a_trigger_keeps_in_any_slice_are_counted_and_passed() {
 
 #[tokio::test]
 async fn a_purge_pauses_between_slices() {
+    // Its first batch has not ended.
+    assert_eq!(left_in_a_pause("CALL qsessions.purge()").await, 5000);
+}
+
+#[tokio::test]
+async fn a_purge_pauses_between_batches_that_are_no_larger_than_a_slice() {
+    assert_eq!(left_in_a_pause("CALL qsessions.purge(100)").await, 4900);
+}
+
+/// How many of 5000 expired sessions are left when a purge is cancelled in its first pause.
+async fn left_in_a_pause(call: &str) -> i64 {
     let database = Database::new().await;
     let client = database.connect().await;
     let observer = database.connect().await;
@@ -99,7 +110,7 @@ async fn a_purge_pauses_between_slices() {
         .unwrap();
     let pid = backend(&client).await;
     let cancel = client.cancel_token();
-    let (purge, ()) = tokio::join!(client.batch_execute("CALL qsessions.purge()"), async {
+    let (purge, ()) = tokio::join!(client.batch_execute(call), async {
         until("the purge pauses", async || {
             let pauses =
                 "SELECT coalesce(wait_event, '') = 'PgSleep' FROM pg_stat_activity WHERE pid = $1";
@@ -108,7 +119,6 @@ async fn a_purge_pauses_between_slices() {
         .await;
         cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
     });
-    // Its first batch has not ended.
     assert!(purge.is_err());
-    assert_eq!(sessions(&observer).await, 5000);
+    sessions(&observer).await
 }

@@ -15,9 +15,12 @@ use super::{Known, Worker};
 use crate::history::{Effect, Nanos, Outcome, now};
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
-/// A visit is left to the background only if the session does not expire within this time. So long
-/// it lives, also if the visit cannot be written.
+/// A visit is left to the background only if the session does not expire within this time. It lives
+/// that long, also if the visit cannot be written.
 const MARGIN: Nanos = 5_000_000_000;
+/// A visit that was written keeps the session for at least so long: a pending one stands for those of
+/// the next second.
+const WRITTEN: Nanos = 6_500_000_000;
 /// By this much the cache can take the clock of the server to be ahead: a probe that stalls for as
 /// long tells no more. A visit then counts as later, but not as later than it is written.
 const CLOCK_LEAD: Nanos = 2_000_000_000;
@@ -75,7 +78,10 @@ impl Worker {
                 return;
             }
             let at = end + IDLE_TIMEOUT.as_nanos() as Nanos + CLOCK_LEAD;
-            let until = begin + MARGIN;
+            let is_written = rng.u32(0..4) == 0
+                && self.store.flush_visits().await.is_ok()
+                && self.store.health().pending_visits == 0;
+            let until = begin + if is_written { WRITTEN } else { MARGIN };
             let effects = vec![Effect::Expires { id, at }, Effect::Visited { id, until }];
             let call = self.call("visited");
             let end = now();
