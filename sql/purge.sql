@@ -343,7 +343,7 @@ END
 $$;
 
 COMMENT ON PROCEDURE qsessions.purge(integer, integer) IS
-    'Deletes all expired sessions, or max_batches batches of them, and commits after each batch. If the caller owns the event table, adds months to it and drops old ones first. A notice says how many, and warnings say how many could not be deleted. Cannot run in a transaction block';
+    'Deletes all expired sessions, or max_batches batches of them, and commits after each batch. Pauses as qsessions.purge_pause says. If the caller owns the event table, adds months to it and drops old ones first. A notice says how many, and warnings say how many could not be deleted. Cannot run in a transaction block';
 
 -- Scheduling. pg_cron may live in another database; extension/src/pg_cron.rs says how its jobs are
 -- changed from here.

@@ -191,7 +191,7 @@ CREATE TYPE qsessions.recorded_visit AS (
 );
 
 COMMENT ON TYPE qsessions.recorded_visit IS
-    'A session that a visit has been recorded for, as it is then';
+    'What has become of a visit: the session after the call, and whether the visit was written';
 COMMENT ON COLUMN qsessions.recorded_visit.visit_due_at IS
     'From this time on, a visit is recorded even if neither ip nor user_agent has changed';
 COMMENT ON COLUMN qsessions.recorded_visit.is_written IS

@@ -37,8 +37,9 @@ BUFFERS_SHARE = 0.2
 def measure(rows, keep, say):
     """The lines of the report, and whether every figure is as wanted. `keep` is a folder for the loaded data, or none."""
     begin = time.monotonic()
-    with _folder(keep) as folder:
-        loaded, work = folder / f"loaded-{rows}", folder / "work"
+    # KEEP can name a folder that has other files too. Only the loaded data have a fixed name in it.
+    with _folder(keep) as folder, _new_folder(folder) as temporary:
+        loaded, work = folder / f"loaded-{rows}", temporary / "data"
         is_loaded = (loaded.with_suffix(".done")).exists()
         _check_room(folder, rows, bool(keep), is_loaded, say)
         if not is_loaded:
@@ -51,18 +52,16 @@ def measure(rows, keep, say):
             fill.copy(loaded, work)
         else:
             loaded.rename(work)
-        try:
-            lines, good = _measure(work, rows, say)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+        lines, good = _measure(work, rows, is_loaded, say)
     return [*lines, f"all of it took {(time.monotonic() - begin) / 60:.0f} min"], good
 
 
-def _measure(data, rows, say):
+def _measure(data, rows, is_kept, say):
     lines, all_good = [], True
     buffers = int(_memory() * BUFFERS_SHARE / 2**20)
     with Server(SETTINGS.format(buffers=buffers, keep=max(256, rows * BYTES_OF_WORK // 2**20)), data=data) as server:
-        fill.renew(server)
+        if is_kept:
+            _renew(server)
         lines.append(f"{server.version}; {rows:,} sessions, {fill.EXPIRED:.0%} of them expired; {buffers:,} MB of "
                      "shared_buffers; autovacuum, full_page_writes and fsync on")
         lines += ["", *_sizes(server)]
@@ -76,6 +75,14 @@ def _measure(data, rows, say):
         lines += ["", *more, "", *_vacuums(server)]
         all_good &= good
     return lines, all_good
+
+
+def _renew(server):
+    """The data may be kept from an older revision. What was made just now has the right functions."""
+    try:
+        fill.renew(server)
+    except Failure as error:
+        raise Failure(f"the loaded data do not fit the installed version; they stay, use another folder: {error}") from error
 
 
 def _vacuums(server):
@@ -106,7 +113,13 @@ def _folder(keep):
         yield folder
         return
     # /tmp may be in memory.
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="qsessions-scale-", dir="/var/tmp"))
+    with _new_folder("/var/tmp") as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _new_folder(parent):
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="qsessions-scale-", dir=parent))
     folder.chmod(0o755)
     try:
         yield folder

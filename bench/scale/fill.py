@@ -177,7 +177,7 @@ def _definitions(server):
     text = (server.extensions / f"qsessions--{version}.sql").read_text(encoding="utf-8")
     kept, skips = [], False
     for line in text.splitlines():
-        skips = skips or re.match(r"CREATE (SCHEMA|TYPE|UNLOGGED TABLE) qsessions|GRANT |\\echo", line) is not None
+        skips = skips or re.match(r"CREATE (SCHEMA|TYPE|TABLE|UNLOGGED TABLE) qsessions|GRANT |\\echo", line) is not None
         if not skips:
             kept.append(line)
         skips = skips and not line.endswith(";") and not line.startswith("\\echo")

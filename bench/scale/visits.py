@@ -28,7 +28,7 @@ def measure(server, rows, say):
         before = _updates(server)
         Run(server, chosen, statement, SECONDS, options=f"-c qsessions.touch_interval={interval}").wait()
         updates, hot = (after - earlier for after, earlier in zip(_updates(server), before))
-        good = hot >= wanted * updates
+        good = updates > 0 and hot >= wanted * updates
         all_good &= good
         lines.append(f"visits {what}: {updates:,} recorded in {SECONDS} s, {hot / max(1, updates):.1%} HOT, "
                      f"wanted >= {wanted:.0%}  {'ok' if good else 'short'}")

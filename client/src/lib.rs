@@ -20,7 +20,7 @@
 //!     };
 //!     let store = Store::new(config.create_pool(Some(Runtime::Tokio1), NoTls)?);
 //!
-//!     // An anonymous visitor. The key belongs into the cookie, and nowhere else.
+//!     // An anonymous visitor. The key belongs in the cookie, and nowhere else.
 //!     let visit = store
 //!         .create()
 //!         .data(json!({ "cart": [7] }))

@@ -1,6 +1,6 @@
 //! A session table that Citus has distributed over two workers.
 //!
-//! Citus is in no package source of the tests. So these run where `QSESSIONS_CITUS_PG_CONFIG` names a
+//! The tests do not install Citus. So these run where `QSESSIONS_CITUS_PG_CONFIG` names a
 //! PostgreSQL that has it and this extension, and are skipped elsewhere. `distribute.rs` tests what
 //! can be tested without it.
 

@@ -1,8 +1,9 @@
 //! The notifier: the background worker that sends the ids in the ring, one for each database in
-//! which sessions change.
+//! which sessions change, or in which a cache requests heartbeats.
 //!
 //! The first commit that needs it starts it, and it ends after a few seconds without work. So it
-//! does not block DROP DATABASE, which waits for five seconds before it gives up.
+//! does not block DROP DATABASE, which waits for five seconds before it gives up. Requests for
+//! heartbeats keep it running.
 
 use super::changes::Changes;
 use super::notify::{self, queue};

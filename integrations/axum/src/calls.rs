@@ -157,7 +157,7 @@ pub(crate) async fn set_expiry(shared: &Shared, expiry: Expiry) -> Result<(), Er
     }
 }
 
-/// The key of this request opens the session no more. If another request has given the session a
+/// The key of this request no longer opens the session. If another request has given the session a
 /// new key, it has set the cookie too, and removing the cookie would sign the visitor out.
 async fn interrupted(shared: &Shared) -> Error {
     let id = shared.state().id;

@@ -83,7 +83,10 @@ impl Report {
             ("purged rows", counts.purged < 10),
             ("recorded visits", counts.visits < 10),
             ("rows left", self.rows < 10),
-            ("unknown outcomes", is_disturbed && counts.unknown == 0),
+            (
+                "changes of unknown outcome",
+                is_disturbed && counts.unknown == 0,
+            ),
             ("kills", is_disturbed && mishaps.kills == 0),
             ("restarts", is_disturbed && mishaps.restarts == 0),
         ]
@@ -100,6 +103,7 @@ impl fmt::Display for Report {
             changed,
             ended,
             unknown,
+            refused,
             looked_at_dead,
             visits,
             purged,
@@ -108,7 +112,8 @@ impl fmt::Display for Report {
         let seconds = self.options.duration.as_secs();
         write!(
             formatter,
-            "{seconds} s: {created} sessions created, {changed} changes, {ended} ended, {unknown} unknown outcomes, \
+            "{seconds} s: {created} sessions created, {changed} changes, {ended} ended, \
+             {unknown} changes of unknown outcome, {refused} calls refused, \
              {looked_at_dead} looks at dead sessions, {visits} visits recorded, {purged} rows purged; \
              {kills} backends killed, {restarts} restarts; {} rows left; {} violations",
             self.rows,
@@ -134,7 +139,9 @@ pub async fn run(options: Options) -> Result<Report> {
             ..options.clone()
         };
         let seed = attempt.seed;
-        let report = run_once(attempt).await?;
+        let report = run_once(attempt)
+            .await
+            .map_err(|error| format!("{error}\nSEED={seed}"))?;
         if !report.violations.is_empty() {
             return Err(format!("{report}\nSEED={seed}").into());
         }
@@ -142,7 +149,7 @@ pub async fn run(options: Options) -> Result<Report> {
         if shortcomings.is_empty() {
             return Ok(report);
         }
-        let useless = format!("{report}\nthis proves nothing: too few {shortcomings}");
+        let useless = format!("{report}\nthis proves nothing: too few {shortcomings}\nSEED={seed}");
         if round == ROUNDS {
             return Err(useless.into());
         }

@@ -65,12 +65,13 @@ pub async fn run(options: Options) -> Result<Report> {
             seed: options.seed.wrapping_add(round - 1),
             ..options.clone()
         };
+        let seed = attempt.seed;
         let report = run_once(&attempt).await?;
         let shortcomings = report.shortcomings().join(", ");
         if shortcomings.is_empty() {
             return Ok(report);
         }
-        let useless = format!("{report}\nthis proves nothing: {shortcomings}");
+        let useless = format!("{report}\nthis proves nothing: {shortcomings}\nSEED={seed}");
         if round == ROUNDS {
             return Err(useless.into());
         }

@@ -139,7 +139,8 @@ fn answer(html: Result<String, TemplateError>) -> Response {
     }
 }
 
-/// The sessions that were last seen, this one among them. A user with thousands needs no longer page.
+/// The sessions that were last seen, this one among them. A user with thousands does not need a longer
+/// page.
 async fn last_seen<E: Executor>(
     store: &Store<E>,
     user: &str,

@@ -136,8 +136,10 @@ pub struct Counts {
     pub changed: u64,
     /// Confirmed ends.
     pub ended: u64,
-    /// Calls that were not confirmed.
+    /// Changes that were not confirmed.
     pub unknown: u64,
+    /// Calls that the server has rolled back, because they waited too long for a lock.
+    pub refused: u64,
     /// Loads and visits of sessions that have ended or expired, which found nothing.
     pub looked_at_dead: u64,
     /// Visits that were recorded.

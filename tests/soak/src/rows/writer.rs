@@ -18,6 +18,11 @@ const SESSIONS: usize = 12;
 const GRAVES: usize = 30;
 /// SQLSTATE of a session that does not exist, or has expired.
 const NOT_FOUND: &str = "QS001";
+/// SQLSTATE of a lock that was waited for too long.
+const LOCK_TIMEOUT: &str = "55P03";
+/// SQLSTATE of a deadlock. Writers share no session, and purges and visits skip rows that are
+/// locked, so there must be none.
+const DEADLOCK: &str = "40P01";
 const LONG: Duration = Duration::from_secs(3_600);
 
 type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -108,16 +113,30 @@ impl Writer {
             Ok(None) => Ok(Ended::NotFound),
             Err(error) if is_lost(&error) => {
                 self.is_lost = true;
-                self.book.count(|counts| counts.unknown += 1);
                 Ok(Ended::Unknown)
             }
             Err(error) => match error.code().map(|code| code.code()) {
                 Some(NOT_FOUND) => Ok(Ended::NotFound),
-                // A lock that was waited for too long, and a deadlock.
-                Some("55P03" | "40P01") => Ok(Ended::Refused),
+                Some(LOCK_TIMEOUT) => {
+                    self.book.count(|counts| counts.refused += 1);
+                    Ok(Ended::Refused)
+                }
+                Some(DEADLOCK) => {
+                    self.book.violation(format!("{statement}: {error:?}"));
+                    Ok(Ended::Refused)
+                }
                 _ => Err(format!("{statement} has failed: {error:?}").into()),
             },
         }
+    }
+
+    /// A call that changes sessions, if it succeeds.
+    async fn change(&mut self, statement: &str, arguments: Arguments<'_>) -> Result<Ended> {
+        let ended = self.call(statement, arguments).await?;
+        if matches!(ended, Ended::Unknown) {
+            self.book.count(|counts| counts.unknown += 1);
+        }
+        Ok(ended)
     }
 
     async fn create(&mut self, rng: &mut Rng) -> Result<()> {
@@ -131,7 +150,7 @@ impl Writer {
         };
         let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
         let ended = self
-            .call(
+            .change(
                 "SELECT c.key, c.id, c.expires_at FROM qsessions.create_session(
                      user_id => $1::bigint, data => jsonb_build_object('token', $2::bigint),
                      ttl => make_interval(secs => $3), idle_timeout => make_interval(secs => $4)) AS c",
@@ -219,7 +238,7 @@ impl Writer {
             "SELECT qsessions.patch_session($1, jsonb_build_object('token', $2::bigint))"
         };
         let start = SystemTime::now();
-        match self.call(statement, &[&key, &token]).await? {
+        match self.change(statement, &[&key, &token]).await? {
             Ended::Row(row) => {
                 let version = row.get(0);
                 lock(session).fact = Fact { version, token };
@@ -244,7 +263,7 @@ impl Writer {
         };
         let start = SystemTime::now();
         let statement = "SELECT FROM qsessions.resume_session($1)";
-        match self.call(statement, &[&key]).await? {
+        match self.change(statement, &[&key]).await? {
             Ended::Row(_) => {
                 self.found(session, start);
                 self.look(session).await?;
@@ -268,7 +287,7 @@ impl Writer {
         let ttl = Duration::from_millis(rng.u64(50..5_000));
         let start = SystemTime::now();
         let statement = "SELECT qsessions.set_expiry($1, ttl => make_interval(secs => $2))";
-        match self.call(statement, &[&key, &ttl.as_secs_f64()]).await? {
+        match self.change(statement, &[&key, &ttl.as_secs_f64()]).await? {
             Ended::Row(row) => {
                 self.found(session, start);
                 let mut session = lock(session);
@@ -291,7 +310,7 @@ impl Writer {
         };
         let start = SystemTime::now();
         let statement = "SELECT qsessions.rotate_key($1)";
-        match self.call(statement, &[&key]).await? {
+        match self.change(statement, &[&key]).await? {
             Ended::Row(row) => {
                 self.found(session, start);
                 lock(session).key = Some(row.get(0));
@@ -317,10 +336,10 @@ impl Writer {
         };
         let start = SystemTime::now();
         let ended = match key.filter(|_| is_logout) {
-            Some(key) => self.call("SELECT qsessions.logout($1)", &[&key]).await?,
+            Some(key) => self.change("SELECT qsessions.logout($1)", &[&key]).await?,
             None => {
                 let statement = "SELECT qsessions.revoke_session($1)";
-                self.call(statement, &[&id]).await?
+                self.change(statement, &[&id]).await?
             }
         };
         match ended {
@@ -351,7 +370,7 @@ impl Writer {
     async fn end_all(&mut self) -> Result<()> {
         let statement = "SELECT qsessions.revoke_user_sessions($1::bigint)";
         let user = self.user;
-        let ended = self.call(statement, &[&user]).await?;
+        let ended = self.change(statement, &[&user]).await?;
         let life = match ended {
             Ended::Row(_) => Life::Ended,
             Ended::Unknown => Life::MaybeEnded,
