@@ -69,7 +69,7 @@ pub struct UserAgent<'a> {
 
 impl UserAgent<'_> {
     /// What people call the device, with its maker where the name does not tell it: `Galaxy S24`,
-    /// `Motorola Edge 30`. A model that is in no list stands behind its maker: `Samsung SM-S999Z`.
+    /// `Motorola Edge 30`. A model that is in no list is shown after its maker: `Samsung SM-S999Z`.
     #[must_use]
     pub fn device_name(&self) -> Option<Cow<'_, str>> {
         let name = self.model_name.or(self.device.as_deref())?;
