@@ -58,6 +58,9 @@ const MORE: &[&str] = &[
     "Interactive Flat Panel",
     // Words that other models of one maker begin with.
     "Navigator",
+    "NaviPad TM-7055HD 3G",
+    "HEAT3",
+    "ELEMENT 7V3",
     "Capricorn",
     // Makers of chips.
     "Intel N100",
