@@ -62,6 +62,8 @@ const MORE: &[&str] = &[
     "HEAT3",
     "ELEMENT 7V3",
     "Capricorn",
+    "DROIDZ Duo",
+    "Allure Rise",
     // Makers of chips.
     "Intel N100",
     // Three letters.
@@ -80,6 +82,7 @@ fn names(section: &str, separator: &'static str) -> impl Iterator<Item = &'stati
     let lines = lines.split("\n[").next().unwrap_or_default().lines();
     lines
         .take_while(|line| !line.is_empty())
+        .filter(|line| !line.starts_with('#'))
         .flat_map(move |line| line.split(separator))
 }
 
