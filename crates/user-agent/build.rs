@@ -22,6 +22,8 @@ const LISTS: [&str; 3] = [
 const MODELS: &str = "data/models";
 /// Names of makers: our own list, which comes last, so that it counts.
 const MAKERS: [&str; 2] = ["data/makers-listed.tsv", "data/makers.tsv"];
+/// Words that tell no maker.
+const WORDS: &str = "data/not-models.txt";
 
 fn main() -> ExitCode {
     for path in [RULES, "build", "src/bucket.rs", "src/model_key.rs", "data"] {
@@ -86,6 +88,13 @@ fn models() -> Option<models::Models> {
     }
     for path in MAKERS {
         models.read_makers(&fs::read_to_string(path).unwrap_or_default());
+    }
+    match fs::read_to_string(WORDS) {
+        Ok(text) => models.read_words(&text),
+        Err(error) => {
+            is_good = false;
+            println!("cargo::error={WORDS} cannot be read: {error}");
+        }
     }
     is_good.then_some(models)
 }

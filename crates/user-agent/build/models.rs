@@ -1,6 +1,6 @@
 //! Turns the files of models into one automaton and one text, which need no memory at run time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 #[path = "../src/model_key.rs"]
@@ -18,6 +18,9 @@ const EDITIONS: &[&str] = &[
 /// begin so.
 const MIN_FAMILY_KEY: usize = 4;
 const MIN_FAMILY: usize = 3;
+
+/// The sections of the file of words.
+const WORDS: &[&str] = &["[parts]", "[words]", "[codenames]"];
 
 /// Words in a name that tell a tablet.
 const TABLETS: &[&str] = &["Tab", "Tablet", "PAD"];
@@ -46,6 +49,8 @@ pub(crate) struct Models {
     editions: Entries,
     /// The words by which makers are known, as keys, and the makers.
     makers: BTreeMap<Vec<u8>, String>,
+    /// Words that tell no maker, as keys.
+    words: BTreeSet<Vec<u8>>,
 }
 
 impl Models {
@@ -126,6 +131,19 @@ impl Models {
         }
     }
 
+    /// Adds the words that tell no maker.
+    pub(crate) fn read_words(&mut self, text: &str) {
+        let mut is_inside = false;
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            if line.starts_with('[') {
+                is_inside = WORDS.contains(&line);
+            } else if is_inside {
+                let words = line.split_whitespace();
+                self.words.extend(words.map(|word| key(word).collect()));
+            }
+        }
+    }
+
     /// Our own models, and those of the lists that they say nothing about.
     fn merged(&self) -> Entries {
         let has_beginning =
@@ -163,7 +181,7 @@ impl Models {
     }
 
     /// The shortest beginnings that several codes of one maker in the lists have, and no code of
-    /// another maker.
+    /// another maker and no word.
     fn families<'a>(&self, entries: &'a Entries) -> BTreeMap<&'a [u8], &'a str> {
         let mut makers: BTreeMap<&[u8], (&str, usize)> = BTreeMap::new();
         for (key, entry) in entries {
@@ -175,6 +193,11 @@ impl Models {
                     *maker = "";
                 }
                 *count += usize::from(self.listed.contains_key(key));
+            }
+        }
+        for word in &self.words {
+            for end in MIN_FAMILY_KEY..=word.len() {
+                makers.remove(&word[..end]);
             }
         }
         makers.retain(|start, (maker, count)| {

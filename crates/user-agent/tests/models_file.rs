@@ -128,3 +128,19 @@ fn our_own_lines_replace_those_of_lists() {
     // A number does not go on.
     assert!(map.contains_key("exa12"));
 }
+
+#[test]
+fn a_word_that_tells_no_maker_begins_no_family() {
+    let has_family = |words: &str| {
+        let mut models = Models::default();
+        models
+            .read("[Listed]\nheat1, heatx, heaty\n", false)
+            .unwrap();
+        models.read_words(words);
+        let map = fst::Map::new(models.tables().0).unwrap();
+        map.contains_key("heat\u{2}")
+    };
+    assert!(has_family("[whole]\nheat\n"));
+    assert!(!has_family("[words]\n# Words.\nfire heat\n"));
+    assert!(!has_family("[parts]\nheater\n"));
+}
