@@ -24,7 +24,7 @@
 mod places;
 
 use super::changes::{Changes, Id};
-use super::table::{Row, Table};
+use super::table::{Row, Table, Values};
 use pgrx::pg_sys;
 use places::Known;
 use std::ffi::CStr;
@@ -149,12 +149,16 @@ fn rows_at(table: &Table, known: &[Known]) -> Vec<Row<Changes>> {
     rows
 }
 
-fn changes(values: &[pg_sys::Datum]) -> Changes {
-    // SAFETY: the table was opened with such a column. A value that somebody has stored in another
-    // form is not read.
+fn changes(values: &Values) -> Changes {
+    let [Some(ids)] = values else {
+        return Changes::All;
+    };
+    // SAFETY: the table was opened with such a column. A value that somebody has stored compressed
+    // or out of line is not read. The header of the latter begins like a short one.
     let bytes = unsafe {
-        let value = values[0].cast_mut_ptr::<pg_sys::varlena>();
-        if !pgrx::varlena::varatt_is_4b_u(value) && !pgrx::varlena::varatt_is_1b(value) {
+        let value = ids.cast_mut_ptr::<pg_sys::varlena>();
+        let is_short = pgrx::varlena::varatt_is_1b(value) && !pgrx::varlena::varatt_is_1b_e(value);
+        if !is_short && !pgrx::varlena::varatt_is_4b_u(value) {
             return Changes::All;
         }
         pgrx::varlena::varlena_to_byte_slice(value)

@@ -1,6 +1,8 @@
 //! Transactions that are prepared for a two-phase commit: listeners are notified of their changes
 //! once they are committed, whatever happens in between.
 
+mod planted;
+
 use super::ring::notifier;
 use super::{everything, ids, prepare, server_with, server_with_ring, status, update};
 use crate::common::listener::Listener;

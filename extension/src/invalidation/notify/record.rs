@@ -95,14 +95,21 @@ fn insert(table: &Table, channel: &str, is_behind: bool) {
 
 fn rows(table: &Table) -> Vec<Row<State>> {
     table.rows(|values| {
+        let [Some(channel), Some(is_behind)] = values else {
+            // Somebody has written this row by hand: what it said is not known.
+            return State {
+                channel: gucs::DEFAULT_CHANNEL.to_owned(),
+                is_behind: true,
+            };
+        };
         // SAFETY: the table was opened with these columns. A NameData ends with NUL.
         let name = unsafe {
-            let name = &*values[0].cast_mut_ptr::<pg_sys::NameData>();
+            let name = &*channel.cast_mut_ptr::<pg_sys::NameData>();
             CStr::from_ptr(name.data.as_ptr())
         };
         State {
             channel: name.to_string_lossy().into_owned(),
-            is_behind: values[1].value() != 0,
+            is_behind: is_behind.value() != 0,
         }
     })
 }
