@@ -19,7 +19,9 @@
 //! the rows are, and who has inserted them.
 //!
 //! This does not depend on the session that executes COMMIT PREPARED. But that session causes a
-//! NOTIFY before it confirms, so that listeners need not wait for the next one: see [`finished`].
+//! NOTIFY before it confirms, so that listeners need not wait for the next one: see [`finished`]. It
+//! never waits for that, nor fails because of it. If no notifier runs and the lock is not free, it
+//! has registered a notifier, which looks for rows when it [starts](are_waiting).
 
 mod places;
 
@@ -96,11 +98,10 @@ impl Prepared {
             return Changes::Some(vec![]);
         };
         let file = table.file();
-        let known = places::known(file).or_else(|| {
+        if places::known(file).is_none() {
             places::learn(file, || table.places());
-            places::known(file)
-        });
-        let rows = known.map_or_else(|| table.rows(changes), |known| rows_at(table, &known));
+        }
+        let rows = rows(table);
         rows.iter().for_each(|row| table.delete(row.place));
         sum(rows)
     }
@@ -111,7 +112,8 @@ impl Prepared {
 ///
 /// COMMIT PREPARED is alone in its transaction. That transaction has written to the log of the
 /// database without having an id of its own. Few others have, such as a SELECT that has cleaned a
-/// page. They look at the table for nothing, and do not wait for it.
+/// page. They look at the table too, and announce what they find: a row that was left there, as its
+/// own COMMIT PREPARED could not send it. None of them waits for the table.
 pub(super) fn finished() -> Changes {
     // SAFETY: reads variables of this process.
     let may_be = is_possible()
@@ -123,12 +125,21 @@ pub(super) fn finished() -> Changes {
     if !may_be {
         return Changes::Some(vec![]);
     }
-    let Some(table) = Table::open_without_waiting(NAME, &COLUMNS) else {
-        return Changes::Some(vec![]);
-    };
-    // The rows stay until they are taken by a transaction that sends them.
+    Table::open_without_waiting(NAME, &COLUMNS)
+        .map_or_else(|| Changes::Some(vec![]), |table| sum(rows(&table)))
+}
+
+/// Whether ids are waiting to be sent.
+pub(super) fn are_waiting() -> bool {
+    let table = Prepared::open().0;
+    table.is_some_and(|table| !rows(&table).is_empty())
+}
+
+/// The rows that are committed at this moment. They stay until they are taken by a transaction that
+/// sends them.
+fn rows(table: &Table) -> Vec<Row<Changes>> {
     let known = places::known(table.file());
-    sum(known.map_or_else(|| table.rows(changes), |known| rows_at(&table, &known)))
+    known.map_or_else(|| table.rows(changes), |known| rows_at(table, &known))
 }
 
 /// The rows at these places that are committed at this moment.

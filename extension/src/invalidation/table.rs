@@ -85,7 +85,7 @@ impl Table {
             let description = (*table.0).rd_att;
             let class = &*(*table.0).rd_rel;
             class.relkind == pg_sys::RELKIND_RELATION as c_char
-                && class.relam == pg_sys::Oid::from(pg_sys::HEAP_TABLE_AM_OID)
+                && class.relam == pg_sys::HEAP_TABLE_AM_OID
                 && (*description).natts as usize == columns.len()
                 && (1..)
                     .zip(columns)

@@ -2,6 +2,7 @@
 //! once they are committed, whatever happens in between.
 
 mod planted;
+mod undelayed;
 
 use super::ring::notifier;
 use super::{everything, ids, prepare, server_with, server_with_ring, status, update};

@@ -8,6 +8,9 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
+const NAME: &CStr = c"invalidation_state";
+const COLUMNS: [pg_sys::Oid; 2] = [pg_sys::NAMEOID, pg_sys::BOOLOID];
+
 /// The rows of `qsessions.invalidation_state`; usually there is none.
 pub(super) struct Record {
     table: Option<Table>,
@@ -24,10 +27,19 @@ impl Record {
     pub(super) fn read() -> Self {
         // The lock of the table comes first: a transaction that drops the table may take that of
         // the queue afterwards.
-        let table = Table::open(c"invalidation_state", &[pg_sys::NAMEOID, pg_sys::BOOLOID]);
+        let table = Table::open(NAME, &COLUMNS);
         queue::lock();
         let rows = table.as_ref().map(rows).unwrap_or_default();
         Self { table, rows }
+    }
+
+    /// As [`read`](Self::read), but `None` if it would have to wait, or there is no record.
+    pub(super) fn read_if_free() -> Option<Self> {
+        let table = Table::open_without_waiting(NAME, &COLUMNS)?;
+        queue::lock_if_free().then(|| Self {
+            rows: rows(&table),
+            table: Some(table),
+        })
     }
 
     pub(super) fn exists(&self) -> bool {

@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 /// Statements that write to the log without an id of a transaction, after which the table is looked
 /// at.
-async fn commit_vacuum_and_prune(client: &Client) {
+pub(super) async fn commit_vacuum_and_prune(client: &Client) {
     client
         .batch_execute(
             "CREATE TABLE t AS SELECT generate_series(1, 2000) AS a; CREATE TABLE u (a int)",
