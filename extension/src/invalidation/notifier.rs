@@ -7,6 +7,7 @@
 
 use super::changes::Changes;
 use super::notify::{self, queue};
+use super::prepared;
 use super::ring::{self, Reservation};
 use crate::workers;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
@@ -86,11 +87,17 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
         return;
     }
     let mut heartbeats = Heartbeats { last: None };
+    // A COMMIT PREPARED that came before this process ran may have left its ids to it. Those that
+    // come later push them.
+    let mut looks_for_prepared = true;
     loop {
         workers::reload_configuration();
-        match send_backlog(&mut heartbeats) {
-            Sent::Nothing => {}
-            Sent::Everything => gather(),
+        match send_backlog(&mut heartbeats, looks_for_prepared) {
+            Sent::Nothing => looks_for_prepared = false,
+            Sent::Everything => {
+                looks_for_prepared = false;
+                gather();
+            }
             Sent::NoRoom => {
                 wait_for_room();
                 continue;
@@ -190,14 +197,17 @@ enum Sent {
     NoRoom,
 }
 
-fn send_backlog(heartbeats: &mut Heartbeats) -> Sent {
+fn send_backlog(heartbeats: &mut Heartbeats, looks_for_prepared: bool) -> Sent {
     // Before the backlog is read: [`heartbeat`](super::heartbeat) relies on this order.
     let heartbeat = match heartbeats.rest() {
         Duration::ZERO => ring::take_heartbeat(),
         _ => None,
     };
     let backlog = ring::backlog();
-    if backlog.changes.is_empty() && heartbeat.is_none() {
+    if backlog.changes.is_empty()
+        && heartbeat.is_none()
+        && !(looks_for_prepared && BackgroundWorker::transaction(prepared::are_waiting))
+    {
         return Sent::Nothing;
     }
     let last = Changes::Some(heartbeat.into_iter().collect());

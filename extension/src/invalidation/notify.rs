@@ -80,6 +80,17 @@ pub(super) fn send_or_record(changes: &[&Changes]) -> bool {
     is_sent
 }
 
+/// As [`send`], but returns false also if it would have to wait. The transaction must have opened the
+/// table of [`Prepared`] already.
+pub(super) fn send_if_free(changes: &[&Changes]) -> bool {
+    let payloads = payloads(changes);
+    let prepared = Prepared::open();
+    let Some(record) = Record::read_if_free() else {
+        return false;
+    };
+    !queue::is_full() && send_payloads(payloads, &record, &prepared)
+}
+
 /// The payloads are made before the lock is taken: every transaction that does NOTIFY waits for it.
 fn payloads(changes: &[&Changes]) -> Vec<String> {
     changes

@@ -33,7 +33,8 @@ struct Pending {
 /// How a transaction delivers its changes.
 #[derive(Debug)]
 enum Delivery {
-    /// Not decided yet, or not at all: the queue has no room, and the record says so.
+    /// Not decided yet, or not at all: the queue has no room, and the record says so; or the changes
+    /// are those of a prepared transaction, and stay in their table.
     None,
     /// By the ring, in which a push is reserved.
     Ring,
@@ -132,14 +133,15 @@ unsafe extern "C-unwind" fn transaction_ends(
         XACT_EVENT_PREPARE,
     };
     if event == XACT_EVENT_PRE_COMMIT && PENDING.with_borrow(Pending::is_empty) {
-        add_finished();
+        announce_finished();
+        return;
     }
     if PENDING.with_borrow(Pending::is_empty) {
         return;
     }
     match event {
         // The last moment at which an error is allowed, and a NOTIFY.
-        XACT_EVENT_PRE_COMMIT => choose_delivery(),
+        XACT_EVENT_PRE_COMMIT => choose_delivery(notify::send_or_record),
         // From here on, other transactions see the changes, and no error is allowed.
         XACT_EVENT_COMMIT => {
             let changes = PENDING.with_borrow_mut(Pending::take);
@@ -170,15 +172,44 @@ unsafe extern "C-unwind" fn transaction_ends(
     }
 }
 
-/// Adds the changes of a prepared transaction that this one may have committed.
-fn add_finished() {
+/// Announces the changes of a prepared transaction that this one may have committed. COMMIT PREPARED
+/// cannot be undone at this point: if it reported an error, a transaction manager would take the
+/// transaction for one that is not committed. So this does not wait for a lock, and an interrupt
+/// comes after it. If the ids cannot be sent now, they stay in their table: the notifier looks there
+/// when it starts, and so does the next transaction that sends anything.
+fn announce_finished() {
+    let _uninterrupted = Uninterrupted::begin();
     match prepared::finished() {
-        Changes::All => add_all(),
+        Changes::Some(ids) if ids.is_empty() => return,
         Changes::Some(ids) => ids.into_iter().for_each(add),
+        Changes::All => add_all(),
+    }
+    choose_delivery(notify::send_if_free);
+}
+
+/// While this exists, PostgreSQL keeps interrupts, such as a cancellation, for later.
+struct Uninterrupted;
+
+impl Uninterrupted {
+    fn begin() -> Self {
+        // SAFETY: as HOLD_INTERRUPTS.
+        unsafe { pg_sys::InterruptHoldoffCount += 1 };
+        Self
     }
 }
 
-fn choose_delivery() {
+impl Drop for Uninterrupted {
+    fn drop(&mut self) {
+        // SAFETY: as RESUME_INTERRUPTS. An error has set it to zero already.
+        unsafe {
+            pg_sys::InterruptHoldoffCount = pg_sys::InterruptHoldoffCount.saturating_sub(1);
+        }
+    }
+}
+
+/// Reserves a push into the ring, or else sends the changes by this function, which returns whether
+/// it has.
+fn choose_delivery(send: impl FnOnce(&[&Changes]) -> bool) {
     if ring::exists() && notifier::reserve() {
         DELIVERY.set(Delivery::Ring);
         return;
@@ -186,8 +217,8 @@ fn choose_delivery() {
     let own = PENDING.with_borrow(Pending::changes);
     let backlog = ring::exists().then(ring::backlog);
     let is_sent = match &backlog {
-        Some(backlog) => notify::send_or_record(&[&backlog.changes, &own]),
-        None => notify::send_or_record(&[&own]),
+        Some(backlog) => send(&[&backlog.changes, &own]),
+        None => send(&[&own]),
     };
     if is_sent {
         DELIVERY.set(Delivery::Notify(backlog));

@@ -19,12 +19,14 @@
 //! the rows are, and who has inserted them.
 //!
 //! This does not depend on the session that executes COMMIT PREPARED. But that session causes a
-//! NOTIFY before it confirms, so that listeners need not wait for the next one: see [`finished`].
+//! NOTIFY before it confirms, so that listeners need not wait for the next one: see [`finished`]. It
+//! never waits for that, nor fails because of it. If no notifier runs and the lock is not free, it
+//! has registered a notifier, which looks for rows when it [starts](are_waiting).
 
 mod places;
 
 use super::changes::{Changes, Id};
-use super::table::{Row, Table};
+use super::table::{Row, Table, Values};
 use pgrx::pg_sys;
 use places::Known;
 use std::ffi::CStr;
@@ -96,11 +98,10 @@ impl Prepared {
             return Changes::Some(vec![]);
         };
         let file = table.file();
-        let known = places::known(file).or_else(|| {
+        if places::known(file).is_none() {
             places::learn(file, || table.places());
-            places::known(file)
-        });
-        let rows = known.map_or_else(|| table.rows(changes), |known| rows_at(table, &known));
+        }
+        let rows = rows(table);
         rows.iter().for_each(|row| table.delete(row.place));
         sum(rows)
     }
@@ -111,7 +112,8 @@ impl Prepared {
 ///
 /// COMMIT PREPARED is alone in its transaction. That transaction has written to the log of the
 /// database without having an id of its own. Few others have, such as a SELECT that has cleaned a
-/// page. They look at the table for nothing, and do not wait for it.
+/// page. They look at the table too, and announce what they find: a row that was left there, as its
+/// own COMMIT PREPARED could not send it. None of them waits for the table.
 pub(super) fn finished() -> Changes {
     // SAFETY: reads variables of this process.
     let may_be = is_possible()
@@ -123,12 +125,21 @@ pub(super) fn finished() -> Changes {
     if !may_be {
         return Changes::Some(vec![]);
     }
-    let Some(table) = Table::open_without_waiting(NAME, &COLUMNS) else {
-        return Changes::Some(vec![]);
-    };
-    // The rows stay until they are taken by a transaction that sends them.
+    Table::open_without_waiting(NAME, &COLUMNS)
+        .map_or_else(|| Changes::Some(vec![]), |table| sum(rows(&table)))
+}
+
+/// Whether ids are waiting to be sent.
+pub(super) fn are_waiting() -> bool {
+    let table = Prepared::open().0;
+    table.is_some_and(|table| !rows(&table).is_empty())
+}
+
+/// The rows that are committed at this moment. They stay until they are taken by a transaction that
+/// sends them.
+fn rows(table: &Table) -> Vec<Row<Changes>> {
     let known = places::known(table.file());
-    sum(known.map_or_else(|| table.rows(changes), |known| rows_at(&table, &known)))
+    known.map_or_else(|| table.rows(changes), |known| rows_at(table, &known))
 }
 
 /// The rows at these places that are committed at this moment.
@@ -149,12 +160,16 @@ fn rows_at(table: &Table, known: &[Known]) -> Vec<Row<Changes>> {
     rows
 }
 
-fn changes(values: &[pg_sys::Datum]) -> Changes {
-    // SAFETY: the table was opened with such a column. A value that somebody has stored in another
-    // form is not read.
+fn changes(values: &Values) -> Changes {
+    let [Some(ids)] = values else {
+        return Changes::All;
+    };
+    // SAFETY: the table was opened with such a column. A value that somebody has stored compressed
+    // or out of line is not read. The header of the latter begins like a short one.
     let bytes = unsafe {
-        let value = values[0].cast_mut_ptr::<pg_sys::varlena>();
-        if !pgrx::varlena::varatt_is_4b_u(value) && !pgrx::varlena::varatt_is_1b(value) {
+        let value = ids.cast_mut_ptr::<pg_sys::varlena>();
+        let is_short = pgrx::varlena::varatt_is_1b(value) && !pgrx::varlena::varatt_is_1b_e(value);
+        if !is_short && !pgrx::varlena::varatt_is_4b_u(value) {
             return Changes::All;
         }
         pgrx::varlena::varlena_to_byte_slice(value)

@@ -2,7 +2,8 @@
 //! them, and no trigger or policy that their owner may add must run.
 
 use pgrx::pg_sys;
-use std::ffi::CStr;
+use std::cell::Cell;
+use std::ffi::{CStr, c_char};
 
 /// Where a row is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,43 +44,54 @@ impl Place {
 const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 const NO_LOCK: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
 
+/// The values of a row, one for each column. The columns are NOT NULL, but the owner of the table may
+/// have changed that, and a commit must not fail because of it.
+pub(super) type Values = [Option<pg_sys::Datum>];
+
+/// The types of the columns of a table.
+pub(super) type Columns = [pg_sys::Oid];
+
 impl Table {
-    /// Opens a table. `None` if there is none with columns of these types: the library is newer
-    /// than the objects of the extension, or the extension was dropped.
-    pub(super) fn open(name: &CStr, columns: &[pg_sys::Oid]) -> Option<Self> {
+    /// Opens a table. `None` if the extension has none with columns of these types: the library is
+    /// newer than the objects of the extension, or the extension was dropped.
+    pub(super) fn open(name: &CStr, columns: &Columns) -> Option<Self> {
         let id = find(name)?;
-        // SAFETY: opens the table if it still exists.
-        Self::with_columns(unsafe { pg_sys::try_table_open(id, LOCK) }, columns)
+        // SAFETY: opens the relation if it still exists.
+        Self::of(unsafe { pg_sys::try_relation_open(id, LOCK) }, columns)
     }
 
     /// As [`open`](Self::open), but `None` also if its lock is not free.
-    pub(super) fn open_without_waiting(name: &CStr, columns: &[pg_sys::Oid]) -> Option<Self> {
+    pub(super) fn open_without_waiting(name: &CStr, columns: &Columns) -> Option<Self> {
         let id = find(name)?;
-        // SAFETY: locks the table, and then opens it if it still exists.
-        let table = unsafe {
+        // SAFETY: locks the relation, and then opens it if it still exists.
+        let relation = unsafe {
             if !pg_sys::ConditionalLockRelationOid(id, LOCK) {
                 return None;
             }
-            pg_sys::try_table_open(id, NO_LOCK)
+            pg_sys::try_relation_open(id, NO_LOCK)
         };
-        Self::with_columns(table, columns)
+        Self::of(relation, columns)
     }
 
-    /// The table, which is null or open, if it has columns of these types.
-    fn with_columns(table: pg_sys::Relation, columns: &[pg_sys::Oid]) -> Option<Self> {
-        if table.is_null() {
+    /// The relation, which is null or open, if it is a table with columns of these types. Nothing
+    /// can change that while it is locked.
+    fn of(relation: pg_sys::Relation, columns: &Columns) -> Option<Self> {
+        if relation.is_null() {
             return None;
         }
-        let table = Self(table);
-        // SAFETY: the table is open.
-        let has_columns = unsafe {
+        let table = Self(relation);
+        // SAFETY: the relation is open.
+        let fits = unsafe {
             let description = (*table.0).rd_att;
-            (*description).natts as usize == columns.len()
+            let class = &*(*table.0).rd_rel;
+            class.relkind == pg_sys::RELKIND_RELATION as c_char
+                && class.relam == pg_sys::HEAP_TABLE_AM_OID
+                && (*description).natts as usize == columns.len()
                 && (1..)
                     .zip(columns)
                     .all(|(number, column)| pg_sys::SPI_gettypeid(description, number) == *column)
         };
-        has_columns.then_some(table)
+        fits.then_some(table)
     }
 
     /// The file of the table. It is another one if the rows have got other places.
@@ -132,8 +144,8 @@ impl Table {
         }
     }
 
-    /// The rows that are committed at this moment. No column of them may be null.
-    pub(super) fn rows<T>(&self, read: impl Fn(&[pg_sys::Datum]) -> T) -> Vec<Row<T>> {
+    /// The rows that are committed at this moment.
+    pub(super) fn rows<T>(&self, read: impl Fn(&Values) -> T) -> Vec<Row<T>> {
         let mut rows = Vec::new();
         // SAFETY: the snapshot shows what is committed at this moment. It takes no part in the
         // checks of serializable transactions, which must not fail each other here. The tuples are
@@ -187,11 +199,7 @@ impl Table {
     }
 
     /// The row at this place, if there is one that is committed at this moment.
-    pub(super) fn row<T>(
-        &self,
-        place: Place,
-        read: impl Fn(&[pg_sys::Datum]) -> T,
-    ) -> Option<Row<T>> {
+    pub(super) fn row<T>(&self, place: Place, read: impl Fn(&Values) -> T) -> Option<Row<T>> {
         // SAFETY: the table is open, and has this block: VACUUM cannot cut it off meanwhile, as the
         // table is locked. A tuple that was found is valid while its buffer is pinned.
         unsafe {
@@ -213,12 +221,10 @@ impl Table {
         }
     }
 
-    /// The values of a row.
-    ///
     /// # Safety
     ///
     /// The tuple is one of this table.
-    unsafe fn values(&self, tuple: &pg_sys::HeapTupleData) -> Vec<pg_sys::Datum> {
+    unsafe fn values(&self, tuple: &pg_sys::HeapTupleData) -> Vec<Option<pg_sys::Datum>> {
         // SAFETY: the table is open, and both arrays have an element for each column.
         unsafe {
             let description = (*self.0).rd_att;
@@ -231,8 +237,10 @@ impl Table {
                 values.as_mut_ptr(),
                 nulls.as_mut_ptr(),
             );
-            assert!(!nulls.contains(&true), "all columns are NOT NULL");
-            values
+            let pairs = values.into_iter().zip(nulls);
+            pairs
+                .map(|(value, is_null)| (!is_null).then_some(value))
+                .collect()
         }
     }
 }
@@ -264,11 +272,42 @@ impl Drop for Table {
     }
 }
 
+/// The table of this name that belongs to the extension.
+///
+/// This also runs in databases without the extension, where the owner of the database may have
+/// created any relation of this name: a view has no rows of its own, and to read it like a table
+/// ends the server. So a relation that is not the extension's is not even opened. Only a member of
+/// the extension is: it takes a superuser to create an extension that is not trusted, and its owner
+/// to make another relation a member of it.
 fn find(name: &CStr) -> Option<pg_sys::Oid> {
     // SAFETY: looks up names.
-    let id = unsafe {
+    let (id, kind) = unsafe {
         let schema = pg_sys::get_namespace_oid(c"qsessions".as_ptr(), true);
-        pg_sys::get_relname_relid(name.as_ptr(), schema)
+        let id = pg_sys::get_relname_relid(name.as_ptr(), schema);
+        (id, pg_sys::get_rel_relkind(id))
     };
-    (id != pg_sys::InvalidOid).then_some(id)
+    (kind == pg_sys::RELKIND_RELATION as c_char && is_member(id)).then_some(id)
+}
+
+/// Whether a relation belongs to the extension. The answer costs two searches in catalogs that are
+/// not cached. So each process remembers the tables that do: there are two of them, and a table
+/// that the owner of the extension has taken out of it is a table still.
+fn is_member(id: pg_sys::Oid) -> bool {
+    thread_local! {
+        static MEMBERS: Cell<[pg_sys::Oid; 2]> = const { Cell::new([pg_sys::InvalidOid; 2]) };
+    }
+    let members = MEMBERS.get();
+    if members.contains(&id) {
+        return true;
+    }
+    // SAFETY: searches catalogs.
+    let is_member = unsafe {
+        let extension = pg_sys::get_extension_oid(c"qsessions".as_ptr(), true);
+        extension != pg_sys::InvalidOid
+            && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, id) == extension
+    };
+    if is_member {
+        MEMBERS.set([id, members[0]]);
+    }
+    is_member
 }

@@ -1,6 +1,9 @@
 //! Transactions that are prepared for a two-phase commit: listeners are notified of their changes
 //! once they are committed, whatever happens in between.
 
+mod planted;
+mod undelayed;
+
 use super::ring::notifier;
 use super::{everything, ids, prepare, server_with, server_with_ring, status, update};
 use crate::common::listener::Listener;

@@ -51,16 +51,35 @@ pub(super) fn room(usage: f64) -> usize {
     ((1.0 - usage) * total) as usize
 }
 
+const LOCK: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+
 /// Takes the lock that PostgreSQL's `PreCommit_Notify` takes: database 0, which does not exist. To
 /// take it twice costs nothing.
 pub(super) fn lock() {
     // SAFETY: a lock like any other; the end of the transaction releases it.
     unsafe {
-        pg_sys::LockSharedObject(
-            pg_sys::DatabaseRelationId,
-            pg_sys::InvalidOid,
-            0,
-            pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE,
-        );
+        pg_sys::LockSharedObject(pg_sys::DatabaseRelationId, pg_sys::InvalidOid, 0, LOCK);
+    }
+}
+
+/// Takes the lock if it is free.
+pub(super) fn lock_if_free() -> bool {
+    // What ConditionalLockSharedObject does, which came with PostgreSQL 17.
+    let tag = pg_sys::LOCKTAG {
+        locktag_field1: pg_sys::InvalidOid.to_u32(),
+        locktag_field2: pg_sys::DatabaseRelationId.to_u32(),
+        locktag_field3: pg_sys::InvalidOid.to_u32(),
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    // SAFETY: as above.
+    unsafe {
+        let answer = pg_sys::LockAcquire(&raw const tag, LOCK, false, true);
+        let is_taken = answer != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL;
+        if is_taken {
+            pg_sys::AcceptInvalidationMessages();
+        }
+        is_taken
     }
 }

@@ -8,6 +8,9 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
+const NAME: &CStr = c"invalidation_state";
+const COLUMNS: [pg_sys::Oid; 2] = [pg_sys::NAMEOID, pg_sys::BOOLOID];
+
 /// The rows of `qsessions.invalidation_state`; usually there is none.
 pub(super) struct Record {
     table: Option<Table>,
@@ -24,10 +27,19 @@ impl Record {
     pub(super) fn read() -> Self {
         // The lock of the table comes first: a transaction that drops the table may take that of
         // the queue afterwards.
-        let table = Table::open(c"invalidation_state", &[pg_sys::NAMEOID, pg_sys::BOOLOID]);
+        let table = Table::open(NAME, &COLUMNS);
         queue::lock();
         let rows = table.as_ref().map(rows).unwrap_or_default();
         Self { table, rows }
+    }
+
+    /// As [`read`](Self::read), but `None` if it would have to wait, or there is no record.
+    pub(super) fn read_if_free() -> Option<Self> {
+        let table = Table::open_without_waiting(NAME, &COLUMNS)?;
+        queue::lock_if_free().then(|| Self {
+            rows: rows(&table),
+            table: Some(table),
+        })
     }
 
     pub(super) fn exists(&self) -> bool {
@@ -95,14 +107,21 @@ fn insert(table: &Table, channel: &str, is_behind: bool) {
 
 fn rows(table: &Table) -> Vec<Row<State>> {
     table.rows(|values| {
+        let [Some(channel), Some(is_behind)] = values else {
+            // Somebody has written this row by hand: what it said is not known.
+            return State {
+                channel: gucs::DEFAULT_CHANNEL.to_owned(),
+                is_behind: true,
+            };
+        };
         // SAFETY: the table was opened with these columns. A NameData ends with NUL.
         let name = unsafe {
-            let name = &*values[0].cast_mut_ptr::<pg_sys::NameData>();
+            let name = &*channel.cast_mut_ptr::<pg_sys::NameData>();
             CStr::from_ptr(name.data.as_ptr())
         };
         State {
             channel: name.to_string_lossy().into_owned(),
-            is_behind: values[1].value() != 0,
+            is_behind: is_behind.value() != 0,
         }
     })
 }
