@@ -71,6 +71,26 @@ BEGIN
 END
 $$;
 
+-- No role needs a privilege on the internal tables: they are read and written without SQL. ALTER
+-- DEFAULT PRIVILEGES may have granted some when the tables were created. A role that has them could
+-- have caches keep what has changed.
+DO $$
+DECLARE
+    granted pg_catalog.record;
+BEGIN
+    FOR granted IN
+        SELECT DISTINCT c.oid::pg_catalog.regclass AS name,
+               CASE a.grantee WHEN 0::pg_catalog.oid THEN 'PUBLIC' ELSE a.grantee::pg_catalog.regrole::text END AS role
+        FROM pg_catalog.pg_class AS c, pg_catalog.aclexplode(c.relacl) AS a
+        WHERE c.oid OPERATOR(pg_catalog.=) ANY (ARRAY['qsessions.invalidation_state'::pg_catalog.regclass,
+                                                      'qsessions.invalidation_prepared'::pg_catalog.regclass])
+          AND a.grantee OPERATOR(pg_catalog.<>) c.relowner
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON TABLE %s FROM %s CASCADE', granted.name, granted.role);
+    END LOOP;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION qsessions._check_access_change(role regrole) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -179,6 +179,39 @@ async fn access_does_not_depend_on_default_privileges() {
     assert_eq!(texts(&client, list).await, ["1"]);
 }
 
+#[tokio::test]
+async fn default_privileges_do_not_open_the_internal_tables() {
+    let database = Database::with(Users::Nothing).await;
+    let admin = database.connect().await;
+    let role = new_role(&database, &admin, "app").await;
+    let defaults = format!(
+        "DROP EXTENSION qsessions;
+         ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {role} WITH GRANT OPTION;
+         ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"
+    );
+    admin.batch_execute(&defaults).await.unwrap();
+    let granted = "SELECT c.relname || ': ' || (a.grantee, a.privilege_type)::text
+                   FROM pg_class AS c CROSS JOIN aclexplode(c.relacl) AS a
+                   WHERE c.relname LIKE 'invalidation%' AND a.grantee <> c.relowner";
+    for create in [
+        "CREATE EXTENSION qsessions",
+        "CREATE EXTENSION qsessions VERSION '0.1.0'; ALTER EXTENSION qsessions UPDATE",
+    ] {
+        admin.batch_execute(create).await.unwrap();
+        assert_eq!(texts(&admin, granted).await, Vec::<String>::new());
+        let client = database.connect_as(&role).await;
+        for table in ["invalidation_state", "invalidation_prepared"] {
+            let select = format!("SELECT FROM qsessions.{table}");
+            assert_eq!(failure(&client, &select, &[]).await.code, DENIED);
+        }
+        drop(client);
+        admin
+            .batch_execute("DROP EXTENSION qsessions")
+            .await
+            .unwrap();
+    }
+}
+
 /// The way that the documentation recommends: such an owner needs no right to create anything in
 /// the schema of the extension.
 #[tokio::test]

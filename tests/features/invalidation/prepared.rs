@@ -44,10 +44,9 @@ fn logout(session: &Begun) -> String {
 }
 
 async fn commit(client: &Client, name: &str) {
-    client
-        .batch_execute(&format!("COMMIT PREPARED '{name}'"))
-        .await
-        .unwrap();
+    let commit = format!("COMMIT PREPARED '{name}'");
+    let committed = timeout(PATIENCE, client.batch_execute(&commit)).await;
+    committed.expect("COMMIT PREPARED waits").unwrap();
 }
 
 /// The ids that arrive without any further commit, until these have.
