@@ -80,7 +80,8 @@ DECLARE
 BEGIN
     FOR granted IN
         SELECT DISTINCT c.oid::pg_catalog.regclass AS name,
-               CASE a.grantee WHEN 0::pg_catalog.oid THEN 'PUBLIC' ELSE a.grantee::pg_catalog.regrole::text END AS role
+               CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+                    ELSE a.grantee::pg_catalog.regrole::pg_catalog.text END AS role
         FROM pg_catalog.pg_class AS c, pg_catalog.aclexplode(c.relacl) AS a
         WHERE c.oid OPERATOR(pg_catalog.=) ANY (ARRAY['qsessions.invalidation_state'::pg_catalog.regclass,
                                                       'qsessions.invalidation_prepared'::pg_catalog.regclass])

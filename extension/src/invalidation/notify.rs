@@ -80,8 +80,8 @@ pub(super) fn send_or_record(changes: &[&Changes]) -> bool {
     is_sent
 }
 
-/// As [`send`], but returns false also if it would have to wait. The transaction must have opened the
-/// table of [`Prepared`] already.
+/// As [`send`], but returns false also if it would have to wait. The transaction must already have
+/// opened the table of [`Prepared`].
 pub(super) fn send_if_free(changes: &[&Changes]) -> bool {
     let payloads = payloads(changes);
     let prepared = Prepared::open();

@@ -33,8 +33,8 @@ struct Pending {
 /// How a transaction delivers its changes.
 #[derive(Debug)]
 enum Delivery {
-    /// Not decided yet, or not at all: the queue has no room, and the record says so; or the changes
-    /// are those of a prepared transaction, and stay in their table.
+    /// Not decided yet, or not at all: the queue has no room, and the record says so; or the
+    /// changes are those of a prepared transaction, and stay in their table.
     None,
     /// By the ring, in which a push is reserved.
     Ring,
@@ -172,11 +172,11 @@ unsafe extern "C-unwind" fn transaction_ends(
     }
 }
 
-/// Announces the changes of a prepared transaction that this one may have committed. COMMIT PREPARED
-/// cannot be undone at this point: if it reported an error, a transaction manager would take the
-/// transaction for one that is not committed. So this does not wait for a lock, and an interrupt
-/// comes after it. If the ids cannot be sent now, they stay in their table: the notifier looks there
-/// when it starts, and so does the next transaction that sends anything.
+/// Announces the changes of a prepared transaction that this one may have committed. At this point,
+/// COMMIT PREPARED cannot be undone: if it reported an error, a transaction manager would take the
+/// transaction for one that is not committed. So this waits for no lock of the tables or of the
+/// queue, and an interrupt comes after it. If the ids cannot be sent now, they stay in their table.
+/// The notifier looks there when it starts, and so does the next transaction that sends anything.
 fn announce_finished() {
     let _uninterrupted = Uninterrupted::begin();
     match prepared::finished() {

@@ -19,9 +19,9 @@
 //! the rows are, and who has inserted them.
 //!
 //! This does not depend on the session that executes COMMIT PREPARED. But that session causes a
-//! NOTIFY before it confirms, so that listeners need not wait for the next one: see [`finished`]. It
-//! never waits for that, nor fails because of it. If no notifier runs and the lock is not free, it
-//! has registered a notifier, which looks for rows when it [starts](are_waiting).
+//! NOTIFY before it confirms, so that listeners need not wait for the next one: see [`finished`].
+//! It does not wait for the lock of the queue. If no notifier runs and the lock is not free, it has
+//! registered a notifier, which looks for rows when it [starts](are_waiting).
 
 mod places;
 
