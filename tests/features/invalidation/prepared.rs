@@ -62,19 +62,28 @@ async fn receive(listener: &mut Listener, expected: &BTreeSet<String>) {
 
 /// Sends a probe, and returns the ids that arrive before it.
 async fn before_a_probe(listener: &mut Listener) -> BTreeSet<String> {
-    let probe = Uuid::new_v4();
-    let invalidate = "SELECT qsessions.invalidate($1)";
-    row(&listener.client, invalidate, &[&probe]).await;
+    let mut probes = vec![probe(listener).await];
     let mut before = BTreeSet::new();
     loop {
         let payload = listener.payloads.recv().await.unwrap();
         for id in payload.split(',') {
-            if id == probe.to_string() {
+            if probes.iter().any(|probe| id == probe.to_string()) {
                 return before;
             }
             before.insert(id.to_owned());
         }
+        if payload == "*" {
+            // It may stand for the probe.
+            probes.push(probe(listener).await);
+        }
     }
+}
+
+async fn probe(listener: &Listener) -> Uuid {
+    let probe = Uuid::new_v4();
+    let invalidate = "SELECT qsessions.invalidate($1)";
+    row(&listener.client, invalidate, &[&probe]).await;
+    probe
 }
 
 /// The number of rows that wait for a notification, as far as other transactions see them.
@@ -294,7 +303,10 @@ async fn what_a_crash_has_kept_from_being_sent_is_sent_later() {
     server.stop(StopMode::Immediate).unwrap();
     server.start().await.unwrap();
     let mut listener = Listener::new(server.config("postgres")).await;
-    assert_eq!(listener.notified().await, ids([&session]));
+    // Where the connection itself writes WAL, by pruning a page of the catalogue, they were sent
+    // before it listened.
+    let heard = listener.notified().await;
+    assert!(heard.is_empty() || heard == ids([&session]), "{heard:?}");
     assert_eq!(waiting(&listener.client).await, 0);
 }
 
