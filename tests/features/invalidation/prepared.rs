@@ -67,10 +67,12 @@ async fn before_a_probe(listener: &mut Listener) -> BTreeSet<String> {
     loop {
         let payload = listener.payloads.recv().await.unwrap();
         for id in payload.split(',') {
-            if probes.iter().any(|probe| id == probe.to_string()) {
+            if id == probes[probes.len() - 1].to_string() {
                 return before;
             }
-            before.insert(id.to_owned());
+            if !probes.iter().any(|probe| id == probe.to_string()) {
+                before.insert(id.to_owned());
+            }
         }
         if payload == "*" {
             // It may stand for the probe.
