@@ -98,8 +98,8 @@ def _install(say):
         shutil.copy(lock, mark)
     tarball = _npm("pack", "--silent", "--pack-destination", folder, cwd=_ROOT / "integrations" / "express").strip()
     shutil.rmtree(folder / "node_modules" / "qsessions-express", ignore_errors=True)
-    _npm("install", "--prefix", folder, "--no-save", "--offline", "--ignore-scripts", "--no-audit", "--no-fund",
-         "--loglevel=error", folder / tarball)
+    _npm("install", "--prefix", folder, "--no-save", "--offline", "--legacy-peer-deps", "--ignore-scripts",
+         "--no-audit", "--no-fund", "--loglevel=error", folder / tarball)
     return folder
 
 
