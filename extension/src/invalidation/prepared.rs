@@ -164,7 +164,7 @@ fn changes(values: &Values) -> Changes {
     let [Some(ids)] = values else {
         return Changes::All;
     };
-    // SAFETY: the table was opened with such a column. A value that somebody has stored compressed
+    // SAFETY: the table was opened with such a column. A value that the owner has stored compressed
     // or out of line is not read. The header of the latter begins like a short one.
     let bytes = unsafe {
         let value = ids.cast_mut_ptr::<pg_sys::varlena>();

@@ -108,7 +108,7 @@ fn insert(table: &Table, channel: &str, is_behind: bool) {
 fn rows(table: &Table) -> Vec<Row<State>> {
     table.rows(|values| {
         let [Some(channel), Some(is_behind)] = values else {
-            // Somebody has written this row by hand: what it said is not known.
+            // The owner of the table has changed this row: what it said is not known.
             return State {
                 channel: gucs::DEFAULT_CHANNEL.to_owned(),
                 is_behind: true,

@@ -1,6 +1,6 @@
 //! What must be in the session table, by what the writers were told.
 //!
-//! A change whose confirmation did not arrive may have been made or not. Until somebody looks, the
+//! A change whose confirmation did not arrive may have been made or not. Until a look at the row, the
 //! book holds both for possible. What a look shows is certain from then on.
 
 use std::collections::{HashMap, HashSet};
