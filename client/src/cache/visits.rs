@@ -38,8 +38,8 @@ pub(crate) struct PendingVisits {
     pub(crate) any: Notify,
     /// There are enough for a batch.
     pub(crate) many: Notify,
-    /// Held by the task that writes. The visits stay pending meanwhile, so that a write that is given up
-    /// loses none.
+    /// Held by the task that writes. The visits stay pending meanwhile, so that a write that is given
+    /// up loses none.
     pub(crate) writing: tokio::sync::Mutex<()>,
 }
 

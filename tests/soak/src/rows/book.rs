@@ -1,7 +1,7 @@
 //! What must be in the session table, by what the writers were told.
 //!
-//! A change whose confirmation did not arrive may have been made or not. Until a look at the row, the
-//! book holds both for possible. What a look shows is certain from then on.
+//! A change whose confirmation did not arrive may have been made or not. Until a look at the row,
+//! the book holds both for possible. What a look shows is certain from then on.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
