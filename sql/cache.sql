@@ -17,3 +17,97 @@ $$;
 
 COMMENT ON FUNCTION qsessions.load_for_cache(text) IS
     'Same as load_session, with the columns that a cache in an application needs. docs/invalidation.md says what such a cache has to do';
+
+-- Which servers have which sessions. Citus never uses the id of a placement twice, so that the text
+-- differs from all earlier ones after sessions have been moved, also after they were moved back. A
+-- worker that cannot be queried has no metadata, and returns null.
+CREATE OR REPLACE FUNCTION qsessions._layout() RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    layout text;
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_placement') IS NOT NULL THEN
+        EXECUTE 'SELECT hashtextextended(string_agg(concat_ws('' '', p.placementid, n.nodename, n.nodeport), '','' ORDER BY p.placementid), 0)
+                 FROM pg_catalog.pg_dist_shard AS s
+                 JOIN pg_catalog.pg_dist_placement AS p ON p.shardid = s.shardid
+                 JOIN pg_catalog.pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = ''primary''
+                 WHERE s.logicalrelid = to_regclass(''qsessions.session'')'
+            INTO layout;
+    END IF;
+    RETURN layout;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._layout() IS
+    'Internal: a text that differs for each distribution of the session table over servers, or null if it is not distributed';
+
+CREATE OR REPLACE FUNCTION qsessions._heartbeat_of_server(probe uuid) RETURNS json
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    digest bytea;
+BEGIN
+    IF probe IS NULL THEN
+        digest := qsessions.request_heartbeat();
+    ELSE
+        PERFORM qsessions.invalidate(probe);
+        digest := sha256(probe::text::bytea);
+    END IF;
+    RETURN json_build_object(
+        'server_started_at', pg_postmaster_start_time(), 'database', current_database(),
+        'channel', qsessions.invalidation_channel(), 'clock', clock_timestamp(), 'digest', encode(digest, 'hex'),
+        'layout', qsessions._layout());
+END
+$$;
+
+COMMENT ON FUNCTION qsessions._heartbeat_of_server(uuid) IS
+    'Internal: requests a heartbeat from this server, or sends a probe, and returns a row of request_heartbeats';
+
+-- A server that does not answer is a row too, so that a cache can tell it from one that is no part
+-- of the cluster. This server can be missing in the metadata of Citus.
+CREATE OR REPLACE FUNCTION qsessions.request_heartbeats(probe uuid DEFAULT NULL)
+RETURNS TABLE (server text, has_sessions boolean, server_started_at timestamptz, database text, channel text,
+               clock timestamptz, digest bytea, layout text)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    own json := qsessions._heartbeat_of_server(probe);
+    own_layout CONSTANT text := own ->> 'layout';
+    node record;
+    answer json;
+BEGIN
+    IF own_layout IS NOT NULL THEN
+        FOR node IN EXECUTE
+            'SELECT concat(n.nodename, '':'', n.nodeport) AS server, r.success, r.result,
+                    EXISTS (SELECT FROM pg_catalog.pg_dist_placement AS p JOIN pg_catalog.pg_dist_shard AS s USING (shardid)
+                            WHERE p.groupid = n.groupid AND s.logicalrelid = to_regclass(''qsessions.session'')) AS has_sessions
+             FROM pg_catalog.run_command_on_all_nodes($1) AS r
+             JOIN pg_catalog.pg_dist_node AS n ON n.nodeid = r.nodeid'
+            USING format('SELECT qsessions._heartbeat_of_server(%L)', probe)
+        LOOP
+            answer := CASE WHEN node.success THEN node.result::json END;
+            IF (answer ->> 'server_started_at')::timestamptz = (own ->> 'server_started_at')::timestamptz
+               AND answer ->> 'database' = own ->> 'database'
+            THEN
+                own := NULL;
+            END IF;
+            RETURN QUERY
+                SELECT node.server, node.has_sessions, (answer ->> 'server_started_at')::timestamptz, answer ->> 'database', answer ->> 'channel',
+                       (answer ->> 'clock')::timestamptz, decode(answer ->> 'digest', 'hex'), answer ->> 'layout';
+        END LOOP;
+    END IF;
+    IF own IS NOT NULL THEN
+        RETURN QUERY
+            SELECT NULL::text, own_layout IS NULL, (own ->> 'server_started_at')::timestamptz, own ->> 'database', own ->> 'channel',
+                   (own ->> 'clock')::timestamptz, decode(own ->> 'digest', 'hex'), own ->> 'layout';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION qsessions.request_heartbeats(uuid) IS
+    'Calls request_heartbeat on each server of a distributed session table, or invalidate(probe), and returns what a cache needs to know of each server. layout changes when sessions are moved between servers. Without Citus, returns one row, in which server and layout are null';

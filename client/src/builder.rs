@@ -8,7 +8,7 @@ use crate::database::Statements;
 use crate::store::Store;
 
 #[cfg(feature = "cache")]
-use crate::cache::{CacheConfig, CachedStore, Listener};
+use crate::cache::{CacheConfig, CachedStore, Listener, Listeners};
 #[cfg(feature = "cache")]
 use crate::error::Error;
 #[cfg(feature = "cache")]
@@ -78,7 +78,49 @@ impl StoreBuilder {
         CachedStoreBuilder {
             pool: self.pool,
             statements: self.statements,
-            listener: Listener::new(listener, tls),
+            listeners: Listeners::One(Listener::new(listener, tls)),
+            config: CacheConfig::default(),
+        }
+    }
+
+    /// Keeps sessions in the memory of this process although they are [distributed over several
+    /// servers](https://github.com/citusdata/citus), each of which announces the changes of its own
+    /// sessions.
+    ///
+    /// `listeners` says how to connect to each server that has sessions: up to 64 of them, each in
+    /// the database that has the extension. `tls` is the TLS connector for all of them. Sessions of
+    /// a server without a listener are not cached, and [`health`](CachedStore::health) names it.
+    /// While one server cannot be reached, the sessions of the others are answered from memory.
+    ///
+    /// ```
+    /// use qsessions::deadpool_postgres::{Pool, tokio_postgres::{Config, NoTls}};
+    /// use qsessions::{CachedStore, Error, Store};
+    ///
+    /// fn cached(pool: Pool) -> Result<CachedStore, Error> {
+    ///     let listeners = ["worker-1.example", "worker-2.example"].map(|host| {
+    ///         let mut config = Config::new();
+    ///         config.host(host).user("app").dbname("shop");
+    ///         config
+    ///     });
+    ///     Store::builder(pool).cached_on_servers(listeners, NoTls).build()
+    /// }
+    /// ```
+    #[cfg(feature = "cache")]
+    pub fn cached_on_servers<T>(
+        self,
+        listeners: impl IntoIterator<Item = Config>,
+        tls: T,
+    ) -> CachedStoreBuilder
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        T::Stream: Send,
+        T::TlsConnect: Send,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        CachedStoreBuilder {
+            pool: self.pool,
+            statements: self.statements,
+            listeners: Listeners::of_servers(listeners, &tls),
             config: CacheConfig::default(),
         }
     }
@@ -103,7 +145,7 @@ impl fmt::Debug for StoreBuilder {
 pub struct CachedStoreBuilder {
     pool: Pool,
     statements: Statements,
-    listener: Listener,
+    listeners: Listeners,
     config: CacheConfig,
 }
 
@@ -120,11 +162,11 @@ impl CachedStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] if `max_staleness` is too short or too long, or if the caller is
-    /// not in a tokio runtime.
+    /// [`Error::Configuration`] if `max_staleness` is too short or too long, if there is no listener
+    /// or there are more than 64, or if the caller is not in a tokio runtime.
     pub fn build(self) -> Result<CachedStore, Error> {
-        let (config, listener) = (self.config, self.listener);
-        CachedStore::start(self.pool, self.statements, &config, listener)
+        let (config, listeners) = (self.config, self.listeners);
+        CachedStore::start(self.pool, self.statements, &config, listeners)
     }
 }
 

@@ -1,11 +1,12 @@
 //! A store that keeps sessions in memory, and drops them when any process changes them.
 //!
 //! [`entries`] holds the sessions. The [`listener`] applies the notifications of changes, and sends
-//! probes that show up to when all changes of the pool's server are known: the [`freshness`] of the
-//! entries. The [`writer`] writes the [`visits`] for which no request waits. docs/cache.md has the
-//! guarantee and its proof.
+//! probes that show up to when all changes of a server are known: the [`freshness`] of the entries
+//! from there. Each server has its [`station`]. The [`writer`] writes the [`visits`] for which no
+//! request waits. docs/cache.md has the guarantee and its proof.
 
 mod channels;
+mod cluster;
 mod config;
 mod core;
 mod counters;
@@ -20,6 +21,7 @@ mod lock;
 mod log;
 mod row;
 mod server_time;
+mod station;
 mod visits;
 mod writer;
 
@@ -44,7 +46,7 @@ use crate::store::Store;
 
 pub use config::CacheConfig;
 pub use health::Health;
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Listener, Listeners};
 
 use self::core::Cache;
 
@@ -89,13 +91,13 @@ impl fmt::Debug for CachedPool {
 /// writes those that are pending before.
 struct RunningCache {
     cache: Arc<Cache>,
-    listener: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
     _open: watch::Sender<()>,
 }
 
 impl Drop for RunningCache {
     fn drop(&mut self) {
-        self.listener.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -125,23 +127,32 @@ impl CachedStore {
         pool: Pool,
         statements: Statements,
         config: &CacheConfig,
-        listener: Listener,
+        listeners: Listeners,
     ) -> Result<Self, Error> {
         config.check()?;
+        let stations = listeners.stations(config.max_staleness)?;
         let runtime = Handle::try_current()
             .map_err(|_| Error::configuration("a cached store must be built in a tokio runtime"))?;
         let database = Database {
             executor: pool,
             statements,
         };
-        let cache = Arc::new(Cache::new(database, config));
-        let run = listener::run(listener, Arc::clone(&cache), config.probe_interval());
+        let cache = Arc::new(Cache::new(database, config, stations));
+        let interval = config.probe_interval();
+        let mut tasks = Vec::new();
+        for (station, listener) in (0..).zip(listeners.into_all()) {
+            let listening = listener::run(listener, Arc::clone(&cache), station, interval);
+            tasks.push(runtime.spawn(listening));
+        }
+        if cache.stations.cluster.is_some() {
+            tasks.push(runtime.spawn(listener::call_the_roll(Arc::clone(&cache), interval)));
+        }
         let (open, is_open) = watch::channel(());
         if config.background_visits {
             runtime.spawn(writer::run(Arc::clone(&cache), is_open));
         }
         let running = RunningCache {
-            listener: runtime.spawn(run),
+            tasks,
             cache,
             _open: open,
         };

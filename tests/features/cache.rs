@@ -11,6 +11,7 @@ mod grace;
 mod heartbeats;
 mod hits;
 mod pooler_and_tls;
+mod servers;
 mod visits;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};

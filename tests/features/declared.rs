@@ -97,6 +97,9 @@ pub(crate) const CONTRACT: &[&str] = &[
     // Invalidation
     "invalidate(id uuid) -> void",
     "request_heartbeat() -> bytea",
+    "request_heartbeats(probe uuid DEFAULT NULL::uuid) -> TABLE(server text, has_sessions boolean, \
+     server_started_at timestamp with time zone, database text, channel text, \
+     clock timestamp with time zone, digest bytea, layout text)",
     "invalidation_channel() -> text",
     "load_for_cache(key text) -> SETOF qsessions.cacheable_session",
     "invalidation_status() -> TABLE(mode text, channel text, ring_size integer, backlog bigint, \
@@ -159,6 +162,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_has_events",
     "_has_used_device",
     "_has_used_place",
+    "_heartbeat_of_server",
     "_host",
     "_id_time",
     "_is_distributed",
@@ -170,6 +174,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_key_digest",
     "_key_opens",
     "_last_logins",
+    "_layout",
     "_library_version",
     "_lock_expired",
     "_lock_passed",

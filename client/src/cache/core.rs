@@ -7,22 +7,21 @@ use std::sync::{Arc, Mutex};
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::answer::Answer;
-use crate::cache::channels::Channels;
 use crate::cache::config::CacheConfig;
 use crate::cache::counters::Counters;
 use crate::cache::entries::{CacheKey, Entries, FillGuard, SharedLoad};
 use crate::cache::entry::{Entry, Visit};
-use crate::cache::freshness::{Freshness, Moment};
+use crate::cache::freshness::{Moment, ServerMicros};
 use crate::cache::health::Health;
-use crate::cache::link::{Link, Origin};
 use crate::cache::lock::lock;
 use crate::cache::row::CachedRow;
+use crate::cache::station::{ELSEWHERE, Stations};
 use crate::cache::visits::PendingVisits;
 use crate::database::Database;
 use crate::error::Error;
@@ -34,14 +33,12 @@ use crate::session::Session;
 pub(crate) struct Cache {
     pub(crate) database: Database<Pool>,
     pub(crate) entries: Arc<Entries>,
-    pub(crate) freshness: Freshness,
+    pub(crate) stations: Stations,
     pub(crate) counters: Counters,
-    pub(crate) channels: Channels,
-    pub(crate) link: watch::Sender<Link>,
     /// A request wants to know now up to when all changes are known.
     pub(crate) probe_wanted: Notify,
-    /// The pool has reached another server or database than the listener.
-    pub(crate) origin_changed: Notify,
+    /// A "drop everything" may stand for a probe that is awaited.
+    pub(crate) probe_lost: Notify,
     pub(crate) visits: PendingVisits,
     max_data_bytes: usize,
     /// Sessions with a due visit that a request is recording.
@@ -49,16 +46,14 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    pub(crate) fn new(database: Database<Pool>, config: &CacheConfig) -> Self {
+    pub(crate) fn new(database: Database<Pool>, config: &CacheConfig, stations: Stations) -> Self {
         Self {
             database,
-            entries: Arc::new(Entries::new(config)),
-            freshness: Freshness::new(config.max_staleness),
+            entries: Arc::new(Entries::new(config, stations.len())),
+            stations,
             counters: Counters::new(&config.name),
-            channels: Channels::default(),
-            link: watch::Sender::new(Link::connecting()),
             probe_wanted: Notify::new(),
-            origin_changed: Notify::new(),
+            probe_lost: Notify::new(),
             visits: PendingVisits::new(config.background_visits),
             max_data_bytes: config.max_data_bytes,
             claimed_visits: Mutex::default(),
@@ -70,17 +65,22 @@ impl Cache {
     fn look_up(&self, key: &CacheKey, now: Moment) -> Option<Option<Entry>> {
         // Before the entries are looked at: a notification drops an entry first, and counts as
         // known then.
-        if !self.freshness.suffices(now) {
+        let fresh = self.stations.fresh(now);
+        if fresh.is_empty() {
             self.counters.bypassed.increment(1);
             return None;
         }
-        if let Some(entry) = self.entries.get(key)
-            && entry.is_alive(self.freshness.server_time(now))
-        {
-            self.counters.hits.increment(1);
-            return Some(Some(entry));
+        if let Some(entry) = self.entries.get(key) {
+            if !fresh.contains(entry.station) {
+                self.counters.bypassed.increment(1);
+                return None;
+            }
+            if entry.is_alive(self.server_time(&entry, now)) {
+                self.counters.hits.increment(1);
+                return Some(Some(entry));
+            }
         }
-        if self.entries.is_absent(key, now) {
+        if fresh == self.stations.all() && self.entries.is_absent(key, now) {
             self.counters.negative_hits.increment(1);
             return Some(None);
         }
@@ -106,10 +106,16 @@ impl Cache {
         })
     }
 
-    /// The generation for a fill that begins now. `None` while changes are not heard.
+    /// The generation for a fill that begins now. `None` while changes of no server are heard.
     pub(crate) fn fill_generation(&self) -> Option<u64> {
         let generation = self.entries.generation();
-        self.link.borrow().is_up().then_some(generation)
+        self.stations.is_any_up().then_some(generation)
+    }
+
+    /// What the clock of the server that has this session shows, or a little more.
+    #[inline]
+    fn server_time(&self, entry: &Entry, now: Moment) -> ServerMicros {
+        self.stations[entry.station].freshness.server_time(now)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<CachedRow>, Error> {
@@ -130,23 +136,23 @@ impl Cache {
         now: Moment,
         known: Option<Entry>,
     ) -> Result<Option<Session>, Error> {
+        let fresh = self.stations.fresh(now);
         let known = match known {
             Some(entry) => Some(entry),
-            None if self.freshness.suffices(now) => match self.fetch(key, cache_key, now).await {
+            None if !fresh.is_empty() => match self.fetch(key, cache_key, now).await {
                 // The visit counts although the data cannot be read.
                 Err(Error::Data(_)) => return resume(&self.database, key, visitor).await,
-                fetched => fetched?,
+                Ok(None) => return Ok(None),
+                fetched => fetched?.filter(|entry| fresh.contains(entry.station)),
             },
-            // The server's time is unknown too, and so is whether the visit is due.
-            None => {
-                let _change = Change::new(self, cache_key.id);
-                return resume(&self.database, key, visitor).await;
-            }
+            None => None,
         };
         let Some(entry) = known else {
-            return Ok(None);
+            // The server's time is unknown too, and so is whether the visit is due.
+            let _change = Change::new(self, cache_key.id);
+            return resume(&self.database, key, visitor).await;
         };
-        let server_time = self.freshness.server_time(now);
+        let server_time = self.server_time(&entry, now);
         let visit = entry.visit(visitor, server_time);
         if visit != Visit::Known
             && let Some(session) = self.defer_visit(cache_key, visitor, &entry, server_time)
@@ -191,7 +197,7 @@ impl Cache {
         known: &Entry,
     ) -> Result<Option<Session>, Error> {
         let generation = self.fill_generation();
-        let now = self.freshness.now();
+        let now = self.stations.now();
         let fill = self.entries.fill(cache_key, now, generation);
         // Unless the new state is kept, the entry from before must not stay.
         let change = Change::new(self, cache_key.id);
@@ -209,10 +215,10 @@ impl Cache {
     /// Keeps what was read, if it may be kept, and returns whether it was.
     fn keep(&self, fill: &FillGuard, key: CacheKey, row: CachedRow) -> (Entry, bool) {
         // A former key opens the session until its grace is over, and that end is not announced.
-        let may_keep = self.is_from_our_database(&row)
-            && row.data_bytes <= self.max_data_bytes
-            && !row.is_former_key;
-        let entry = Entry::new(row, key.digest, fill.generation());
+        let station = self.station_of(&row);
+        let may_keep =
+            station != ELSEWHERE && row.data_bytes <= self.max_data_bytes && !row.is_former_key;
+        let entry = Entry::new(row, key.digest, fill.generation(), station);
         let is_kept = may_keep && self.entries.put(fill, &entry);
         if !is_kept {
             self.counters.fills_dropped.increment(1);
@@ -220,67 +226,41 @@ impl Cache {
         (entry, is_kept)
     }
 
-    /// A standby is behind the primary that the listener hears.
-    fn is_from_our_database(&self, row: &CachedRow) -> bool {
-        !row.is_standby && self.is_our_origin(&row.origin)
-    }
-
-    /// Whether the pool has reached what is listened to.
-    pub(crate) fn is_our_origin(&self, origin: &Origin) -> bool {
-        let link = self.link.borrow();
-        let Some(ours) = link.origin() else {
-            return false;
-        };
-        let is_ours = origin == ours;
-        if !is_ours {
-            self.origin_changed.notify_one();
+    /// Where changes of this row are heard. A standby is behind the primary that is listened to.
+    fn station_of(&self, row: &CachedRow) -> u8 {
+        match &row.origin {
+            Some(origin) if !row.is_standby => self.stations.of_origin(origin),
+            _ => ELSEWHERE,
         }
-        is_ours
     }
 
     /// Waits until all changes are known that were committed before now, or until the cache answers
     /// nothing older.
     pub(crate) async fn catch_up(&self) {
-        let now = self.freshness.now();
+        let now = self.stations.now();
         self.entries.ignore_reads_before(now);
-        let mut link = self.link.subscribe();
+        let waiting = self.stations.known_until(now);
         self.probe_wanted.notify_one();
-        let known = link.wait_for(|link| !link.is_up() || self.freshness.reaches(now));
-        let patience = self.freshness.max_staleness();
-        if tokio::time::timeout(patience, known).await.is_err() {
+        let patience = self.stations.max_staleness();
+        if tokio::time::timeout(patience, waiting).await.is_err() {
             self.entries.drop_all();
         }
     }
 
     pub(crate) async fn ready(&self) -> Result<(), Error> {
-        let mut link = self.link.subscribe();
-        let is_decided = |link: &Link| {
-            link.is_serving()
-                || matches!(
-                    link,
-                    Link::Down {
-                        permanent: true,
-                        ..
-                    }
-                )
-        };
-        // The sender is a part of self, so that it cannot be gone.
-        match link.wait_for(is_decided).await.as_deref() {
-            Ok(Link::Down { error, .. }) => Err(Error::Listener {
-                message: error.clone(),
-            }),
-            _ => Ok(()),
-        }
+        self.stations
+            .ready()
+            .await
+            .map_err(|message| Error::Listener { message })
     }
 
     pub(crate) fn health(&self) -> Health {
-        let now = self.freshness.now();
-        let serving = self.freshness.suffices(now);
-        let error = self.link.borrow().error().map(str::to_owned);
+        let now = self.stations.now();
+        let serving = self.stations.fresh(now) == self.stations.all();
         Health {
             serving,
-            staleness: self.freshness.staleness(now),
-            error: error.or_else(|| {
+            staleness: self.stations.staleness(now),
+            error: self.stations.error().or_else(|| {
                 (!serving).then(|| "no probe has come back within max_staleness".to_owned())
             }),
             sessions: self.entries.len(),
@@ -295,7 +275,7 @@ impl SessionCache for Arc<Cache> {
         let Some(cache_key) = CacheKey::of(key) else {
             return Answer::known(None);
         };
-        let now = self.freshness.now();
+        let now = self.stations.now();
         if let Some(known) = self.look_up(&cache_key, now) {
             return Answer::known(known.map(|entry| entry.session));
         }
@@ -309,11 +289,11 @@ impl SessionCache for Arc<Cache> {
         let Some(cache_key) = CacheKey::of(key) else {
             return Answer::known(None);
         };
-        let now = self.freshness.now();
+        let now = self.stations.now();
         let known = match self.look_up(&cache_key, now) {
             Some(None) => return Answer::known(None),
             Some(Some(entry)) => {
-                let server_time = self.freshness.server_time(now);
+                let server_time = self.server_time(&entry, now);
                 if entry.visit(visitor, server_time) == Visit::Known {
                     return Answer::known(Some(entry.session));
                 }

@@ -1,7 +1,7 @@
 //! The sessions in memory, and the fills that read more of them.
 //!
 //! Two invariants hold for every entry: it was read after the last notification that has named its
-//! session, and it was read while notifications were heard. A fill is registered from before its
+//! session, and it was read while notifications of its server were heard. A fill is registered from before its
 //! statement is sent until its result was put here. A notification marks the fills of the session
 //! that it names. One lock covers marking fills and dropping an entry, as well as checking the mark
 //! and putting an entry.
@@ -21,6 +21,9 @@ use crate::cache::freshness::Moment;
 use crate::cache::lock::lock;
 use crate::error::Error;
 use crate::key::Key;
+
+/// The generation before the first one.
+const VOID: u64 = 0;
 
 /// Locks are held for less than a microsecond, so that a few stripes suffice.
 const STRIPES: usize = 64;
@@ -57,8 +60,11 @@ pub(crate) struct Entries {
     negative_ttl: Duration,
     max_staleness: Duration,
     fills: [Mutex<Fills>; STRIPES],
-    /// How often everything was dropped.
+    /// How often everything of a station was dropped.
     generation: AtomicU64,
+    /// The generation that began when everything of a station was dropped last, for each station.
+    /// Its entries of earlier generations are void.
+    first_valid: Box<[AtomicU64]>,
     /// A fill that began before this moment is not shared, nor is an absence found by one.
     ignore_reads_before: AtomicU64,
 }
@@ -67,7 +73,7 @@ pub(crate) struct Entries {
 pub(crate) struct Fill {
     key: CacheKey,
     began: Moment,
-    /// The generation in which it began. `None` if notifications were not heard then.
+    /// The generation in which it began. `None` if notifications were heard from no server then.
     generation: Option<u64>,
     /// Whether the session was named since. It is only touched under the lock of its stripe.
     is_named: AtomicBool,
@@ -80,10 +86,10 @@ impl Fill {
         self.is_named.load(Ordering::Relaxed)
     }
 
-    /// The generation of an entry that is made of the result. It is one that never comes if the
-    /// entry cannot be kept.
+    /// The generation of an entry that is made of the result. It is one that is void if the entry
+    /// cannot be kept.
     pub(crate) fn generation(&self) -> u64 {
-        self.generation.unwrap_or(u64::MAX)
+        self.generation.unwrap_or(VOID)
     }
 }
 
@@ -110,7 +116,7 @@ impl std::ops::Deref for FillGuard {
 }
 
 impl Entries {
-    pub(crate) fn new(config: &CacheConfig) -> Self {
+    pub(crate) fn new(config: &CacheConfig, stations: usize) -> Self {
         Self {
             sessions: moka::sync::Cache::builder()
                 .max_capacity(config.capacity)
@@ -119,7 +125,8 @@ impl Entries {
             negative_ttl: config.negative_ttl.min(config.max_staleness),
             max_staleness: config.max_staleness,
             fills: std::array::from_fn(|_| Mutex::default()),
-            generation: AtomicU64::new(0),
+            generation: AtomicU64::new(VOID + 1),
+            first_valid: (0..stations).map(|_| AtomicU64::new(VOID + 1)).collect(),
             ignore_reads_before: AtomicU64::new(0),
         }
     }
@@ -128,7 +135,8 @@ impl Entries {
     #[inline]
     pub(crate) fn get(&self, key: &CacheKey) -> Option<Entry> {
         let entry = self.sessions.get(&key.id)?;
-        (entry.digest == key.digest && entry.generation == self.generation.load(Ordering::Acquire))
+        let first_valid = self.first_valid.get(usize::from(entry.station))?;
+        (entry.digest == key.digest && entry.generation >= first_valid.load(Ordering::Acquire))
             .then_some(entry)
     }
 
@@ -157,8 +165,22 @@ impl Entries {
 
     /// Drops everything, and keeps out what is being read.
     pub(crate) fn drop_all(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
+        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        for first_valid in &self.first_valid {
+            first_valid.fetch_max(generation, Ordering::SeqCst);
+        }
         self.sessions.invalidate_all();
+        self.absent.invalidate_all();
+    }
+
+    /// Drops everything that was read from the server of a station, and keeps out what is being
+    /// read: it is not known yet where from.
+    pub(crate) fn drop_station(&self, station: u8) {
+        if self.first_valid.len() == 1 {
+            return self.drop_all();
+        }
+        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        self.first_valid[usize::from(station)].fetch_max(generation, Ordering::SeqCst);
         self.absent.invalidate_all();
     }
 
@@ -176,8 +198,8 @@ impl Entries {
         self.absent.invalidate(&key.digest);
     }
 
-    /// The generation, to be read before it is known whether notifications are heard: when they
-    /// are no longer, or are again, another one begins.
+    /// The generation, to be read before it is known whether notifications are heard: when those of
+    /// a server are no longer, or are again, another one begins.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }

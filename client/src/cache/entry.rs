@@ -28,8 +28,12 @@ pub(crate) type Digest = [u8; 32];
 pub(crate) struct Entry {
     pub(crate) session: Session,
     pub(crate) digest: Digest,
-    /// The generation of the cache in which it was read. In any other it is void.
+    /// The generation of the cache in which it was read. It is void once everything of its station
+    /// has been dropped in a later one.
     pub(crate) generation: u64,
+    /// The station of the server that it was read from. [`ELSEWHERE`](super::station::ELSEWHERE)
+    /// if the cache hears nothing of that server, and does not keep it.
+    pub(crate) station: u8,
     /// `None`: it has none.
     client_hints: Option<Arc<ClientHints>>,
     /// As the table has it. The session itself shows also what a pending visit will make of it.
@@ -61,13 +65,14 @@ pub(crate) enum Visit {
 }
 
 impl Entry {
-    pub(crate) fn new(row: CachedRow, digest: Digest, generation: u64) -> Self {
+    pub(crate) fn new(row: CachedRow, digest: Digest, generation: u64, station: u8) -> Self {
         let (session, visits) = (row.session, row.visits);
         let due = session.last_seen_at.checked_add(visits.touch_interval);
         let hints = row.client_hints;
         Self {
             digest,
             generation,
+            station,
             client_hints: (!hints.is_empty()).then(|| Arc::new(hints)),
             expires_at: session.expires_at.map_or(ServerMicros::MAX, micros),
             visits,
@@ -215,6 +220,7 @@ mod tests {
             session: Session::for_tests(instant(0), Some(instant(HOUR))),
             digest: [0; 32],
             generation: 0,
+            station: 0,
             client_hints: None,
             expires_at: HOUR,
             visits: Visits {

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// An instant of this process, in nanoseconds since the cache was made. Never zero.
+/// An instant of this process, in nanoseconds since the cache was made. Never zero. Those of all
+/// servers of a cache can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
@@ -25,7 +26,7 @@ impl Moment {
 /// An instant of the server, in microseconds since 1970.
 pub(crate) type ServerMicros = i64;
 
-/// What the probes have shown.
+/// What the probes have shown of one server.
 ///
 /// A probe is an id that no session has. The pool announces it like the id of a changed session.
 /// Notifications come in the order of the commits. So once a probe is heard, every change is known
@@ -45,9 +46,9 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
-    pub(crate) fn new(max_staleness: Duration) -> Self {
+    pub(crate) fn new(max_staleness: Duration, began: Instant) -> Self {
         Self {
-            began: Instant::now(),
+            began,
             max_staleness: max_staleness.as_nanos() as u64,
             known_until: AtomicU64::new(0),
             clock_lead: AtomicI64::new(0),
@@ -127,7 +128,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn freshness() -> Freshness {
-        Freshness::new(Duration::from_secs(2))
+        Freshness::new(Duration::from_secs(2), Instant::now())
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The link to the server that notifies the cache of changes.
+//! The link to a server that notifies the cache of changes.
 
 use std::time::SystemTime;
 
@@ -44,6 +44,17 @@ impl Link {
     /// Whether changes are heard.
     pub(crate) fn is_up(&self) -> bool {
         !matches!(self, Self::Down { .. })
+    }
+
+    /// Whether another attempt will fail too.
+    pub(crate) fn is_permanently_down(&self) -> bool {
+        matches!(
+            self,
+            Self::Down {
+                permanent: true,
+                ..
+            }
+        )
     }
 
     pub(crate) fn is_serving(&self) -> bool {

@@ -1,19 +1,22 @@
-//! The connection that hears of changes, and the probes that show that it does.
+//! The connections that hear of changes, one for each server, and the probes that show that they do.
 //!
 //! The pool sends the probes, because changes and loads of this process go through it. A probe that
 //! is heard shows that the pool leads to the server and the database that are listened to, and that
 //! it announces on a channel that is listened to. So does a heartbeat, which the pool requests and
-//! the server sends once for all processes.
+//! the server sends once for all processes. If the session table is distributed, the server of the
+//! pool [asks all servers](roll_call) for theirs.
 
 mod connection;
 mod delivery;
 mod error;
 mod inbox;
 mod prober;
+mod roll_call;
+mod sending;
 mod subscription;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::Client;
@@ -21,34 +24,48 @@ use tokio_postgres::Client;
 use crate::cache::core::Cache;
 use crate::cache::entry::micros;
 use crate::cache::link::{Link, Origin};
+use crate::cache::lock::lock;
 use crate::cache::log;
+use crate::cache::station::Station;
 use crate::random::fraction;
 use crate::wire::past_instant;
 
-pub(crate) use connection::Listener;
-use error::ListenError;
+pub(crate) use connection::{Listener, Listeners};
+pub(crate) use error::ListenError;
 use inbox::Inbox;
 use prober::Prober;
-use subscription::Subscription;
+pub(crate) use roll_call::run as call_the_roll;
+pub(crate) use sending::Answer;
+pub(crate) use subscription::Subscription;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Listens, and connects again after each failure, until the task is aborted.
-pub(crate) async fn run(listener: Listener, cache: Arc<Cache>, probe_interval: Duration) {
+pub(crate) async fn run(
+    listener: Listener,
+    cache: Arc<Cache>,
+    station: u8,
+    probe_interval: Duration,
+) {
     let mut pause = SHORTEST_PAUSE;
+    let station = &cache.stations[station];
     loop {
         let began = Instant::now();
-        let error = listen(&listener, &cache, probe_interval).await;
+        let error = listen(&listener, &cache, station, probe_interval).await;
         // First of all no load is answered from memory. Then nothing that is read is kept.
-        cache.freshness.reset();
-        log::stopped(&error.message);
-        cache.link.send_replace(Link::Down {
+        station.freshness.reset();
+        log::stopped(&station.describe(&error.message));
+        *lock(&station.subscription) = None;
+        let was_up = station.link.borrow().is_up();
+        station.link.send_replace(Link::Down {
             error: error.message,
             permanent: error.permanent,
         });
-        cache.entries.drop_all();
+        if was_up {
+            cache.entries.drop_station(station.index());
+        }
         if began.elapsed() > LONGEST_PAUSE {
             pause = SHORTEST_PAUSE;
         }
@@ -59,7 +76,13 @@ pub(crate) async fn run(listener: Listener, cache: Arc<Cache>, probe_interval: D
 }
 
 /// Connects and listens until something fails.
-async fn listen(listener: &Listener, cache: &Cache, probe_interval: Duration) -> ListenError {
+async fn listen(
+    listener: &Listener,
+    cache: &Arc<Cache>,
+    station: &Station,
+    probe_interval: Duration,
+) -> ListenError {
+    station.forget_rejection();
     let inbox = Arc::new(Inbox::new(cache.counters.invalidations.clone()));
     let connecting = timeout(CONNECT_TIMEOUT, listener.connect(Arc::clone(&inbox)));
     let connection = match connecting.await {
@@ -67,59 +90,84 @@ async fn listen(listener: &Listener, cache: &Cache, probe_interval: Duration) ->
         Ok(Err(error)) => return error.into(),
         Err(_) => return ListenError::transient("the listener cannot connect: timeout"),
     };
-    let beginning = timeout(CONNECT_TIMEOUT, begin_listening(&connection.client, cache));
+    let beginning = timeout(
+        CONNECT_TIMEOUT,
+        begin_listening(&connection.client, station),
+    );
     let (origin, has_heartbeats) = match beginning.await {
         Ok(Ok(begun)) => begun,
         Ok(Err(error)) => return error,
         Err(_) => return ListenError::transient("the listening connection does not answer"),
     };
     // A change of what is read from now on will be heard.
-    cache.entries.drop_all();
-    cache.link.send_replace(Link::Listening {
-        origin,
-        error: "waiting for a connection of the pool".to_owned(),
-    });
-    let subscription = Subscription::new(cache);
-    let prober = Prober::new(cache, &subscription, probe_interval, has_heartbeats);
+    cache.entries.drop_station(station.index());
+    if !cache.stations.begin(station, origin) {
+        return ListenError::permanent("another listener is connected to the same server");
+    }
+    let subscription = Arc::new(Subscription::new(Arc::clone(cache), station.index()));
+    let probing = async {
+        if cache.stations.cluster.is_none() {
+            let prober = Prober::new(
+                cache,
+                station,
+                &subscription,
+                probe_interval,
+                has_heartbeats,
+            );
+            return prober.run().await;
+        }
+        if !has_heartbeats {
+            return ListenError::permanent(
+                "function qsessions.request_heartbeats(uuid) does not exist",
+            );
+        }
+        *lock(&station.subscription) = Some(Arc::clone(&subscription));
+        // So that it need not wait for its turn.
+        cache.probe_lost.notify_one();
+        roll_call::await_answers(station, &subscription, probe_interval).await
+    };
     tokio::select! {
         lost = apply(&inbox, &subscription) => lost,
-        error = prober.run() => error,
-        () = cache.origin_changed.notified() => ListenError::other_origin(false),
+        error = probing => error,
+        error = station.rejected() => error,
     }
 }
 
 /// Listens on every channel that this process knows of: on the current one, and on earlier ones,
 /// because a statement that runs while the setting changes ends with the old one. Returns also
 /// whether the extension has heartbeats: earlier versions have not.
-async fn begin_listening(client: &Client, cache: &Cache) -> Result<(Origin, bool), ListenError> {
-    let asked = cache.freshness.now();
+async fn begin_listening(
+    client: &Client,
+    station: &Station,
+) -> Result<(Origin, bool), ListenError> {
+    let asked = station.freshness.now();
     let row = client
         .query_typed_one(
             "SELECT qsessions.invalidation_channel(), pg_catalog.pg_postmaster_start_time(), \
              pg_catalog.clock_timestamp(), pg_catalog.pg_is_in_recovery(), \
              pg_catalog.current_database(), \
-             pg_catalog.to_regprocedure('qsessions.request_heartbeat()') IS NOT NULL",
+             pg_catalog.to_regprocedure('qsessions.request_heartbeats(uuid)') IS NOT NULL",
             &[],
         )
         .await?;
     let instant = |column| {
         past_instant(&row, column).map_err(|error| ListenError::permanent(error.with_cause()))
     };
-    let (started_at, clock): (SystemTime, SystemTime) = (instant(1)?, instant(2)?);
+    let (started_at, clock) = (instant(1)?, instant(2)?);
     if row.get(3) {
         return Err(ListenError::transient(
             "the listening connection leads to a standby, which announces nothing: \
              give the listener the address of the primary",
         ));
     }
-    cache.channels.add(row.get(0));
-    for channel in cache.channels.all() {
+    station.channels.add(row.get(0));
+    for channel in station.channels.all() {
         let channel = channel.replace('"', "\"\"");
         client
             .batch_execute(&format!("LISTEN \"{channel}\""))
             .await?;
     }
-    cache.freshness.begin_server_clock(asked, micros(clock));
+    station.freshness.begin_server_clock(asked, micros(clock));
     let origin = Origin {
         started_at,
         database: row.get(4),
@@ -128,7 +176,7 @@ async fn begin_listening(client: &Client, cache: &Cache) -> Result<(Origin, bool
 }
 
 /// Applies notifications until the connection ends.
-async fn apply(inbox: &Inbox, subscription: &Subscription<'_>) -> ListenError {
+async fn apply(inbox: &Inbox, subscription: &Subscription) -> ListenError {
     while let Some(batch) = inbox.take().await {
         subscription.apply(&batch);
     }

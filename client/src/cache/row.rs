@@ -11,7 +11,7 @@ use crate::client_hints::ClientHints;
 use crate::error::Error;
 use crate::json::Jsonb;
 use crate::session::{Session, session_columns};
-use crate::wire::{instant, past_instant};
+use crate::wire::instant;
 
 /// How visits of a session are recorded.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,8 @@ pub(crate) struct CachedRow {
     pub(crate) data_bytes: usize,
     pub(crate) visits: Visits,
     pub(crate) client_hints: ClientHints,
-    pub(crate) origin: Origin,
+    /// The database that has the row. `None`: another session has had the key.
+    pub(crate) origin: Option<Origin>,
     pub(crate) is_standby: bool,
     /// The key was rotated, and opens the session for the grace that is left.
     pub(crate) is_former_key: bool,
@@ -97,11 +98,10 @@ impl CachedRow {
     pub(crate) const RESUME: &str = concat!(
         "SELECT ",
         session_columns!(),
-        ", pg_catalog.pg_postmaster_start_time(), pg_catalog.current_database(), kept_hints, \
-         is_former_key \
+        ", server_started_at, pg_catalog.current_database(), kept_hints, is_former_key \
          FROM qsessions.resume_session(key => $1::text, ip => $2::inet, user_agent => $3::text, \
          client_hints => $4::jsonb) \
-         LEFT JOIN LATERAL (SELECT l.client_hints AS kept_hints, l.is_former_key \
+         LEFT JOIN LATERAL (SELECT l.server_started_at, l.client_hints AS kept_hints, l.is_former_key \
          FROM qsessions.load_for_cache(key => $1::text) AS l) AS before ON true"
     );
 
@@ -124,9 +124,12 @@ fn data_bytes(row: &Row) -> Result<usize, Error> {
     Ok(row.try_get::<_, Jsonb<'_>>(2)?.bytes())
 }
 
-fn origin(row: &Row) -> Result<Origin, Error> {
-    Ok(Origin {
-        started_at: past_instant(row, 11)?,
+fn origin(row: &Row) -> Result<Option<Origin>, Error> {
+    let Some(started_at) = instant(row, 11)? else {
+        return Ok(None);
+    };
+    Ok(Some(Origin {
+        started_at,
         database: row.try_get(12)?,
-    })
+    }))
 }

@@ -28,7 +28,7 @@ pub(crate) struct PendingVisits {
     visits: Mutex<HashMap<CacheKey, Arc<Visit>, RandomState>>,
     is_enabled: bool,
     /// Where they belong, as far as the writer has seen it.
-    pub(crate) origin: Mutex<Option<Origin>>,
+    pub(crate) origins: Mutex<Vec<Origin>>,
     /// The last write has failed. Requests write their visits themselves until one succeeds, and
     /// see its error.
     is_failing: AtomicBool,
@@ -48,7 +48,7 @@ impl PendingVisits {
         Self {
             visits: Mutex::default(),
             is_enabled,
-            origin: Mutex::new(None),
+            origins: Mutex::default(),
             is_failing: AtomicBool::new(false),
             are_others_written: AtomicBool::new(false),
             any: Notify::new(),

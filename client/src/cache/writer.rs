@@ -181,16 +181,17 @@ impl Cache {
     /// Whether this is the database that is listened to, or was while the link is down: visits were
     /// left here only while it was up.
     fn is_where_visits_belong(&self, origin: &Origin) -> bool {
-        let mut known = lock(&self.visits.origin);
-        if let Some(heard) = self.link.borrow().origin() {
-            *known = Some(heard.clone());
+        let mut known = lock(&self.visits.origins);
+        let origins = self.stations.origins();
+        if !origins.is_empty() {
+            *known = origins;
         }
-        known.as_ref() == Some(origin)
+        known.contains(origin)
     }
 
     /// Writes visits with one statement, and takes in the new state of the sessions.
     async fn write(&self, batch: &[Pending]) -> Result<usize, Error> {
-        let (generation, now) = (self.fill_generation(), self.freshness.now());
+        let (generation, now) = (self.fill_generation(), self.stations.now());
         let fills: Vec<FillGuard> = batch
             .iter()
             .map(|(key, _)| self.entries.fill(*key, now, generation))

@@ -364,7 +364,7 @@ impl Frames {
 }
 
 fn is_probe(statement: &[u8]) -> bool {
-    const CALLS: [&[u8]; 2] = [b"qsessions.invalidate(", b"qsessions.request_heartbeat("];
+    const CALLS: [&[u8]; 2] = [b"qsessions.invalidate(", b"qsessions.request_heartbeats("];
     CALLS
         .iter()
         .any(|call| statement.windows(call.len()).any(|part| part == *call))

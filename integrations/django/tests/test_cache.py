@@ -340,13 +340,30 @@ def test_heartbeats_show_that_the_cache_is_up_to_date(db):
 
 def test_an_earlier_version_of_the_extension_has_no_heartbeats(db):
     cache.stop()
-    db.rows("ALTER FUNCTION qsessions.request_heartbeat() RENAME TO no_heartbeat")
+    db.rows("ALTER FUNCTION qsessions.request_heartbeats(uuid) RENAME TO no_heartbeats")
     try:
         cache.session_cache()
         until(lambda: cache.health()["serving"])
         assert any("qsessions.invalidate(" in statement for statement in probing(db))
     finally:
-        db.rows("ALTER FUNCTION qsessions.no_heartbeat() RENAME TO request_heartbeat")
+        db.rows("ALTER FUNCTION qsessions.no_heartbeats(uuid) RENAME TO request_heartbeats")
+        cache.stop()
+
+
+def test_sessions_on_several_servers_are_not_cached(db):
+    key = new_session(a=1)
+    source = db.row("SELECT prosrc FROM pg_proc WHERE oid = 'qsessions._layout()'::regprocedure").prosrc
+    definition = """CREATE OR REPLACE FUNCTION qsessions._layout() RETURNS text LANGUAGE plpgsql STABLE
+                    SET search_path = pg_catalog, pg_temp AS $body${}$body$"""
+    db.rows(definition.format("BEGIN RETURN 'somewhere'; END"))
+    cache.stop()
+    try:
+        for _ in range(3):
+            assert SessionStore(key).load() == {"a": 1}
+        until(lambda: "over several servers" in (cache.health()["error"] or ""))
+        assert not cache.health()["serving"] and cache.health()["hits"] == 0
+    finally:
+        db.rows(definition.format(source))
         cache.stop()
 
 

@@ -153,8 +153,8 @@ async fn the_cache_sends_probes_to_an_earlier_version() {
     let (server, admin) = server(true).await;
     admin
         .batch_execute(
-            "ALTER EXTENSION qsessions DROP FUNCTION qsessions.request_heartbeat();
-             DROP FUNCTION qsessions.request_heartbeat()",
+            "ALTER EXTENSION qsessions DROP FUNCTION qsessions.request_heartbeats(uuid);
+             DROP FUNCTION qsessions.request_heartbeats(uuid)",
         )
         .await
         .unwrap();

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 
+#[derive(Debug, Clone)]
 pub(crate) struct ListenError {
     pub(crate) message: String,
     /// Another attempt will fail in the same way.
@@ -30,6 +31,24 @@ impl ListenError {
                 .to_owned(),
             permanent,
         }
+    }
+
+    pub(crate) fn not_in_cluster(permanent: bool) -> Self {
+        Self {
+            message:
+                "the pool's server does not know this server: give each listener the address of a \
+                      server that Citus has added, and the same database"
+                    .to_owned(),
+            permanent,
+        }
+    }
+
+    pub(crate) fn deaf() -> Self {
+        Self::permanent(
+            "the listener does not hear what the pool announces: LISTEN needs a connection of its \
+             own to the same server and database, and not through a pooler in transaction mode \
+             (give the listener the server's own address)",
+        )
     }
 
     pub(crate) fn of_the_pool(error: &Error) -> Self {

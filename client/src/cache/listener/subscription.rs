@@ -1,7 +1,7 @@
 //! What notifications do to the cache, and which probes are among them.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -11,6 +11,7 @@ use crate::cache::core::Cache;
 use crate::cache::freshness::Moment;
 use crate::cache::listener::inbox::Batch;
 use crate::cache::lock::lock;
+use crate::cache::station::Station;
 
 /// How many ids are kept while a heartbeat is requested. There are more only in a flood, and then
 /// another heartbeat is requested.
@@ -26,14 +27,23 @@ pub(crate) enum Probe {
     Heartbeat(Vec<u8>),
 }
 
+impl Probe {
+    fn is(&self, id: Uuid) -> bool {
+        match self {
+            Self::Own(own) => *own == id,
+            Self::Heartbeat(digest) => self::digest(id) == **digest,
+        }
+    }
+}
+
 /// What was heard on one connection, and the probes that should be.
-pub(crate) struct Subscription<'a> {
-    cache: &'a Cache,
+pub(crate) struct Subscription {
+    cache: Arc<Cache>,
+    /// The station that the connection belongs to.
+    station: u8,
     probes: Mutex<Probes>,
     /// Wakes the task that waits for a probe.
     changed: Notify,
-    /// A "drop everything" may stand for a probe that is awaited.
-    pub(crate) probe_lost: Notify,
 }
 
 #[derive(Default)]
@@ -53,7 +63,7 @@ struct Awaited {
     sent: Moment,
 }
 
-/// A heartbeat is requested. It may be heard before the answer to the request.
+/// A heartbeat is requested, or a cluster is asked for one. It may be heard before the answer.
 #[derive(Default)]
 struct Request {
     /// The ids that were heard since. The heartbeat may be one of them.
@@ -62,19 +72,23 @@ struct Request {
     may_be_lost: bool,
 }
 
-impl<'a> Subscription<'a> {
-    pub(crate) fn new(cache: &'a Cache) -> Self {
+impl Subscription {
+    pub(crate) fn new(cache: Arc<Cache>, station: u8) -> Self {
         Self {
             cache,
+            station,
             probes: Mutex::default(),
             changed: Notify::new(),
-            probe_lost: Notify::new(),
         }
+    }
+
+    fn station(&self) -> &Station {
+        &self.cache.stations[self.station]
     }
 
     /// A probe that is about to be sent, and the moment.
     pub(crate) fn new_probe(&self) -> (Uuid, Moment) {
-        let (id, sent) = (Uuid::new_v4(), self.cache.freshness.now());
+        let (id, sent) = (Uuid::new_v4(), self.cache.stations.now());
         self.probes().awaited.push_back(Awaited {
             probe: Probe::Own(id),
             since: sent,
@@ -93,25 +107,23 @@ impl<'a> Subscription<'a> {
     /// more.
     pub(crate) fn new_request(&self) -> Moment {
         self.probes().request = Some(Request::default());
-        self.cache.freshness.now()
+        self.cache.stations.now()
     }
 
-    /// The heartbeat with this digest is the answer to the request of that moment.
-    pub(crate) fn requested(&self, digest: Vec<u8>, sent: Moment) -> Probe {
+    /// This is what the answer to the request of that moment has told to wait for.
+    pub(crate) fn requested(&self, probe: &Probe, sent: Moment) {
         let mut probes = self.probes();
         let request = probes.request.take().unwrap_or_default();
-        let is_heard = request.heard.iter().any(|id| self::digest(*id) == *digest);
-        let probe = Probe::Heartbeat(digest);
-        if is_heard {
+        if request.heard.iter().any(|id| probe.is(*id)) {
             // All others were sent earlier.
             probes.awaited.clear();
             drop(probes);
             self.reached(sent);
-            return probe;
+            return;
         }
         match probes.awaited.back_mut() {
             // The server has not sent it yet, and will do so after this request too.
-            Some(last) if last.probe == probe => last.sent = sent,
+            Some(last) if last.probe == *probe => last.sent = sent,
             _ => probes.awaited.push_back(Awaited {
                 probe: probe.clone(),
                 since: sent,
@@ -119,9 +131,15 @@ impl<'a> Subscription<'a> {
             }),
         }
         if request.may_be_lost {
-            self.probe_lost.notify_one();
+            self.cache.probe_lost.notify_one();
         }
-        probe
+    }
+
+    /// Waits until any probe is heard.
+    pub(crate) async fn first_heard(&self) {
+        while !self.probes().is_one_heard {
+            self.changed.notified().await;
+        }
     }
 
     /// Waits until this probe is not awaited any more. Returns whether any probe was heard.
@@ -140,7 +158,7 @@ impl<'a> Subscription<'a> {
 
     /// Whether a probe has been awaited for longer than this time.
     pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
-        let now = self.cache.freshness.now();
+        let now = self.cache.stations.now();
         let probes = self.probes();
         let oldest = probes.awaited.front();
         oldest.is_some_and(|oldest| now.since(oldest.since) > time)
@@ -148,7 +166,7 @@ impl<'a> Subscription<'a> {
 
     pub(crate) fn apply(&self, batch: &Batch) {
         if batch.everything {
-            self.cache.entries.drop_all();
+            self.cache.entries.drop_station(self.station);
             self.probes_may_be_lost();
         }
         let mut heard = None;
@@ -172,19 +190,19 @@ impl<'a> Subscription<'a> {
         if !probes.awaited.is_empty() {
             let is_heartbeat = |awaited: &Awaited| matches!(awaited.probe, Probe::Heartbeat(_));
             probes.awaited.retain(is_heartbeat);
-            self.probe_lost.notify_one();
+            self.cache.probe_lost.notify_one();
         }
     }
 
     /// A probe of this moment was heard, and all before it was applied.
     fn reached(&self, sent: Moment) {
-        let freshness = &self.cache.freshness;
-        freshness.advance_to(sent);
-        let staleness = freshness.now().since(sent);
+        let station = self.station();
+        station.freshness.advance_to(sent);
+        let staleness = station.freshness.now().since(sent);
         self.cache.counters.staleness.record(staleness);
         self.probes().is_one_heard = true;
         // This also wakes the tasks that wait for the moment that was reached.
-        self.cache.link.send_modify(|link| {
+        station.link.send_modify(|link| {
             if link.is_serving() {
                 link.serve();
             }

@@ -24,8 +24,12 @@ STATEMENT_SECONDS = 5
 BEGIN = """
 SELECT qsessions.invalidation_channel(), extract(epoch FROM pg_catalog.pg_postmaster_start_time()),
        extract(epoch FROM pg_catalog.clock_timestamp()), pg_catalog.pg_is_in_recovery(), pg_catalog.current_database(),
-       pg_catalog.to_regprocedure('qsessions.request_heartbeat()') IS NOT NULL
+       pg_catalog.to_regprocedure('qsessions.request_heartbeats(uuid)') IS NOT NULL
 """
+IS_DISTRIBUTED = "SELECT bool_or(layout IS NOT NULL) FROM qsessions.request_heartbeats()"
+ON_SEVERAL_SERVERS = (
+    "the session table is distributed over several servers, and this cache hears one of them: use the engine without a "
+    "cache")
 ON_A_STANDBY = (
     "the listening connection leads to a standby, which announces nothing: give the listener the address of the "
     "primary")
@@ -115,13 +119,16 @@ class Listener:
         ((channel, started_at, clock, is_standby, database, has_heartbeats),) = connection.query(BEGIN, (), STATEMENT_SECONDS)
         if is_standby == "t":
             raise errors.ListenError(ON_A_STANDBY)
+        # An earlier version of the extension has none.
+        has_heartbeats = has_heartbeats == "t"
+        if has_heartbeats and connection.query(IS_DISTRIBUTED, (), STATEMENT_SECONDS) == [["t"]]:
+            raise errors.ListenError(ON_SEVERAL_SERVERS, is_permanent=True)
         cache.channels.add(channel)
         for name in cache.channels:
             quoted = name.replace('"', '""')
             connection.query(f'LISTEN "{quoted}"', (), STATEMENT_SECONDS)
         cache.freshness.begin_server_clock(asked, float(clock))
-        # An earlier version of the extension has none.
-        return Origin(started_at, database), has_heartbeats == "t"
+        return Origin(started_at, database), has_heartbeats
 
     def _hear(self, connection, subscription):
         cache = self._cache
