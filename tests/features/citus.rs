@@ -4,6 +4,8 @@
 //! PostgreSQL that has it and this extension, and are skipped elsewhere. `distribute.rs` tests what
 //! can be tested without it.
 
+mod cache;
+
 use crate::common::{failure, row, skipped, texts};
 use qsessions_testkit::{Installation, Server};
 use std::net::TcpListener;
