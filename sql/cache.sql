@@ -18,30 +18,30 @@ $$;
 COMMENT ON FUNCTION qsessions.load_for_cache(text) IS
     'Same as load_session, with the columns that a cache in an application needs. docs/invalidation.md says what such a cache has to do';
 
--- Which servers have which sessions. Citus never uses the id of a placement twice, so that the text
--- differs from all earlier ones after sessions have been moved, also after they were moved back. A
--- worker that cannot be queried has no metadata, and returns null.
-CREATE OR REPLACE FUNCTION qsessions._layout() RETURNS text
+-- Where sessions are: the same on all servers, except while they are being moved. On the coordinator,
+-- a shard that is moved gets a placement with an id that was never used before, so that placements
+-- differs from all earlier ones also after sessions were moved back. Workers keep the former id. A
+-- worker that cannot be queried has no metadata, and returns nulls.
+CREATE OR REPLACE FUNCTION qsessions._layout(OUT layout text, OUT placements text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    layout text;
 BEGIN
     IF to_regclass('pg_catalog.pg_dist_placement') IS NOT NULL THEN
-        EXECUTE 'SELECT hashtextextended(string_agg(concat_ws('' '', p.placementid, n.nodename, n.nodeport), '','' ORDER BY p.placementid), 0)
+        EXECUTE 'SELECT hashtextextended(string_agg(concat_ws('' '', p.shardid, n.nodename, n.nodeport), '',''
+                                                    ORDER BY p.shardid, n.nodename, n.nodeport), 0),
+                        hashtextextended(string_agg(p.placementid::text, '','' ORDER BY p.placementid), 0)
                  FROM pg_catalog.pg_dist_shard AS s
                  JOIN pg_catalog.pg_dist_placement AS p ON p.shardid = s.shardid
                  JOIN pg_catalog.pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = ''primary''
                  WHERE s.logicalrelid = to_regclass(''qsessions.session'')'
-            INTO layout;
+            INTO layout, placements;
     END IF;
-    RETURN layout;
 END
 $$;
 
 COMMENT ON FUNCTION qsessions._layout() IS
-    'Internal: a text that differs for each distribution of the session table over servers, or null if it is not distributed';
+    'Internal: where the shards of a distributed session table are, and which placements they have; null if it is not distributed';
 
 CREATE OR REPLACE FUNCTION qsessions._heartbeat_of_server(probe uuid) RETURNS json
 LANGUAGE plpgsql
@@ -49,6 +49,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     digest bytea;
+    place record;
 BEGIN
     IF probe IS NULL THEN
         digest := qsessions.request_heartbeat();
@@ -56,10 +57,11 @@ BEGIN
         PERFORM qsessions.invalidate(probe);
         digest := sha256(probe::text::bytea);
     END IF;
+    SELECT l.* INTO place FROM qsessions._layout() AS l;
     RETURN json_build_object(
         'server_started_at', pg_postmaster_start_time(), 'database', current_database(),
         'channel', qsessions.invalidation_channel(), 'clock', clock_timestamp(), 'digest', encode(digest, 'hex'),
-        'layout', qsessions._layout());
+        'layout', place.layout, 'placements', place.placements);
 END
 $$;
 
@@ -70,7 +72,7 @@ COMMENT ON FUNCTION qsessions._heartbeat_of_server(uuid) IS
 -- of the cluster. This server can be missing in the metadata of Citus.
 CREATE OR REPLACE FUNCTION qsessions.request_heartbeats(probe uuid DEFAULT NULL)
 RETURNS TABLE (server text, has_sessions boolean, server_started_at timestamptz, database text, channel text,
-               clock timestamptz, digest bytea, layout text)
+               clock timestamptz, digest bytea, layout text, placements text)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -97,17 +99,19 @@ BEGIN
                 own := NULL;
             END IF;
             RETURN QUERY
-                SELECT node.server, node.has_sessions, (answer ->> 'server_started_at')::timestamptz, answer ->> 'database', answer ->> 'channel',
-                       (answer ->> 'clock')::timestamptz, decode(answer ->> 'digest', 'hex'), answer ->> 'layout';
+                SELECT node.server, node.has_sessions, (answer ->> 'server_started_at')::timestamptz,
+                       answer ->> 'database', answer ->> 'channel', (answer ->> 'clock')::timestamptz,
+                       decode(answer ->> 'digest', 'hex'), answer ->> 'layout', answer ->> 'placements';
         END LOOP;
     END IF;
     IF own IS NOT NULL THEN
         RETURN QUERY
-            SELECT NULL::text, own_layout IS NULL, (own ->> 'server_started_at')::timestamptz, own ->> 'database', own ->> 'channel',
-                   (own ->> 'clock')::timestamptz, decode(own ->> 'digest', 'hex'), own ->> 'layout';
+            SELECT NULL::text, own_layout IS NULL, (own ->> 'server_started_at')::timestamptz,
+                   own ->> 'database', own ->> 'channel', (own ->> 'clock')::timestamptz,
+                   decode(own ->> 'digest', 'hex'), own ->> 'layout', own ->> 'placements';
     END IF;
 END
 $$;
 
 COMMENT ON FUNCTION qsessions.request_heartbeats(uuid) IS
-    'Calls request_heartbeat on each server of a distributed session table, or invalidate(probe), and returns what a cache needs to know of each server. layout changes when sessions are moved between servers. Without Citus, returns one row, in which server and layout are null';
+    'Calls request_heartbeat on each server of a distributed session table, or invalidate(probe), and returns what a cache needs to know of each server. layout and placements change when sessions are moved between servers. Without Citus, returns one row, in which server, layout and placements are null';

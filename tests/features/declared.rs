@@ -99,7 +99,7 @@ pub(crate) const CONTRACT: &[&str] = &[
     "request_heartbeat() -> bytea",
     "request_heartbeats(probe uuid DEFAULT NULL::uuid) -> TABLE(server text, has_sessions boolean, \
      server_started_at timestamp with time zone, database text, channel text, \
-     clock timestamp with time zone, digest bytea, layout text)",
+     clock timestamp with time zone, digest bytea, layout text, placements text)",
     "invalidation_channel() -> text",
     "load_for_cache(key text) -> SETOF qsessions.cacheable_session",
     "invalidation_status() -> TABLE(mode text, channel text, ring_size integer, backlog bigint, \

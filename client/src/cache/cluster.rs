@@ -13,11 +13,14 @@ pub(crate) struct Cluster(Mutex<State>);
 #[derive(Default)]
 struct State {
     /// Where which sessions are, as all servers have last said. `None`: they did not agree.
-    layout: Option<String>,
+    layout: Option<Places>,
     /// The databases that the pool and its server lead to.
     origins: Vec<Origin>,
     problem: Option<String>,
 }
+
+/// A layout, and the placements that any server has told.
+type Places = (String, BTreeSet<String>);
 
 /// What an answer of the servers shows.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,6 +73,8 @@ impl Cluster {
             1 => layouts.first().map(|layout| (*layout).clone()),
             _ => None,
         };
+        let placements = || servers().filter_map(|server| server.placements.clone());
+        let layout = layout.map(|layout| (layout, placements().collect()));
         if layout.is_none() {
             state.layout = None;
             state.problem = Some("sessions are being moved between servers".to_owned());

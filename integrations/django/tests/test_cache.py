@@ -353,9 +353,10 @@ def test_an_earlier_version_of_the_extension_has_no_heartbeats(db):
 def test_sessions_on_several_servers_are_not_cached(db):
     key = new_session(a=1)
     source = db.row("SELECT prosrc FROM pg_proc WHERE oid = 'qsessions._layout()'::regprocedure").prosrc
-    definition = """CREATE OR REPLACE FUNCTION qsessions._layout() RETURNS text LANGUAGE plpgsql STABLE
+    definition = """CREATE OR REPLACE FUNCTION qsessions._layout(OUT layout text, OUT placements text)
+                    LANGUAGE plpgsql STABLE
                     SET search_path = pg_catalog, pg_temp AS $body${}$body$"""
-    db.rows(definition.format("BEGIN RETURN 'somewhere'; END"))
+    db.rows(definition.format("BEGIN layout := 'somewhere'; END"))
     cache.stop()
     try:
         for _ in range(3):

@@ -17,8 +17,8 @@ const DATABASE: &str = "postgres";
 /// What the first server does in place of Citus. `%s` is how to connect to the second one.
 const ROUTES: &str = r"
     CREATE EXTENSION dblink;
-    CREATE TABLE layout (server text PRIMARY KEY, layout text);
-    INSERT INTO layout VALUES ('first', 'one'), ('second', 'one');
+    CREATE TABLE layout (server text PRIMARY KEY, layout text, placements text);
+    INSERT INTO layout VALUES ('first', 'one', 'one'), ('second', 'one', 'one');
 
     CREATE OR REPLACE FUNCTION qsessions.load_for_cache(key text) RETURNS SETOF qsessions.cacheable_session
     LANGUAGE plpgsql AS $$
@@ -36,21 +36,21 @@ const ROUTES: &str = r"
     ALTER FUNCTION qsessions.request_heartbeats(uuid) RENAME TO own_heartbeats;
     CREATE FUNCTION qsessions.request_heartbeats(probe uuid DEFAULT NULL)
     RETURNS TABLE (server text, has_sessions boolean, server_started_at timestamptz, database text, channel text,
-                   clock timestamptz, digest bytea, layout text)
+                   clock timestamptz, digest bytea, layout text, placements text)
     LANGUAGE plpgsql AS $$
     BEGIN
         RETURN QUERY
-            SELECT l.server, true, h.server_started_at, h.database, h.channel, h.clock, h.digest, l.layout
+            SELECT l.server, true, h.server_started_at, h.database, h.channel, h.clock, h.digest, l.layout, l.placements
             FROM qsessions.own_heartbeats(probe) AS h JOIN layout AS l ON l.server = 'first';
         RETURN QUERY
-            SELECT l.server, true, h.server_started_at, h.database, h.channel, h.clock, h.digest, l.layout
+            SELECT l.server, true, h.server_started_at, h.database, h.channel, h.clock, h.digest, l.layout, l.placements
             FROM dblink('%s', format(
                      'SELECT server_started_at, database, channel, clock, digest FROM qsessions.request_heartbeats(%L)',
                      probe))
                  AS h (server_started_at timestamptz, database text, channel text, clock timestamptz, digest bytea)
             JOIN layout AS l ON l.server = 'second';
     EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
-        RETURN QUERY SELECT 'second', true, NULL::timestamptz, NULL, NULL, NULL::timestamptz, NULL::bytea, NULL;
+        RETURN QUERY SELECT 'second', true, NULL::timestamptz, NULL, NULL, NULL::timestamptz, NULL::bytea, NULL, NULL;
     END
     $$;
 ";

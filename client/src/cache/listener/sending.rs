@@ -64,8 +64,11 @@ pub(crate) struct Server {
     clock: SystemTime,
     /// The SHA-256 of the text of the id that is sent.
     pub(crate) digest: Vec<u8>,
-    /// How the sessions are distributed over servers, as this one knows it.
+    /// Where which sessions are, as this server knows it. The same on all servers unless sessions
+    /// are being moved.
     pub(crate) layout: Option<String>,
+    /// Of those of all servers, one changes whenever sessions are moved.
+    pub(crate) placements: Option<String>,
 }
 
 impl Server {
@@ -83,13 +86,13 @@ impl Server {
 
 /// The columns are those of [`OWN`].
 const HEARTBEATS: &str = "SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.current_database(), \
-     h.server, h.has_sessions, h.server_started_at, h.database, h.channel, h.clock, h.digest, h.layout \
+     h.server, h.has_sessions, h.server_started_at, h.database, h.channel, h.clock, h.digest, h.layout, h.placements \
      FROM qsessions.request_heartbeats(probe => $1::uuid) AS h";
 
 /// Sends a probe, in a version of the extension that has no heartbeats.
 const OWN: &str = "SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.current_database(), \
      NULL::text, true, pg_catalog.pg_postmaster_start_time(), pg_catalog.current_database()::text, \
-     qsessions.invalidation_channel(), pg_catalog.clock_timestamp(), '\\x'::bytea, NULL::text, \
+     qsessions.invalidation_channel(), pg_catalog.clock_timestamp(), '\\x'::bytea, NULL::text, NULL::text, \
      qsessions.invalidate(id => $1::uuid)";
 
 /// Announces the id of a probe like that of a changed session, or requests heartbeats.
@@ -135,6 +138,7 @@ impl Answer {
                 clock: past_instant(row, 7)?,
                 digest: row.try_get(8)?,
                 layout: row.try_get(9)?,
+                placements: row.try_get(10)?,
             }),
         };
         Ok(Self {
