@@ -66,7 +66,7 @@ BEGIN
     LOOP
         IF NOT node.success THEN
             RAISE EXCEPTION 'a command failed on server %:%', node.nodename, node.nodeport
-                USING DETAIL = node.result, HINT = 'Correct this there, then call the function again.';
+                USING DETAIL = node.result, HINT = 'Correct this there, then call the function again, in a transaction of its own.';
         END IF;
         RETURN QUERY SELECT node.result;
     END LOOP;
