@@ -190,6 +190,8 @@ async fn a_worker_that_crashes_between_two_phases_notifies_after_the_second() {
     let ended = sessions.iter().map(BTreeSet::len).sum::<usize>();
     assert_eq!(revocation.await.unwrap(), i64::try_from(ended).unwrap());
     assert_eq!(received(&mut other).await, sessions[2]);
+    // Another connection, because those of the coordinator to the worker have ended with it.
+    let coordinator = cluster.connect(0).await;
     execute(&coordinator, "SELECT recover_prepared_transactions()").await;
     assert_eq!(texts(&restarted.client, prepared).await, [""; 0]);
     let late = received(&mut restarted).await;

@@ -20,6 +20,7 @@ async fn a_worker_can_be_added() {
     )
     .await;
     for statement in [
+        "SELECT replicate_reference_tables('block_writes')",
         "SELECT qsessions.distribute_session_table()",
         "SELECT qsessions.grant_access('app')",
     ] {
