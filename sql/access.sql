@@ -134,6 +134,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM qsessions._check_access_change(role);
+    PERFORM qsessions._repeat_on_workers(format('qsessions.grant_access(%L)', role::text));
     EXECUTE format(
         'GRANT SELECT, INSERT, DELETE, UPDATE (digest, user_id, data, ip, user_agent, authenticated_at, updated_at,
              last_seen_at, expires_at, idle_timeout, deadline, version, client_hints, former_digest, former_digest_until,
@@ -143,7 +144,6 @@ BEGIN
         PERFORM qsessions._grant_events(role::text);
     END IF;
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', qsessions._application_functions(), role);
-    PERFORM qsessions._repeat_on_workers(format('qsessions.grant_access(%L)', role::text));
 END
 $$;
 
@@ -160,12 +160,12 @@ BEGIN
         RAISE EXCEPTION 'argument "role": role % owns the session table', role
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the table to another owner first.';
     END IF;
+    PERFORM qsessions._repeat_on_workers(format('qsessions.revoke_access(%L)', role::text));
     EXECUTE format('REVOKE ALL ON qsessions.session FROM %s', role);
     IF to_regclass('qsessions.session_event') IS NOT NULL THEN
         EXECUTE format('REVOKE ALL ON qsessions.session_event, qsessions.session_event_known FROM %s', role);
     END IF;
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', qsessions._application_functions(), role);
-    PERFORM qsessions._repeat_on_workers(format('qsessions.revoke_access(%L)', role::text));
 END
 $$;
 

@@ -66,7 +66,7 @@ BEGIN
     LOOP
         IF NOT node.success THEN
             RAISE EXCEPTION 'a command failed on server %:%', node.nodename, node.nodeport
-                USING DETAIL = node.result, HINT = 'Correct this there, then call the function again.';
+                USING DETAIL = node.result, HINT = 'Correct this there, then call the function again, in a transaction of its own.';
         END IF;
         RETURN QUERY SELECT node.result;
     END LOOP;
@@ -143,6 +143,7 @@ COMMENT ON FUNCTION qsessions._use_distributed_bodies() IS
 CREATE OR REPLACE FUNCTION qsessions._prepare_worker(key_type regtype, key_collation regcollation) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '10s'
 AS $$
 #variable_conflict use_variable
 DECLARE
@@ -286,6 +287,9 @@ COMMENT ON FUNCTION qsessions._distribute(integer) IS
     'Internal: has Citus distribute the session table, with the users table as a reference table';
 
 -- Citus propagates privileges on tables, but those on functions of an extension stay in the server.
+-- The caller has not changed privileges on the table yet: Citus would have changed them on the
+-- workers in its transaction, for which these calls, in transactions of their own, would wait. If the
+-- caller's transaction has changed the table before, they fail instead of waiting for ever.
 CREATE OR REPLACE FUNCTION qsessions._repeat_on_workers(call text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -300,8 +304,10 @@ BEGIN
     -- A worker executes the call too.
     EXECUTE 'SELECT l.groupid = 0 FROM pg_catalog.pg_dist_local_group AS l' INTO is_coordinator;
     IF is_coordinator THEN
-        PERFORM FROM qsessions._run_on_workers(
-            'SELECT pg_catalog.set_config(''citus.enable_ddl_propagation'', ''off'', true), ' || call);
+        -- run_command_on_workers accepts one column.
+        PERFORM FROM qsessions._run_on_workers(concat(
+            'SELECT pg_catalog.concat(pg_catalog.set_config(''citus.enable_ddl_propagation'', ''off'', true),
+                                      pg_catalog.set_config(''lock_timeout'', ''10s'', true), ', call, ')'));
     END IF;
 END
 $$;

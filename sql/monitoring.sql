@@ -167,9 +167,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM qsessions._check_access_change(role);
+    PERFORM qsessions._repeat_on_workers(format('qsessions.grant_monitoring(%L)', role::text));
     EXECUTE format('GRANT SELECT (%s) ON qsessions.session TO %s', qsessions._monitored_columns(), role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', array_to_string(qsessions._monitoring_functions(), ', '), role);
-    PERFORM qsessions._repeat_on_workers(format('qsessions.grant_monitoring(%L)', role::text));
 END
 $$;
 
@@ -182,9 +182,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM qsessions._check_access_change(role);
+    PERFORM qsessions._repeat_on_workers(format('qsessions.revoke_monitoring(%L)', role::text));
     EXECUTE format('REVOKE SELECT (%s) ON qsessions.session FROM %s', qsessions._monitored_columns(), role);
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', array_to_string(qsessions._monitoring_functions(), ', '), role);
-    PERFORM qsessions._repeat_on_workers(format('qsessions.revoke_monitoring(%L)', role::text));
 END
 $$;
 

@@ -5,6 +5,9 @@
 //! can be tested without it.
 
 mod cache;
+mod calls;
+mod notifications;
+mod servers;
 
 use crate::common::{failure, row, skipped, texts};
 use qsessions_testkit::{Installation, Server};
@@ -14,7 +17,7 @@ use tokio_postgres::Client;
 const DATABASE: &str = "postgres";
 
 /// PL/pgSQL changes to a plan for all parameters with the sixth call in a connection.
-const CALLS: usize = 10;
+const CALLS: usize = 7;
 
 /// A coordinator and two workers.
 struct Cluster {
@@ -30,25 +33,7 @@ impl Cluster {
         };
         let (mut servers, mut ports) = (Vec::new(), Vec::new());
         for _ in 0..3 {
-            // The port is free again when the listener is dropped.
-            let port = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
-            let server = Server::builder()
-                .installation(installation.clone())
-                .setting("shared_preload_libraries", "citus,qsessions")
-                .setting("max_prepared_transactions", "100")
-                .tcp_port(port)
-                .start()
-                .await
-                .unwrap();
-            execute(
-                &server.connect(DATABASE).await.unwrap(),
-                "CREATE EXTENSION citus",
-            )
-            .await;
+            let (server, port) = new_server(&installation).await;
             servers.push(server);
             ports.push(port);
         }
@@ -88,6 +73,31 @@ impl Cluster {
     }
 }
 
+/// A server with Citus, and the port by which others of the cluster reach it.
+async fn new_server(installation: &Installation) -> (Server, u16) {
+    // The port is free again when the listener is dropped.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let server = Server::builder()
+        .installation(installation.clone())
+        .setting("shared_preload_libraries", "citus,qsessions")
+        .setting("max_prepared_transactions", "100")
+        .setting("track_functions", "all")
+        .tcp_port(port)
+        .start()
+        .await
+        .unwrap();
+    execute(
+        &server.connect(DATABASE).await.unwrap(),
+        "CREATE EXTENSION citus",
+    )
+    .await;
+    (server, port)
+}
+
 async fn execute(client: &Client, statement: &str) {
     client
         .batch_execute(statement)
@@ -105,170 +115,6 @@ async fn call(client: &Client, statement: &str) -> Option<String> {
         .await
         .unwrap_or_else(|error| panic!("{statement}: {error:?}"));
     rows.first().and_then(|row| row.get(0))
-}
-
-/// Calls that need no key of their own: each works with `{key}`, which it gets anew.
-async fn use_sessions(client: &Client, round: usize) {
-    let user = round % 9 + 1;
-    let new = |arguments: &str| {
-        let statement = format!("(qsessions.create_session({arguments})).key");
-        async move { call(client, &statement).await.unwrap() }
-    };
-    let mine = format!(
-        "user_id => {user}, ip => '192.0.2.1', user_agent => 'Mozilla/5.0', data => '{{\"a\": 1}}'"
-    );
-    let key = new(&mine).await;
-    let is = |statement: String, expected: &'static str| async move {
-        let found = call(client, &statement).await;
-        assert_eq!(found.as_deref(), Some(expected), "{statement}");
-    };
-    is(
-        format!("(qsessions.load_session('{key}')).data"),
-        "{\"a\": 1}",
-    )
-    .await;
-    is(format!("(qsessions.load_for_cache('{key}')).version"), "1").await;
-    is(format!("qsessions.session_exists('{key}')"), "true").await;
-    is(
-        format!("qsessions.save_session('{key}', '{{\"b\": 2}}', 1)"),
-        "2",
-    )
-    .await;
-    is(
-        format!("qsessions.save_session('{key}', '{{\"b\": 2}}', ttl => '2 days')"),
-        "3",
-    )
-    .await;
-    is(
-        format!("qsessions.patch_session('{key}', '{{\"c\": 3}}', '{{b}}')"),
-        "4",
-    )
-    .await;
-    is(
-        format!("(qsessions.load_session('{key}')).data"),
-        "{\"c\": 3}",
-    )
-    .await;
-    is(
-        format!("(qsessions.resume_session('{key}', '192.0.2.{user}', 'curl/8.0')).user_agent"),
-        "curl/8.0",
-    )
-    .await;
-    is(format!("(qsessions.resume_session('{key}')).version"), "4").await;
-    is(
-        format!("(qsessions.authenticate('{key}')).user_id"),
-        Box::leak(user.to_string().into_boxed_str()),
-    )
-    .await;
-    is(
-        format!(
-            "qsessions.set_expiry('{key}', idle_timeout => '1 hour', max_age => '1 day') > now()"
-        ),
-        "true",
-    )
-    .await;
-    is(
-        format!("(qsessions.get_session(qsessions.session_id('{key}'))).version"),
-        "4",
-    )
-    .await;
-    let rotated = call(
-        client,
-        &format!("qsessions.rotate_key('{key}', '30 seconds')"),
-    )
-    .await
-    .unwrap();
-    is(format!("qsessions.session_exists('{key}')"), "true").await;
-    let again = call(
-        client,
-        &format!("(qsessions.login('{rotated}', {user})).key"),
-    )
-    .await
-    .unwrap();
-    is(format!("qsessions.session_exists('{key}')"), "false").await;
-    is(
-        format!("count(*) FROM qsessions.user_sessions({user}, '{again}') AS u WHERE u.is_current"),
-        "1",
-    )
-    .await;
-    is(
-        format!("count(*) FROM qsessions.list_sessions(user_id => {user}, active => true)"),
-        "1",
-    )
-    .await;
-    // Another user's login ends the session and begins another.
-    let other = user % 9 + 1;
-    let of_other = call(
-        client,
-        &format!("(qsessions.login('{again}', {other}, max_sessions => 1)).key"),
-    )
-    .await
-    .unwrap();
-    is(format!("qsessions.session_exists('{again}')"), "false").await;
-    is(format!("qsessions.logout('{of_other}')"), "true").await;
-    is(format!("qsessions.logout('{of_other}')"), "false").await;
-
-    let anonymous = new("idle_timeout => '1 hour'").await;
-    is(
-        format!("qsessions.save_session('{anonymous}', '{{}}', user_id => {user})"),
-        "2",
-    )
-    .await;
-    is(
-        format!(
-            "qsessions.record_visits(ARRAY[qsessions.session_id('{anonymous}')], ARRAY[sha256('{anonymous}'::bytea)],
-             ARRAY['198.51.100.1'::inet], ARRAY['Mozilla/5.0'], ARRAY[now()])"
-        ),
-        "1",
-    )
-    .await;
-    is(
-        format!("(qsessions.load_session('{anonymous}')).ip"),
-        "198.51.100.1/32",
-    )
-    .await;
-    is(
-        format!("qsessions.revoke_session(qsessions.session_id('{anonymous}'), {user})"),
-        "true",
-    )
-    .await;
-    let key = new(&mine).await;
-    is(
-        format!("qsessions.revoke_session(qsessions.session_id('{key}'))"),
-        "true",
-    )
-    .await;
-    is(
-        format!("qsessions.import_session('imported key {round}', {user}, '{{}}')"),
-        "true",
-    )
-    .await;
-    is(
-        format!("qsessions.import_session('imported key {round}', {user}, '{{}}')"),
-        "false",
-    )
-    .await;
-    is(format!("qsessions.logout('imported key {round}')"), "true").await;
-    let gone = failure(
-        client,
-        &format!("SELECT qsessions.save_session('{key}', '{{}}')"),
-        &[],
-    )
-    .await;
-    assert_eq!(gone.code, "QS001");
-}
-
-#[tokio::test]
-async fn every_function_works_on_every_node() {
-    let Some(cluster) = Cluster::with_users().await else {
-        return;
-    };
-    for node in 0..3 {
-        let client = cluster.connect(node).await;
-        for round in 0..CALLS {
-            use_sessions(&client, node * CALLS + round).await;
-        }
-    }
 }
 
 /// Deletions on two nodes are committed in two phases.
@@ -310,39 +156,6 @@ async fn the_sessions_of_a_user_end_on_all_nodes() {
                     .as_deref(),
                 Some("1")
             );
-        }
-    }
-}
-
-#[tokio::test]
-async fn user_ids_may_be_texts() {
-    let Some(cluster) = Cluster::start("SELECT qsessions.create_session_table()").await else {
-        return;
-    };
-    for node in 0..3 {
-        let client = cluster.connect(node).await;
-        let create = client
-            .prepare("SELECT (qsessions.create_session($1::text)).key")
-            .await
-            .unwrap();
-        let login = client
-            .prepare("SELECT (qsessions.login($1, $2::text)).key")
-            .await
-            .unwrap();
-        let load = client
-            .prepare("SELECT user_id FROM qsessions.load_session($1)")
-            .await
-            .unwrap();
-        for round in 0..CALLS {
-            let user = format!("user {node} {round}");
-            let key: String = client.query_one(&create, &[&user]).await.unwrap().get(0);
-            let key: String = client
-                .query_one(&login, &[&key, &user])
-                .await
-                .unwrap()
-                .get(0);
-            let found: String = client.query_one(&load, &[&key]).await.unwrap().get(0);
-            assert_eq!(found, user);
         }
     }
 }
@@ -431,30 +244,4 @@ async fn the_table_can_be_distributed_again() {
     );
     let refused = failure(&coordinator, "SELECT qsessions.create_event_table()", &[]).await;
     assert_eq!(refused.code, "0A000");
-}
-
-#[tokio::test]
-async fn a_role_with_access_works_on_every_node() {
-    let Some(cluster) = Cluster::with_users().await else {
-        return;
-    };
-    let coordinator = cluster.connect(0).await;
-    execute(&coordinator, "CREATE ROLE app LOGIN").await;
-    execute(&coordinator, "SELECT qsessions.grant_access('app')").await;
-    for node in 0..3 {
-        let client = qsessions_testkit::connect(cluster.servers[node].config(DATABASE).user("app"))
-            .await
-            .unwrap();
-        for round in 0..CALLS {
-            use_sessions(&client, node * CALLS + round).await;
-        }
-    }
-    execute(&coordinator, "SELECT qsessions.revoke_access('app')").await;
-    for node in 0..3 {
-        let client = qsessions_testkit::connect(cluster.servers[node].config(DATABASE).user("app"))
-            .await
-            .unwrap();
-        let denied = failure(&client, "SELECT qsessions.location('192.0.2.1')", &[]).await;
-        assert_eq!(denied.code, "42501");
-    }
 }
