@@ -30,11 +30,13 @@ def measure(server, rows, rounds, seconds, say):
     settings = {"BENCH_ROUNDS": rounds, "BENCH_SECONDS": seconds, "BENCH_REVOKES": max(REVOKES * rounds // 40, 50)}
     say("the client's statements against bare ones, 1 and 16 tasks")
     unflushed, _ = _run("statements", server, settings | {"BENCH_JUDGED": "false"})
+    say("loads that a cache cannot answer, 1 and 16 tasks")
+    missed, missing_is_fast = _run("misses", server, settings)
     with Redis() as redis:
         say("the client's cache" + ("" if redis.url else "; there is no redis-server to stand beside it"))
         cached, good = _run("cached", server, settings | redis.settings())
     durable, fine = _durable(rows, settings, say)
-    return [*unflushed, "", *cached, "", *durable], good and fine
+    return [*unflushed, "", *missed, "", *cached, "", *durable], good and fine and missing_is_fast
 
 
 def measure_visits(server, rounds, seconds, say):

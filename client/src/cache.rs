@@ -17,6 +17,7 @@ mod freshness;
 mod health;
 mod link;
 mod listener;
+mod load;
 mod lock;
 mod log;
 mod row;

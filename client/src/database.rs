@@ -210,7 +210,10 @@ impl<E: Executor> Database<E> {
 
     async fn fetch(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         match self.send(sql, parameters).await {
-            Err(error) if error.may_be_of_another_version() => Err(self.explain(error).await),
+            Err(error) if error.may_be_of_another_version() => {
+                // In a box, so that the future of each call is small.
+                Err(Box::pin(self.explain(error)).await)
+            }
             result => result,
         }
     }

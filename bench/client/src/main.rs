@@ -3,6 +3,7 @@
 
 mod cached;
 mod environment;
+mod misses;
 mod report;
 mod revoke;
 mod statements;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
 fn run(part: &str) -> Result<bool> {
     let many_threads = Builder::new_multi_thread().enable_all().build()?;
     match part {
+        "misses" => many_threads.block_on(misses::measure()),
         "statements" => many_threads.block_on(statements::measure()),
         // One core, that is, one thread for everything in this process.
         "cached" => Builder::new_current_thread()
@@ -41,8 +43,9 @@ fn run(part: &str) -> Result<bool> {
         "revoke" => many_threads.block_on(revoke::measure()),
         "visits" => many_threads.block_on(visits::measure()),
         "watch" => many_threads.block_on(revoke::watch()).map(|()| true),
-        other => {
-            Err(format!("{other:?} is none of statements, cached, revoke, visits, watch").into())
-        }
+        other => Err(format!(
+            "{other:?} is none of statements, misses, cached, revoke, visits, watch"
+        )
+        .into()),
     }
 }

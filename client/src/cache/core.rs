@@ -19,6 +19,7 @@ use crate::cache::entries::{CacheKey, Entries, FillGuard, SharedLoad};
 use crate::cache::entry::{Entry, Visit};
 use crate::cache::freshness::{Moment, ServerMicros};
 use crate::cache::health::Health;
+use crate::cache::load::SpareLoads;
 use crate::cache::lock::lock;
 use crate::cache::row::CachedRow;
 use crate::cache::station::{ELSEWHERE, Stations};
@@ -41,6 +42,7 @@ pub(crate) struct Cache {
     pub(crate) probe_lost: Notify,
     pub(crate) visits: PendingVisits,
     max_data_bytes: usize,
+    spare_loads: Arc<SpareLoads>,
     /// Sessions with a due visit that a request is recording.
     claimed_visits: Mutex<HashSet<Uuid>>,
 }
@@ -56,6 +58,7 @@ impl Cache {
             probe_lost: Notify::new(),
             visits: PendingVisits::new(config.background_visits),
             max_data_bytes: config.max_data_bytes,
+            spare_loads: Arc::default(),
             claimed_visits: Mutex::default(),
         }
     }
@@ -93,16 +96,15 @@ impl Cache {
         let generation = self.fill_generation();
         self.entries.load(cache_key, now, generation, |fill| {
             let (cache, key) = (Arc::clone(self), key.clone());
-            async move {
+            let load = async move {
                 let Some(row) = cache.read(&key).await? else {
                     cache.entries.put_absence(&fill);
                     return Ok(None);
                 };
                 let (entry, _) = cache.keep(&fill, cache_key, row);
                 Ok(Some(entry))
-            }
-            .boxed()
-            .shared()
+            };
+            self.spare_loads.begin(load).shared()
         })
     }
 
@@ -128,6 +130,7 @@ impl Cache {
             .await
     }
 
+    /// Boxes hold what is seldom waited for, so that the future of each miss is small.
     async fn resume_slowly(
         self: &Arc<Self>,
         key: &Key,
@@ -141,7 +144,7 @@ impl Cache {
             Some(entry) => Some(entry),
             None if !fresh.is_empty() => match self.fetch(key, cache_key, now).await {
                 // The visit counts although the data cannot be read.
-                Err(Error::Data(_)) => return resume(&self.database, key, visitor).await,
+                Err(Error::Data(_)) => return Box::pin(resume(&self.database, key, visitor)).await,
                 Ok(None) => return Ok(None),
                 fetched => fetched?.filter(|entry| fresh.contains(entry.station)),
             },
@@ -150,7 +153,7 @@ impl Cache {
         let Some(entry) = known else {
             // The server's time is unknown too, and so is whether the visit is due.
             let _change = Change::new(self, cache_key.id);
-            return resume(&self.database, key, visitor).await;
+            return Box::pin(resume(&self.database, key, visitor)).await;
         };
         let server_time = self.server_time(&entry, now);
         let visit = entry.visit(visitor, server_time);
@@ -165,7 +168,7 @@ impl Cache {
             Visit::Moved => {
                 let _change = Change::new(self, cache_key.id);
                 let pending = self.visits.get(&cache_key);
-                let session = resume(&self.database, key, visitor).await?;
+                let session = Box::pin(resume(&self.database, key, visitor)).await?;
                 self.visits.supersede(&cache_key, pending.as_ref());
                 Ok(session)
             }
@@ -174,7 +177,8 @@ impl Cache {
                     return Ok(Some(entry.session));
                 };
                 let pending = self.visits.get(&cache_key);
-                let session = self.record_visit(key, cache_key, visitor, &entry).await?;
+                let recording = self.record_visit(key, cache_key, visitor, &entry);
+                let session = Box::pin(recording).await?;
                 self.visits.supersede(&cache_key, pending.as_ref());
                 Ok(session)
             }

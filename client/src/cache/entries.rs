@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::future::{Shared, WeakShared};
 use uuid::Uuid;
 
 use crate::cache::config::CacheConfig;
 use crate::cache::entry::{Digest, Entry};
 use crate::cache::freshness::Moment;
+use crate::cache::load::Load;
 use crate::cache::lock::lock;
 use crate::error::Error;
 use crate::key::Key;
@@ -48,15 +49,18 @@ impl CacheKey {
 
 /// The result of a load that several requests wait for.
 pub(crate) type Loaded = Result<Option<Entry>, Error>;
-pub(crate) type SharedLoad = Shared<BoxFuture<'static, Loaded>>;
+pub(crate) type SharedLoad = Shared<Load>;
 
-type Fills = HashMap<Uuid, Vec<Arc<Fill>>>;
+/// There are at most as many as there are loads under way, so that a fast hash cannot be attacked.
+type Fills = HashMap<Uuid, Vec<Arc<Fill>>, RandomState>;
 
 pub(crate) struct Entries {
     /// The server has made their ids, so that a fast hash cannot be attacked.
     sessions: moka::sync::Cache<Uuid, Entry, RandomState>,
     /// Keys that had no session, and when they were looked up.
     absent: moka::sync::Cache<Digest, Moment>,
+    /// When the last of them was looked up. Zero: none was. Most loads need not look among them.
+    last_absence: AtomicU64,
     negative_ttl: Duration,
     max_staleness: Duration,
     fills: [Mutex<Fills>; STRIPES],
@@ -78,7 +82,7 @@ pub(crate) struct Fill {
     /// Whether the session was named since. It is only touched under the lock of its stripe.
     is_named: AtomicBool,
     /// Other requests can wait for the result.
-    load: OnceLock<WeakShared<BoxFuture<'static, Loaded>>>,
+    load: OnceLock<WeakShared<Load>>,
 }
 
 impl Fill {
@@ -122,6 +126,7 @@ impl Entries {
                 .max_capacity(config.capacity)
                 .build_with_hasher(RandomState::default()),
             absent: moka::sync::Cache::new(config.negative_capacity),
+            last_absence: AtomicU64::new(0),
             negative_ttl: config.negative_ttl.min(config.max_staleness),
             max_staleness: config.max_staleness,
             fills: std::array::from_fn(|_| Mutex::default()),
@@ -142,6 +147,10 @@ impl Entries {
 
     /// Whether this key had no session a moment ago.
     pub(crate) fn is_absent(&self, key: &CacheKey, now: Moment) -> bool {
+        let last = self.last_absence.load(Ordering::Acquire);
+        if Duration::from_nanos(now.nanos().saturating_sub(last)) > self.negative_ttl {
+            return false;
+        }
         self.absent
             .get(&key.digest)
             .is_some_and(|asked| now.since(asked) <= self.negative_ttl && !self.is_ignored(asked))
@@ -308,6 +317,8 @@ impl Entries {
         let _stripe = self.stripe(fill.key.id);
         if self.is_current(fill) {
             self.absent.insert(fill.key.digest, fill.began);
+            self.last_absence
+                .fetch_max(fill.began.nanos(), Ordering::Release);
         }
     }
 

@@ -99,7 +99,7 @@ pub(crate) async fn logout(shared: &Shared) -> Result<(), Error> {
     };
     let (id, user) = {
         let state = shared.state();
-        (state.id, state.user_id.clone())
+        (state.id, state.user_id().map(str::to_owned))
     };
     on_store!(shared.config().store, store => {
         let has_ended = store.logout(&key).await?;

@@ -1,5 +1,6 @@
 //! The cookie that holds the key.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use axum::http::header::{COOKIE, HeaderMap, HeaderValue};
@@ -8,6 +9,9 @@ use cookie::time::Duration as Span;
 use qsessions::Key;
 
 use crate::error::BuildError;
+
+/// How many characters a key has.
+const KEY_CHARS: RangeInclusive<usize> = 8..=512;
 
 /// Which requests from other sites bring the cookie along.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -117,8 +121,10 @@ impl Cookies {
 
     /// The key that the browser has sent, if a session can have it.
     pub(crate) fn key(&self, headers: &HeaderMap) -> Option<Key> {
-        let key = Key::new(find(headers, &self.session)?);
-        key.id().is_some().then_some(key)
+        let key = find(headers, &self.session)?;
+        // A header holds no NUL, so that nothing else is wrong with a key.
+        let chars = key.chars().take(KEY_CHARS.end() + 1).count();
+        KEY_CHARS.contains(&chars).then(|| Key::from(key))
     }
 
     /// The secret of a browser that has no session.

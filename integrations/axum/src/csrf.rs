@@ -269,7 +269,7 @@ fn verify(shared: &Shared, of_browser: Option<Token>, token: &str) -> bool {
     };
     let state = shared.state();
     let of_session = state.key.as_ref().map(|key| mac(key.expose()));
-    let of_browser = of_browser.filter(|_| state.user_id.is_none());
+    let of_browser = of_browser.filter(|_| state.user_id().is_none());
     let known = [of_session, of_browser];
     known
         .iter()

@@ -1,26 +1,19 @@
 //! The layer that gives each request its session, and saves it when the response is ready.
 
-use std::any::Any;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use axum::http::header::{SET_COOKIE, VARY};
-use axum::http::{Request, StatusCode};
+use axum::http::Request;
 use axum::response::{IntoResponse, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::builder::SessionLayerBuilder;
-use crate::calls::{self, is_persistent};
-use crate::error::{BuildError, Error, Interrupted};
+use crate::error::BuildError;
+use crate::future::ResponseFuture;
 use crate::shared::{Handle, LayerState, Shared};
-use crate::state::CookieChange;
-use crate::store::{SessionStore, on_store};
+use crate::store::SessionStore;
 
 /// Gives each request its [`Session`](crate::Session).
 ///
@@ -135,11 +128,10 @@ impl<S, B> Service<Request<B>> for SessionService<S>
 where
     S: Service<Request<B>>,
     S::Response: IntoResponse,
-    S::Future: Send + 'static,
 {
     type Response = Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+    type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -148,140 +140,6 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = Arc::new(Shared::new(Arc::clone(&self.state)));
         request.extensions_mut().insert(Handle(Arc::clone(&shared)));
-        let response = self.inner.call(request);
-        Box::pin(async move {
-            let response = match unless_it_panics(response).await {
-                Ok(response) => response?.into_response(),
-                Err(_) if shared.state().cookie.is_new() => {
-                    shared.state().take_changes();
-                    StatusCode::INTERNAL_SERVER_ERROR.into_response()
-                }
-                Err(panic) => resume_unwind(panic),
-            };
-            Ok(match shared.is_loaded() {
-                true => finish(&shared, response).await,
-                false => response,
-            })
-        })
+        ResponseFuture::new(self.inner.call(request), shared)
     }
-}
-
-/// The output of a future, or its panic.
-async fn unless_it_panics<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        // After a panic, the future is only dropped.
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    })
-    .await
-}
-
-/// Saves the session, and sets the cookies.
-async fn finish(shared: &Shared, mut response: Response) -> Response {
-    let config = shared.config();
-    if response.status().is_server_error() && !config.saves_on_server_errors {
-        shared.state().take_changes();
-    }
-    match calls::save(shared).await {
-        Ok(()) => {}
-        Err(Error::Interrupted) => {
-            response = (config.when_interrupted)();
-            response.extensions_mut().insert(Interrupted);
-        }
-        Err(error) => response = error.into_response(),
-    }
-    let is_page = is_page(response.headers());
-    let headers = response.headers_mut();
-    add_vary(headers);
-    if is_page && config.asks_for_client_hints {
-        headers.entry(ACCEPT_CH).or_insert(HINTS);
-    }
-    let cookies = cookies(shared).await;
-    if !cookies.is_empty() && !is_private(headers) {
-        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-    for cookie in cookies {
-        headers.append(SET_COOKIE, cookie);
-    }
-    response
-}
-
-/// The headers that set or remove cookies. No other can follow.
-async fn cookies(shared: &Shared) -> Vec<HeaderValue> {
-    let config = shared.config();
-    let must_ask = {
-        let mut state = shared.state();
-        // The data is looked at only if the cookie may be set: reading a session is the most
-        // frequent request.
-        if state.cookie == CookieChange::Prolong && !is_persistent(&state, config.is_persistent) {
-            state.cookie = CookieChange::None;
-        }
-        (state.cookie == CookieChange::Prolong).then(|| state.key.clone())
-    };
-    if let Some(Some(key)) = must_ask {
-        // Another request may have rotated the key, and set the cookie, while this one ran. In a
-        // box, so that the future of each request is small.
-        let asked = async { on_store!(config.store, store => store.is_present_key(&key).await) };
-        if !matches!(Box::pin(asked).await, Ok(true)) {
-            shared.state().cookie = CookieChange::None;
-        }
-    }
-    let mut state = shared.state();
-    state.is_head_sent = true;
-    let session = match (state.cookie, &state.key) {
-        (CookieChange::Set | CookieChange::Prolong, Some(key)) => {
-            let is_persistent = is_persistent(&state, config.is_persistent);
-            let expires_at = is_persistent.then_some(state.expires_at);
-            if let Some(id) = state.id {
-                shared.layer.told.note(id, state.expires_at);
-            }
-            Some(config.cookies.set(key, expires_at))
-        }
-        (CookieChange::Remove, _) => Some(config.cookies.remove()),
-        _ => None,
-    };
-    let csrf = state.new_csrf_secret.take();
-    let csrf = csrf.map(|secret| config.cookies.set_csrf(&secret));
-    session.into_iter().chain(csrf).collect()
-}
-
-const ACCEPT_CH: HeaderName = HeaderName::from_static("accept-ch");
-/// Those that browsers do not send unasked, and that tell a device.
-const HINTS: HeaderValue = HeaderValue::from_static(
-    "Sec-CH-UA-Full-Version-List, Sec-CH-UA-Model, Sec-CH-UA-Platform-Version",
-);
-
-fn is_page(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
-}
-
-/// Says that the response depends on the cookie, unless it does already.
-fn add_vary(headers: &mut HeaderMap) {
-    if !has_one_of(headers, &VARY, &["*", "cookie"]) {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
-    }
-}
-
-/// Whether no cache that visitors share keeps the response. `private` wins over `public`.
-fn is_private(headers: &HeaderMap) -> bool {
-    has_one_of(headers, &CACHE_CONTROL, &["private", "no-store"])
-}
-
-/// Whether the list in a header has one of these members.
-fn has_one_of(headers: &HeaderMap, name: &HeaderName, members: &[&str]) -> bool {
-    let values = headers.get_all(name).iter();
-    let mut found = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    found.any(|found| {
-        let found = found.trim();
-        members
-            .iter()
-            .any(|member| found.eq_ignore_ascii_case(member))
-    })
 }

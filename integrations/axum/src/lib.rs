@@ -54,6 +54,8 @@ mod csrf;
 #[cfg(feature = "devices")]
 pub mod devices;
 mod error;
+mod finish;
+mod future;
 mod layer;
 mod login;
 mod next;
@@ -70,6 +72,7 @@ pub use csrf::{CsrfForm, CsrfHeader, CsrfRejection, CsrfToken};
 #[cfg(feature = "devices")]
 pub use devices::Devices;
 pub use error::{BuildError, Error, Interrupted};
+pub use future::ResponseFuture;
 pub use layer::{SessionLayer, SessionService};
 pub use login::{LoggedIn, Login};
 pub use next::{Next, safe_path};

@@ -58,7 +58,7 @@ impl Session {
     /// [`CurrentUser`](crate::CurrentUser) extracts it as a type of yours.
     #[must_use]
     pub fn user_id(&self) -> Option<String> {
-        self.shared.state().user_id.clone()
+        self.shared.state().user_id().map(str::to_owned)
     }
 
     /// The session as it was when the request began: its times, its address and its browser.
@@ -74,8 +74,18 @@ impl Session {
     /// [`Error::Data`] if it is not of this type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         // Code of the application must not run under the lock.
-        let value = self.shared.state().get(name).cloned();
-        Ok(value.map(serde_json::from_value).transpose()?)
+        let record = {
+            let state = self.shared.state();
+            match state.change(name).cloned() {
+                Some(value) => {
+                    drop(state);
+                    return Ok(value.map(serde_json::from_value).transpose()?);
+                }
+                None => state.record().cloned(),
+            }
+        };
+        let value = record.as_ref().and_then(|record| record.data.get(name));
+        Ok(value.map(T::deserialize).transpose()?)
     }
 
     /// Sets a member of the data.

@@ -1,13 +1,13 @@
 //! What all extractors of one request share.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use axum::http::request::Parts;
 use qsessions::{Key, Uuid};
-use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::builder::Config;
 use crate::error::Error;
@@ -37,25 +37,19 @@ pub(crate) struct Handle(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) layer: Arc<LayerState>,
     /// Set when something asks for the session.
-    request: OnceLock<Request>,
-    is_loaded: OnceCell<()>,
+    visitor: OnceLock<Visitor>,
+    is_loaded: AtomicBool,
     state: Mutex<State>,
-    /// Calls that change the session follow one another.
+    /// Calls that load or change the session follow one another.
     pub(crate) calls: AsyncMutex<()>,
-}
-
-/// What the session needs to know of its request.
-pub(crate) struct Request {
-    key: Option<Key>,
-    pub(crate) visitor: Visitor,
 }
 
 impl Shared {
     pub(crate) fn new(layer: Arc<LayerState>) -> Self {
         Self {
             layer,
-            request: OnceLock::new(),
-            is_loaded: OnceCell::new(),
+            visitor: OnceLock::new(),
+            is_loaded: AtomicBool::new(false),
             state: Mutex::default(),
             calls: AsyncMutex::default(),
         }
@@ -69,9 +63,9 @@ impl Shared {
 
     fn read_request(&self, parts: &Parts) {
         let config = self.config();
-        self.request.get_or_init(|| Request {
-            key: config.cookies.key(&parts.headers),
-            visitor: Visitor::new(parts, &config.proxies),
+        self.visitor.get_or_init(|| {
+            self.state().sent_key = config.cookies.key(&parts.headers);
+            Visitor::new(parts, &config.proxies)
         });
     }
 
@@ -81,14 +75,12 @@ impl Shared {
 
     /// Whether something has asked for the session.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.is_loaded.initialized()
+        self.is_loaded.load(Ordering::Acquire)
     }
 
     pub(crate) fn visitor(&self) -> &Visitor {
         static UNKNOWN: std::sync::LazyLock<Visitor> = std::sync::LazyLock::new(Visitor::default);
-        self.request
-            .get()
-            .map_or(&UNKNOWN, |request| &request.visitor)
+        self.visitor.get().unwrap_or(&UNKNOWN)
     }
 
     /// A panic of the application cannot leave the state half changed, because no code of the
@@ -99,22 +91,27 @@ impl Shared {
 
     /// Resumes the session, once in a request.
     pub(crate) async fn load(&self) -> Result<(), Error> {
-        self.is_loaded
-            .get_or_try_init(|| self.resume())
-            .await
-            .copied()
+        if self.is_loaded() {
+            return Ok(());
+        }
+        let _turn = match self.calls.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => self.calls.lock().await,
+        };
+        // Another extractor may have resumed it meanwhile.
+        if !self.is_loaded() {
+            self.resume().await?;
+            self.is_loaded.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     async fn resume(&self) -> Result<(), Error> {
-        let Some(Request {
-            key: Some(key),
-            visitor,
-            ..
-        }) = self.request.get()
-        else {
+        let mut sent = SentKey::take(self);
+        let Some(key) = &sent.key else {
             return Ok(());
         };
-        let config = self.config();
+        let (config, visitor) = (self.config(), self.visitor());
         let record = on_store!(config.store, store => {
             let call = store.resume(key).ip(visitor.ip).user_agent(visitor.user_agent());
             call.client_hints(&visitor.client_hints).await
@@ -122,13 +119,13 @@ impl Shared {
         // A cookie that opens no session is left alone: the response to another request may just
         // have set a new one.
         if let Some(record) = record {
-            let mut state = State::loaded(key.clone(), record.clone());
-            if config.prolongs_cookies && self.layer.told.note(record.id, record.expires_at) {
+            let prolongs =
+                config.prolongs_cookies && self.layer.told.note(record.id, record.expires_at);
+            let mut state = self.state();
+            state.load(sent.key.take(), record);
+            if prolongs {
                 state.cookie = CookieChange::Prolong;
             }
-            // A secret for forms may have been made before.
-            state.new_csrf_secret = self.state().new_csrf_secret.take();
-            *self.state() = state;
         }
         Ok(())
     }
@@ -143,6 +140,28 @@ impl Shared {
         match self.state().is_head_sent {
             true => Err(Error::HeadSent),
             false => Ok(()),
+        }
+    }
+}
+
+/// The key that the browser has sent, while the session is resumed by it.
+struct SentKey<'a> {
+    shared: &'a Shared,
+    key: Option<Key>,
+}
+
+impl<'a> SentKey<'a> {
+    fn take(shared: &'a Shared) -> Self {
+        let key = shared.state().sent_key.take();
+        Self { shared, key }
+    }
+}
+
+/// If the call fails or is given up, another one can follow.
+impl Drop for SentKey<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.shared.state().sent_key = Some(key);
         }
     }
 }

@@ -31,10 +31,13 @@ impl CookieChange {
 /// The session as one request sees it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
+    /// What the browser has sent, until the session is resumed by it.
+    pub(crate) sent_key: Option<Key>,
     /// `None`: there is no session, or it has ended.
     pub(crate) key: Option<Key>,
     pub(crate) id: Option<Uuid>,
-    pub(crate) user_id: Option<String>,
+    /// The user of a login of this request.
+    login: Option<String>,
     pub(crate) expires_at: Option<SystemTime>,
     /// The session as it was loaded.
     record: Option<Record>,
@@ -49,15 +52,17 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn loaded(key: Key, record: Record) -> Self {
-        Self {
-            key: Some(key),
-            id: Some(record.id),
-            user_id: record.user_id.clone(),
-            expires_at: record.expires_at,
-            record: Some(record),
-            ..Self::default()
-        }
+    /// The session was resumed.
+    pub(crate) fn load(&mut self, key: Option<Key>, record: Record) {
+        self.key = key;
+        self.id = Some(record.id);
+        self.expires_at = record.expires_at;
+        self.record = Some(record);
+    }
+
+    pub(crate) fn user_id(&self) -> Option<&str> {
+        let login = self.login.as_deref();
+        login.or_else(|| self.record.as_ref()?.user_id.as_deref())
     }
 
     pub(crate) fn record(&self) -> Option<&Record> {
@@ -65,10 +70,15 @@ impl State {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        match self.pending.get(name).or_else(|| self.saved.get(name)) {
+        match self.change(name) {
             Some(change) => change.as_ref(),
             None => self.record.as_ref()?.data.get(name),
         }
+    }
+
+    /// What this request has made of a member, if it has changed it. `Some(None)`: it was removed.
+    pub(crate) fn change(&self, name: &str) -> Option<&Option<Value>> {
+        self.pending.get(name).or_else(|| self.saved.get(name))
     }
 
     pub(crate) fn names(&self) -> BTreeSet<String> {
@@ -131,15 +141,12 @@ impl State {
     /// A user has logged in. A change that was made in the session of another user does not become
     /// part of the new one.
     pub(crate) fn open_for(&mut self, user_id: &str, session: NewSession) {
-        let is_another = self
-            .user_id
-            .as_deref()
-            .is_some_and(|former| former != user_id);
+        let is_another = self.user_id().is_some_and(|former| former != user_id);
         if is_another {
             self.pending.clear();
         }
         self.open(session);
-        self.user_id = Some(user_id.to_owned());
+        self.login = Some(user_id.to_owned());
     }
 
     /// The session has ended.
@@ -148,7 +155,7 @@ impl State {
         self.pending.clear();
         self.key = None;
         self.id = None;
-        self.user_id = None;
+        self.login = None;
         self.expires_at = None;
         self.cookie = cookie;
     }

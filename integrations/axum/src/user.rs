@@ -73,7 +73,8 @@ impl<Id: FromStr, S: Sync> OptionalFromRequestParts<S> for CurrentUser<Id> {
 
 async fn current_user<Id: FromStr>(shared: &Shared) -> Result<Option<CurrentUser<Id>>, Error> {
     shared.load().await?;
-    let user = shared.state().user_id.clone();
+    // Code of the application must not run under the lock.
+    let user = shared.state().user_id().map(str::to_owned);
     let user = user.map(|id| id.parse().map_err(|_| Error::UserId));
     Ok(user.transpose()?.map(CurrentUser))
 }
@@ -232,7 +233,7 @@ where
 async fn check(parts: &Parts) -> Result<(), NotSignedIn> {
     let shared = Shared::of(parts)?;
     shared.load().await?;
-    let is_signed_in = shared.state().user_id.is_some();
+    let is_signed_in = shared.state().user_id().is_some();
     match is_signed_in {
         true => Ok(()),
         false => Err(NotSignedIn::at(
