@@ -15,6 +15,7 @@
 //! | [`expiry`] | when a session expires |
 //! | [`events`] | whether events are recorded, and why a session is deleted |
 //! | [`current`] | the current session, for row-level security |
+//! | [`visits`] | the visits that are recorded at once |
 //! | [`geoip`] | the location of an address |
 //! | [`workers`] | the background workers, and their signals |
 //! | [`pg_cron`] | the jobs of pg_cron that purge this database |
@@ -41,6 +42,7 @@ mod sql;
 mod tests;
 mod user_agents;
 mod values;
+mod visits;
 mod workers;
 
 pgrx::pg_module_magic!(name, version);

@@ -97,7 +97,11 @@ extension_sql_file!(
     requires = ["create"]
 );
 extension_sql_file!("../../sql/load.sql", name = "load", requires = ["import"]);
-extension_sql_file!("../../sql/visits.sql", name = "visits", requires = ["load"]);
+extension_sql_file!(
+    "../../sql/visits.sql",
+    name = "visits",
+    requires = ["load", are_distinct]
+);
 extension_sql_file!("../../sql/cache.sql", name = "cache", requires = ["visits"]);
 extension_sql_file!("../../sql/save.sql", name = "save", requires = ["cache"]);
 extension_sql_file!(

@@ -119,6 +119,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_admit_session",
     "_announce",
     "_application_functions",
+    "_are_distinct",
     "_assign_user",
     "_base_type",
     "_begin_event_reason",
@@ -181,6 +182,7 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_lock_user_hash",
     "_maintain_event_table",
     "_max_data_bytes",
+    "_merge_visits",
     "_merged_client_hints",
     "_monitored_columns",
     "_monitoring_functions",
@@ -218,7 +220,9 @@ pub(crate) const INTERNAL: &[&str] = &[
     "_use_distributed_bodies",
     "_user_agent_max_length",
     "_user_key_column",
+    "_visit_counts",
     "_visit_due_at",
+    "_visit_tells",
     "_warn_not_recorded",
 ];
 

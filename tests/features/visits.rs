@@ -1,5 +1,6 @@
 //! record_visits: visits that an application has gathered are recorded as resume_session would.
 
+mod batches;
 mod concurrent;
 mod for_cache;
 

@@ -106,8 +106,8 @@ impl Cache {
     async fn write_visits(&self) -> Result<usize, Error> {
         let _writing = self.visits.writing.lock().await;
         let mut skipped = 0;
-        for batch in self.visits.all().chunks(BATCH) {
-            match self.write_batch(batch).await {
+        for batch in batches(&self.visits.all()) {
+            match self.write_batch(&batch).await {
                 Ok(count) => skipped += count,
                 Err(error) => {
                     self.counters.visit_errors.increment(1);
@@ -237,6 +237,14 @@ impl Cache {
     }
 }
 
+/// Parts of the visits, in their order. Neighbours in the table come in different parts, so that each
+/// statement writes few rows of a page. The next one finds room there for new versions of other rows,
+/// and need not write indexes.
+fn batches(pending: &[Pending]) -> impl Iterator<Item = Vec<Pending>> {
+    let count = pending.len().div_ceil(BATCH);
+    (0..count).map(move |first| pending.iter().skip(first).step_by(count).cloned().collect())
+}
+
 /// Whether the server has refused what it was asked, and has not only failed.
 fn is_refusal(error: &Error) -> bool {
     error.is_caller_error()
@@ -279,4 +287,36 @@ fn row(row: &Row) -> Result<(Origin, Option<RecordedSession>), Error> {
         is_skipped: row.try_get(7)?,
     };
     Ok((origin, Some(session)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hooks::Visitor;
+
+    #[test]
+    fn neighbours_are_written_by_different_statements() {
+        let pending: Vec<Pending> = (0..2 * BATCH as u128 + 1)
+            .map(|id| {
+                let (id, digest) = (Uuid::from_u128(id), [7; 32]);
+                let visit = Visit::of(id, digest, SystemTime::UNIX_EPOCH, Visitor::default());
+                (CacheKey { id, digest }, Arc::new(visit))
+            })
+            .collect();
+        let ids = |batch: &[Pending]| batch.iter().map(|(key, _)| key.id).collect::<Vec<_>>();
+        let parts: Vec<_> = batches(&pending).map(|batch| ids(&batch)).collect();
+        assert_eq!(parts.len(), 3);
+        for part in &parts {
+            assert!(part.len() <= BATCH);
+            assert!(
+                part.windows(2)
+                    .all(|two| two[1].as_u128() == two[0].as_u128() + 3)
+            );
+        }
+        let mut all = parts.concat();
+        all.sort_unstable();
+        assert_eq!(all, ids(&pending));
+        assert_eq!(batches(&pending[..BATCH]).count(), 1);
+        assert_eq!(batches(&[]).count(), 0);
+    }
 }

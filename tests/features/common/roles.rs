@@ -140,6 +140,7 @@ fn value_of(argument: &str) -> &'static str {
         "integer[]" => "'{1}'::integer[]",
         "interval" => "interval '1 hour'",
         "jsonb" => "jsonb '{}'",
+        "jsonb[]" => "'{}'::jsonb[]",
         "name" => "name 'id'",
         "pg_attribute" => "NULL::pg_attribute",
         "oid" => "'qsessions.session'::regclass::oid",
