@@ -57,7 +57,6 @@ pub(crate) async fn run(
         // First of all no load is answered from memory. Then nothing that is read is kept.
         station.freshness.reset();
         log::stopped(&station.describe(&error.message));
-        *lock(&station.subscription) = None;
         let was_up = station.link.borrow().is_up();
         station.link.send_replace(Link::Down {
             error: error.message,
@@ -121,7 +120,7 @@ async fn listen(
                 "function qsessions.request_heartbeats(uuid) does not exist",
             );
         }
-        *lock(&station.subscription) = Some(Arc::clone(&subscription));
+        *lock(&station.subscription) = Arc::downgrade(&subscription);
         // So that it need not wait for its turn.
         cache.probe_lost.notify_one();
         roll_call::await_answers(station, &subscription, probe_interval).await

@@ -1,7 +1,7 @@
 //! The servers whose changes are heard, and what is known of each.
 
 use std::ops::Index;
-use std::sync::{Arc, Mutex};
+use std::sync::{Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -28,8 +28,8 @@ pub(crate) struct Station {
     pub(crate) freshness: Freshness,
     pub(crate) channels: Channels,
     pub(crate) link: watch::Sender<Link>,
-    /// What is heard now, for the task that asks all servers.
-    pub(crate) subscription: Mutex<Option<Arc<Subscription>>>,
+    /// What is heard now, for the task that asks all servers. It refers to the cache, and so to this.
+    pub(crate) subscription: Mutex<Weak<Subscription>>,
     rejection: Mutex<Option<ListenError>>,
     rejected: Notify,
 }

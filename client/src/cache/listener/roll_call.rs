@@ -74,7 +74,7 @@ async fn call(
         .stations
         .iter()
         .filter_map(|station| {
-            let subscription = lock(&station.subscription).clone()?;
+            let subscription = lock(&station.subscription).upgrade()?;
             let sent = subscription.new_request();
             Some(Caller {
                 station,
