@@ -14,25 +14,22 @@ use crate::shared::Shared;
 use crate::state::{CookieChange, State};
 use crate::store::on_store;
 
-/// Finishes the response to a request that has nothing to wait for, which most requests are. `Err`:
-/// [`finish`] has to.
-pub(crate) fn finish_at_once(
-    shared: &Shared,
-    mut response: Response,
-) -> Result<Response, Response> {
+/// Finishes the response to a request that has nothing to wait for, which most requests are, and
+/// returns whether it did. Otherwise [`finish`] has to.
+pub(crate) fn finish_at_once(shared: &Shared, response: &mut Response) -> bool {
     let config = shared.config();
     let mut state = shared.state();
-    drop_changes_of_failures(config, &mut state, &response);
+    drop_changes_of_failures(config, &mut state, response);
     let waits = state.has_changes()
         || must_ask(config, &mut state)
         // A call that the handler has given up is still under way.
         || shared.calls.try_lock().is_err();
     if waits {
-        return Err(response);
+        return false;
     }
     set_headers(config, response.headers_mut());
     set_cookies(shared, state, response.headers_mut());
-    Ok(response)
+    true
 }
 
 /// Saves the session, and sets headers and cookies.

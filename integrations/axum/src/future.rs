@@ -55,7 +55,7 @@ where
             let ended = ready!(poll_unless_it_panics(inner, context));
             // A handler that was given up ends before its session is saved.
             this.inner.set(None);
-            let response = match ended {
+            let mut response = match ended {
                 Ok(response) => response?.into_response(),
                 Err(_) if this.shared.state().cookie.is_new() => {
                     this.shared.state().take_changes();
@@ -66,14 +66,12 @@ where
             if !this.shared.is_loaded() {
                 return Poll::Ready(Ok(response));
             }
-            match finish_at_once(this.shared, response) {
-                Ok(response) => return Poll::Ready(Ok(response)),
-                Err(response) => {
-                    let shared = Arc::clone(this.shared);
-                    let finishing = async move { finish(&shared, response).await };
-                    *this.finishing = Some(Box::pin(finishing));
-                }
+            if finish_at_once(this.shared, &mut response) {
+                return Poll::Ready(Ok(response));
             }
+            let shared = Arc::clone(this.shared);
+            let finishing = async move { finish(&shared, response).await };
+            *this.finishing = Some(Box::pin(finishing));
         }
         let finishing = this.finishing.as_mut();
         let finishing = finishing.expect("a future is not polled after its end");
