@@ -32,7 +32,8 @@ pub(crate) struct PendingVisits {
     /// The last write has failed. Requests write their visits themselves until one succeeds, and
     /// see its error.
     is_failing: AtomicBool,
-    /// A request has written its own visit since the writer looked last.
+    /// A request has written its own visit since the writer looked last, or the writer has written
+    /// others beside those that it tries again.
     are_others_written: AtomicBool,
     /// A visit was added when none was pending.
     pub(crate) any: Notify,
@@ -71,7 +72,12 @@ impl PendingVisits {
         self.is_failing.swap(is_failing, Ordering::Relaxed) != is_failing
     }
 
-    /// Whether requests have written visits since the last call of this.
+    /// Other visits can be written.
+    pub(crate) fn note_others_written(&self) {
+        self.are_others_written.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether visits were [noted](Self::note_others_written) since the last call of this.
     pub(crate) fn take_others_written(&self) -> bool {
         self.are_others_written.swap(false, Ordering::Relaxed)
     }
@@ -114,7 +120,7 @@ impl PendingVisits {
     /// Notes that a request has written a visit itself, and takes out the one that was pending
     /// before: it would bring back an older address.
     pub(crate) fn supersede(&self, key: &CacheKey, pending: Option<&Arc<Visit>>) {
-        self.are_others_written.store(true, Ordering::Relaxed);
+        self.note_others_written();
         if let Some(visit) = pending {
             self.settle(key, visit);
         }

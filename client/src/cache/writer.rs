@@ -146,7 +146,7 @@ impl Cache {
                 Ok(Ok(count)) => {
                     skipped += count;
                     failures = 0;
-                    is_anything_written = true;
+                    is_anything_written |= count < batch.len();
                     continue;
                 }
                 Ok(Err(error)) => error,
@@ -174,6 +174,11 @@ impl Cache {
             self.visits.settle(key, visit);
             self.counters.visits_refused.increment(1);
             log::visit_refused(key.id, &error);
+        }
+        // A statement that was refused may hold its locks a moment longer, so that the refused visit
+        // is skipped, and is tried again alone.
+        if skipped > 0 && is_anything_written {
+            self.visits.note_others_written();
         }
         Ok(skipped)
     }
