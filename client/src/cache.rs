@@ -16,6 +16,7 @@ mod entry;
 mod freshness;
 mod health;
 mod link;
+mod listen_error;
 mod listener;
 mod load;
 mod lock;
@@ -140,13 +141,20 @@ impl CachedStore {
         };
         let cache = Arc::new(Cache::new(database, config, stations));
         let interval = config.probe_interval();
-        let mut tasks = Vec::new();
+        let (mut tasks, roll_call) = (Vec::new(), Arc::default());
         for (station, listener) in (0..).zip(listeners.into_all()) {
-            let listening = listener::run(listener, Arc::clone(&cache), station, interval);
+            let listening = listener::run(
+                listener,
+                Arc::clone(&cache),
+                station,
+                Arc::clone(&roll_call),
+                interval,
+            );
             tasks.push(runtime.spawn(listening));
         }
         if cache.stations.cluster.is_some() {
-            tasks.push(runtime.spawn(listener::call_the_roll(Arc::clone(&cache), interval)));
+            let calling = listener::call_the_roll(Arc::clone(&cache), roll_call, interval);
+            tasks.push(runtime.spawn(calling));
         }
         let (open, is_open) = watch::channel(());
         if config.background_visits {

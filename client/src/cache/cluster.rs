@@ -2,10 +2,35 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use crate::cache::link::Origin;
-use crate::cache::listener::Answer;
 use crate::cache::lock::lock;
+
+/// One row of the answer, for one server.
+pub(crate) struct Answer {
+    /// The database that the pool leads to.
+    pub(crate) pool: Origin,
+    /// The address of the server, if the pool's server asks others.
+    pub(crate) name: Option<String>,
+    pub(crate) has_sessions: bool,
+    /// `None`: it could not be asked.
+    pub(crate) server: Option<Server>,
+}
+
+/// What a server that has announced a probe says of itself.
+pub(crate) struct Server {
+    pub(crate) origin: Origin,
+    pub(crate) channel: String,
+    pub(crate) clock: SystemTime,
+    /// The SHA-256 of the text of the id that is sent.
+    pub(crate) digest: Vec<u8>,
+    /// Where which sessions are, as this server knows it. The same on all servers unless sessions
+    /// are being moved.
+    pub(crate) layout: Option<String>,
+    /// Of those of all servers, one changes whenever sessions are moved.
+    pub(crate) placements: Option<String>,
+}
 
 #[derive(Default)]
 pub(crate) struct Cluster(Mutex<State>);

@@ -20,7 +20,6 @@ use crate::cache::entry::{Digest, Entry};
 use crate::cache::freshness::Moment;
 use crate::cache::load::Load;
 use crate::cache::lock::lock;
-use crate::error::Error;
 use crate::key::Key;
 
 /// The generation before the first one.
@@ -47,8 +46,6 @@ impl CacheKey {
     }
 }
 
-/// The result of a load that several requests wait for.
-pub(crate) type Loaded = Result<Option<Entry>, Error>;
 pub(crate) type SharedLoad = Shared<Load>;
 
 /// There are at most as many as there are loads under way, so that a fast hash cannot be attacked.

@@ -8,7 +8,6 @@
 
 mod connection;
 mod delivery;
-mod error;
 mod inbox;
 mod prober;
 mod roll_call;
@@ -24,19 +23,17 @@ use tokio_postgres::Client;
 use crate::cache::core::Cache;
 use crate::cache::entry::micros;
 use crate::cache::link::{Link, Origin};
-use crate::cache::lock::lock;
+use crate::cache::listen_error::ListenError;
 use crate::cache::log;
 use crate::cache::station::Station;
 use crate::random::fraction;
 use crate::wire::past_instant;
 
 pub(crate) use connection::{Listener, Listeners};
-pub(crate) use error::ListenError;
 use inbox::Inbox;
 use prober::Prober;
-pub(crate) use roll_call::run as call_the_roll;
-pub(crate) use sending::Answer;
-pub(crate) use subscription::Subscription;
+pub(crate) use roll_call::{RollCall, run as call_the_roll};
+use subscription::Subscription;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
@@ -47,13 +44,14 @@ pub(crate) async fn run(
     listener: Listener,
     cache: Arc<Cache>,
     station: u8,
+    roll_call: Arc<RollCall>,
     probe_interval: Duration,
 ) {
     let mut pause = SHORTEST_PAUSE;
     let station = &cache.stations[station];
     loop {
         let began = Instant::now();
-        let error = listen(&listener, &cache, station, probe_interval).await;
+        let error = listen(&listener, &cache, station, &roll_call, probe_interval).await;
         // First of all no load is answered from memory. Then nothing that is read is kept.
         station.freshness.reset();
         log::stopped(&station.describe(&error.message));
@@ -79,6 +77,7 @@ async fn listen(
     listener: &Listener,
     cache: &Arc<Cache>,
     station: &Station,
+    roll_call: &RollCall,
     probe_interval: Duration,
 ) -> ListenError {
     station.forget_rejection();
@@ -120,7 +119,7 @@ async fn listen(
                 "function qsessions.request_heartbeats(uuid) does not exist",
             );
         }
-        *lock(&station.subscription) = Arc::downgrade(&subscription);
+        roll_call.enter(station, &subscription);
         // So that it need not wait for its turn.
         cache.probe_lost.notify_one();
         roll_call::await_answers(station, &subscription, probe_interval).await

@@ -11,8 +11,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio_util::sync::ReusableBoxFuture;
 
-use crate::cache::entries::Loaded;
+use crate::cache::entry::Entry;
 use crate::cache::lock::lock;
+use crate::error::Error;
+
+/// The result of a load that several requests wait for.
+pub(crate) type Loaded = Result<Option<Entry>, Error>;
 
 /// As many loads as are usually under way at once.
 const MAX_SPARE: usize = 64;

@@ -1,17 +1,18 @@
 //! The servers whose changes are heard, and what is known of each.
 
 use std::ops::Index;
-use std::sync::{Mutex, Weak};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
 use crate::cache::channels::Channels;
-use crate::cache::cluster::Cluster;
+use crate::cache::cluster::{Cluster, Server};
 use crate::cache::freshness::{Freshness, Moment};
 use crate::cache::link::{Link, Origin};
-use crate::cache::listener::{ListenError, Subscription};
+use crate::cache::listen_error::ListenError;
 use crate::cache::lock::lock;
+use crate::cache::server_time::micros;
 
 /// In place of the index of a station: changes of the server are not heard.
 pub(crate) const ELSEWHERE: u8 = u8::MAX;
@@ -28,8 +29,6 @@ pub(crate) struct Station {
     pub(crate) freshness: Freshness,
     pub(crate) channels: Channels,
     pub(crate) link: watch::Sender<Link>,
-    /// What is heard now, for the task that asks all servers. It refers to the cache, and so to this.
-    pub(crate) subscription: Mutex<Weak<Subscription>>,
     rejection: Mutex<Option<ListenError>>,
     rejected: Notify,
 }
@@ -42,7 +41,6 @@ impl Station {
             freshness,
             channels: Channels::default(),
             link: watch::Sender::new(Link::connecting()),
-            subscription: Mutex::default(),
             rejection: Mutex::default(),
             rejected: Notify::new(),
         }
@@ -72,6 +70,17 @@ impl Station {
     /// A new connection begins, of which nothing is known.
     pub(crate) fn forget_rejection(&self) {
         *lock(&self.rejection) = None;
+    }
+
+    /// Takes in what the server says of itself. It was asked to at this moment.
+    pub(crate) fn check(&self, server: &Server, asked: Moment) -> Result<(), ListenError> {
+        self.freshness.server_clock(asked, micros(server.clock));
+        if self.channels.add(server.channel.clone()) {
+            return Err(ListenError::transient(
+                "qsessions.invalidation_channel has changed",
+            ));
+        }
+        Ok(())
     }
 
     /// With the name of the listener, if there are several.

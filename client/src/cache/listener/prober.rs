@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 
+use crate::cache::cluster::Server;
 use crate::cache::core::Cache;
 use crate::cache::freshness::Moment;
 use crate::cache::link::Link;
+use crate::cache::listen_error::ListenError;
 use crate::cache::listener::delivery::Delivery;
-use crate::cache::listener::error::ListenError;
-use crate::cache::listener::sending::{self, Kind, Server, pool_patience};
+use crate::cache::listener::sending::{self, Kind, pool_patience};
 use crate::cache::listener::subscription::{Probe, Subscription};
 use crate::cache::log;
 use crate::cache::station::Station;
@@ -189,7 +190,7 @@ fn check(station: &Station, asked: Moment, server: &Server) -> Result<(), Listen
         // If it never was, it will not be the next time.
         return Err(ListenError::other_origin(!is_serving));
     }
-    server.check(station, asked)
+    station.check(server, asked)
 }
 
 /// Waits a little, because the listening connection is good; unless the error is permanent.

@@ -4,31 +4,47 @@
 //! that the way of this process's statements leads to its server. The answer also tells where the
 //! sessions are: a session that has been moved is announced by another server from then on.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use uuid::Uuid;
 
-use crate::cache::cluster::{Cluster, Layout};
+use crate::cache::cluster::{Answer, Cluster, Layout};
 use crate::cache::core::Cache;
 use crate::cache::freshness::Moment;
 use crate::cache::link::{Link, Origin};
+use crate::cache::listen_error::ListenError;
 use crate::cache::listener::delivery::Delivery;
-use crate::cache::listener::error::ListenError;
 use crate::cache::listener::prober::{
     FIRST_PROBE_TIMEOUT, FIRST_STATEMENT_TIMEOUT, LOST_PAUSE, POOL_PAUSE, notice_silence,
     silence_patience,
 };
-use crate::cache::listener::sending::{self, Answer, Kind, pool_patience};
+use crate::cache::listener::sending::{self, Kind, pool_patience};
 use crate::cache::listener::subscription::{Probe, Subscription};
 use crate::cache::lock::lock;
 use crate::cache::log;
 use crate::cache::station::{ELSEWHERE, Station};
 use crate::error::Error;
 
+/// What is heard from each server, by the index of its station.
+#[derive(Default)]
+pub(crate) struct RollCall(Mutex<HashMap<u8, Weak<Subscription>>>);
+
+impl RollCall {
+    /// From now on, the server of this station is asked for heartbeats.
+    pub(crate) fn enter(&self, station: &Station, subscription: &Arc<Subscription>) {
+        lock(&self.0).insert(station.index(), Arc::downgrade(subscription));
+    }
+
+    fn subscription(&self, station: &Station) -> Option<Arc<Subscription>> {
+        lock(&self.0).get(&station.index())?.upgrade()
+    }
+}
+
 /// Asks until the task is aborted.
-pub(crate) async fn run(cache: Arc<Cache>, interval: Duration) {
+pub(crate) async fn run(cache: Arc<Cache>, roll_call: Arc<RollCall>, interval: Duration) {
     let Some(cluster) = &cache.stations.cluster else {
         return;
     };
@@ -46,7 +62,7 @@ pub(crate) async fn run(cache: Arc<Cache>, interval: Duration) {
             }
             _ = ticks.tick() => usual,
         };
-        if let Err(error) = call(&cache, cluster, &mut delivery, kind).await {
+        if let Err(error) = call(&cache, &roll_call, cluster, &mut delivery, kind).await {
             fail(&cache, &error).await;
         }
     }
@@ -61,6 +77,7 @@ struct Caller<'a> {
 
 async fn call(
     cache: &Cache,
+    roll_call: &RollCall,
     cluster: &Cluster,
     delivery: &mut Delivery,
     kind: Kind,
@@ -74,7 +91,7 @@ async fn call(
         .stations
         .iter()
         .filter_map(|station| {
-            let subscription = lock(&station.subscription).upgrade()?;
+            let subscription = roll_call.subscription(station)?;
             let sent = subscription.new_request();
             Some(Caller {
                 station,
@@ -119,7 +136,7 @@ fn take_in(
         match answer.and_then(|answer| answer.server.as_ref()) {
             None => reject(caller.station, answers),
             Some(server) => {
-                if let Err(error) = server.check(caller.station, caller.sent) {
+                if let Err(error) = caller.station.check(server, caller.sent) {
                     caller.station.reject(error);
                 } else if layout != Layout::Changing {
                     let heartbeat = || Probe::Heartbeat(server.digest.clone());

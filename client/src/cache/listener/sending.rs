@@ -1,17 +1,14 @@
 //! The statements that send probes and request heartbeats, and what servers answer.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::cache::entry::micros;
-use crate::cache::freshness::Moment;
+use crate::cache::cluster::{Answer, Server};
 use crate::cache::link::Origin;
 use crate::cache::listener::delivery::Connection;
-use crate::cache::listener::error::ListenError;
-use crate::cache::station::Station;
 use crate::database::{Database, Executor, Statements};
 use crate::error::Error;
 use crate::wire::past_instant;
@@ -44,44 +41,6 @@ impl Kind {
 
 pub(crate) fn pool_patience(interval: Duration) -> Duration {
     POOL_PATIENCE.min(interval / 5)
-}
-
-/// One row of the answer, for one server.
-pub(crate) struct Answer {
-    /// The database that the pool leads to.
-    pub(crate) pool: Origin,
-    /// The address of the server, if the pool's server asks others.
-    pub(crate) name: Option<String>,
-    pub(crate) has_sessions: bool,
-    /// `None`: it could not be asked.
-    pub(crate) server: Option<Server>,
-}
-
-/// What a server that has announced a probe says of itself.
-pub(crate) struct Server {
-    pub(crate) origin: Origin,
-    channel: String,
-    clock: SystemTime,
-    /// The SHA-256 of the text of the id that is sent.
-    pub(crate) digest: Vec<u8>,
-    /// Where which sessions are, as this server knows it. The same on all servers unless sessions
-    /// are being moved.
-    pub(crate) layout: Option<String>,
-    /// Of those of all servers, one changes whenever sessions are moved.
-    pub(crate) placements: Option<String>,
-}
-
-impl Server {
-    /// Takes in what it says. It was asked to at this moment.
-    pub(crate) fn check(&self, station: &Station, asked: Moment) -> Result<(), ListenError> {
-        station.freshness.server_clock(asked, micros(self.clock));
-        if station.channels.add(self.channel.clone()) {
-            return Err(ListenError::transient(
-                "qsessions.invalidation_channel has changed",
-            ));
-        }
-        Ok(())
-    }
 }
 
 /// The columns are those of [`OWN`].
@@ -119,36 +78,32 @@ async fn send<E: Executor>(
         executor,
         statements,
     };
-    database
-        .rows(sql, &[(&probe, Type::UUID)], Answer::from_row)
-        .await
+    database.rows(sql, &[(&probe, Type::UUID)], answer).await
 }
 
-impl Answer {
-    fn from_row(row: &Row) -> Result<Self, Error> {
-        let database: Option<String> = row.try_get(5)?;
-        let server = match database {
-            None => None,
-            Some(database) => Some(Server {
-                origin: Origin {
-                    started_at: past_instant(row, 4)?,
-                    database,
-                },
-                channel: row.try_get(6)?,
-                clock: past_instant(row, 7)?,
-                digest: row.try_get(8)?,
-                layout: row.try_get(9)?,
-                placements: row.try_get(10)?,
-            }),
-        };
-        Ok(Self {
-            pool: Origin {
-                started_at: past_instant(row, 0)?,
-                database: row.try_get(1)?,
+fn answer(row: &Row) -> Result<Answer, Error> {
+    let database: Option<String> = row.try_get(5)?;
+    let server = match database {
+        None => None,
+        Some(database) => Some(Server {
+            origin: Origin {
+                started_at: past_instant(row, 4)?,
+                database,
             },
-            name: row.try_get(2)?,
-            has_sessions: row.try_get(3)?,
-            server,
-        })
-    }
+            channel: row.try_get(6)?,
+            clock: past_instant(row, 7)?,
+            digest: row.try_get(8)?,
+            layout: row.try_get(9)?,
+            placements: row.try_get(10)?,
+        }),
+    };
+    Ok(Answer {
+        pool: Origin {
+            started_at: past_instant(row, 0)?,
+            database: row.try_get(1)?,
+        },
+        name: row.try_get(2)?,
+        has_sessions: row.try_get(3)?,
+        server,
+    })
 }
