@@ -32,6 +32,7 @@ BEGIN
                                                     ORDER BY p.shardid, n.nodename, n.nodeport), 0),
                         hashtextextended(string_agg(p.placementid::text, '','' ORDER BY p.placementid), 0)
                  FROM pg_catalog.pg_dist_shard AS s
+                 JOIN pg_catalog.pg_dist_partition AS d ON d.logicalrelid = s.logicalrelid AND d.partmethod = ''h''
                  JOIN pg_catalog.pg_dist_placement AS p ON p.shardid = s.shardid
                  JOIN pg_catalog.pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = ''primary''
                  WHERE s.logicalrelid = to_regclass(''qsessions.session'')'
@@ -43,20 +44,30 @@ $$;
 COMMENT ON FUNCTION qsessions._layout() IS
     'Internal: where the shards of a distributed session table are, and which placements they have; null if it is not distributed';
 
+-- With several servers, each sends an id of its own in place of the probe. A role that has received
+-- the id from one server could send it on another one before its server does.
 CREATE OR REPLACE FUNCTION qsessions._heartbeat_of_server(probe uuid) RETURNS json
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     digest bytea;
+    id bytea;
     place record;
 BEGIN
     IF probe IS NULL THEN
         digest := qsessions.request_heartbeat();
     ELSE
+        IF qsessions._is_distributed() THEN
+            id := substr(sha256(concat_ws(' ', probe, pg_postmaster_start_time(), current_database())::bytea), 1, 16);
+            -- As in any random id.
+            id := set_byte(set_byte(id, 6, get_byte(id, 6) & 15 | 64), 8, get_byte(id, 8) & 63 | 128);
+            probe := encode(id, 'hex')::uuid;
+        END IF;
         PERFORM qsessions.invalidate(probe);
         digest := sha256(probe::text::bytea);
     END IF;
+    -- After the request: what it shows is where sessions were later than that.
     SELECT l.* INTO place FROM qsessions._layout() AS l;
     RETURN json_build_object(
         'server_started_at', pg_postmaster_start_time(), 'database', current_database(),
@@ -80,12 +91,20 @@ AS $$
 DECLARE
     own json := qsessions._heartbeat_of_server(probe);
     own_layout CONSTANT text := own ->> 'layout';
+    has_coordinator boolean;
+    patience text;
     node record;
     answer json;
 BEGIN
     IF own_layout IS NOT NULL THEN
+        EXECUTE 'SELECT l.groupid = 0 FROM pg_catalog.pg_dist_local_group AS l' INTO has_coordinator;
+        -- A server that does not answer must not hold up the others for long.
+        patience := current_setting('citus.node_connection_timeout', true);
+        IF patience IS NOT NULL THEN
+            PERFORM set_config('citus.node_connection_timeout', '2s', true);
+        END IF;
         FOR node IN EXECUTE
-            'SELECT concat(n.nodename, '':'', n.nodeport) AS server, r.success, r.result,
+            'SELECT concat(n.nodename, '':'', n.nodeport) AS server, n.groupid = 0 AS is_coordinator, r.success, r.result,
                     EXISTS (SELECT FROM pg_catalog.pg_dist_placement AS p JOIN pg_catalog.pg_dist_shard AS s USING (shardid)
                             WHERE p.groupid = n.groupid AND s.logicalrelid = to_regclass(''qsessions.session'')) AS has_sessions
              FROM pg_catalog.run_command_on_all_nodes($1) AS r
@@ -93,6 +112,7 @@ BEGIN
             USING format('SELECT qsessions._heartbeat_of_server(%L)', probe)
         LOOP
             answer := CASE WHEN node.success THEN node.result::json END;
+            has_coordinator := has_coordinator OR node.success AND node.is_coordinator;
             IF (answer ->> 'server_started_at')::timestamptz = (own ->> 'server_started_at')::timestamptz
                AND answer ->> 'database' = own ->> 'database'
             THEN
@@ -103,6 +123,15 @@ BEGIN
                        answer ->> 'database', answer ->> 'channel', (answer ->> 'clock')::timestamptz,
                        decode(answer ->> 'digest', 'hex'), answer ->> 'layout', answer ->> 'placements';
         END LOOP;
+        IF patience IS NOT NULL THEN
+            PERFORM set_config('citus.node_connection_timeout', patience, true);
+        END IF;
+        -- Only the coordinator knows of each move.
+        IF NOT has_coordinator THEN
+            RAISE EXCEPTION 'the coordinator does not answer this server'
+                USING ERRCODE = 'connection_failure',
+                      HINT = 'Call citus_set_coordinator_host on the coordinator, and let the role log in there from this server.';
+        END IF;
     END IF;
     IF own IS NOT NULL THEN
         RETURN QUERY
@@ -114,4 +143,4 @@ END
 $$;
 
 COMMENT ON FUNCTION qsessions.request_heartbeats(uuid) IS
-    'Calls request_heartbeat on each server of a distributed session table, or invalidate(probe), and returns what a cache needs to know of each server. layout and placements change when sessions are moved between servers. Without Citus, returns one row, in which server, layout and placements are null';
+    'Calls request_heartbeat on each server of a distributed session table, or sends a probe there, and returns what a cache needs to know of each server. layout and placements change when sessions are moved between servers. Without Citus, returns one row, in which server, layout and placements are null';

@@ -280,6 +280,8 @@ BEGIN
     IF users IS NOT NULL THEN
         PERFORM qsessions._add_user_foreign_key(users, key_column);
     END IF;
+    -- From now on, other servers announce changes. A cache that has listened to this one drops all.
+    PERFORM pg_notify(qsessions.invalidation_channel(), '*');
 END
 $$;
 

@@ -80,7 +80,6 @@ async fn listen(
     roll_call: &RollCall,
     probe_interval: Duration,
 ) -> ListenError {
-    station.forget_rejection();
     let inbox = Arc::new(Inbox::new(cache.counters.invalidations.clone()));
     let connecting = timeout(CONNECT_TIMEOUT, listener.connect(Arc::clone(&inbox)));
     let connection = match connecting.await {
@@ -102,6 +101,7 @@ async fn listen(
     if !cache.stations.begin(station, origin) {
         return ListenError::permanent("another listener is connected to the same server");
     }
+    station.forget_rejection();
     let subscription = Arc::new(Subscription::new(Arc::clone(cache), station.index()));
     let probing = async {
         if cache.stations.cluster.is_none() {

@@ -244,10 +244,17 @@ impl Cache {
 
 /// Parts of the visits, in their order. Neighbours in the table come in different parts, so that each
 /// statement writes few rows of a page. The next one finds room there for new versions of other rows,
-/// and need not write indexes.
-fn batches(pending: &[Pending]) -> impl Iterator<Item = Vec<Pending>> {
+/// and need not write indexes. Visits of one session by two keys stay together.
+fn batches(pending: &[Pending]) -> Vec<Vec<Pending>> {
     let count = pending.len().div_ceil(BATCH);
-    (0..count).map(move |first| pending.iter().skip(first).step_by(count).cloned().collect())
+    let mut batches = vec![Vec::with_capacity(BATCH); count];
+    for (number, session) in pending
+        .chunk_by(|one, next| one.0.id == next.0.id)
+        .enumerate()
+    {
+        batches[number % count].extend_from_slice(session);
+    }
+    batches
 }
 
 /// Whether the server has refused what it was asked, and has not only failed.
@@ -309,7 +316,7 @@ mod tests {
             })
             .collect();
         let ids = |batch: &[Pending]| batch.iter().map(|(key, _)| key.id).collect::<Vec<_>>();
-        let parts: Vec<_> = batches(&pending).map(|batch| ids(&batch)).collect();
+        let parts: Vec<_> = batches(&pending).iter().map(|batch| ids(batch)).collect();
         assert_eq!(parts.len(), 3);
         for part in &parts {
             assert!(part.len() <= BATCH);
@@ -321,7 +328,7 @@ mod tests {
         let mut all = parts.concat();
         all.sort_unstable();
         assert_eq!(all, ids(&pending));
-        assert_eq!(batches(&pending[..BATCH]).count(), 1);
-        assert_eq!(batches(&[]).count(), 0);
+        assert_eq!(batches(&pending[..BATCH]).len(), 1);
+        assert_eq!(batches(&[]).len(), 0);
     }
 }

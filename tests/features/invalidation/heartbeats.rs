@@ -82,6 +82,52 @@ async fn all_who_ask_before_it_is_sent_get_one_heartbeat_after_all_earlier_chang
     assert_eq!(before, [""; 0]);
 }
 
+#[tokio::test]
+async fn one_server_answers_for_all_where_sessions_are_not_distributed() {
+    let server = server_with_ring().await;
+    let mut listener = Listener::new(server.config("postgres")).await;
+    let clients = clients(&server, 1).await;
+    let client = &clients[0];
+    notifier(&mut listener).await;
+    for probe in [None, Some(uuid::Uuid::from_u128(7))] {
+        let session = begin(client, "").await;
+        row(client, "SELECT qsessions.logout($1)", &[&session.key]).await;
+        let rows = client
+            .query(
+                "SELECT digest, server, has_sessions, layout, placements,
+                        server_started_at = pg_postmaster_start_time() AND database = current_database()
+                        AND channel = qsessions.invalidation_channel()
+                        AND clock BETWEEN statement_timestamp() AND clock_timestamp()
+                 FROM qsessions.request_heartbeats($1)",
+                &[&probe],
+            )
+            .await
+            .unwrap();
+        let [answer] = &rows[..] else {
+            panic!("{rows:?}");
+        };
+        let nothing = [1, 3, 4].map(|column| answer.get::<_, Option<String>>(column));
+        assert_eq!(nothing, [None, None, None]);
+        assert!(answer.get::<_, bool>(2) && answer.get::<_, bool>(5));
+        let digest: Vec<u8> = answer.get(0);
+        let Some(probe) = probe else {
+            let before = received_until_heartbeat(&mut listener, &digest).await;
+            assert_eq!(before, [session.id.to_string()]);
+            continue;
+        };
+        assert_eq!(digest, qsessions_key::digest(&probe.to_string()));
+        // One notification can have both ids.
+        let mut received = String::new();
+        while !received.contains(&probe.to_string()) {
+            received += &timeout(PATIENCE, listener.payloads.recv())
+                .await
+                .unwrap()
+                .unwrap();
+        }
+        assert!(received.starts_with(&session.id.to_string()), "{received}");
+    }
+}
+
 /// A backlog that takes a while to send, so that changes and requests come meanwhile.
 async fn write_much(client: Client) {
     loop {

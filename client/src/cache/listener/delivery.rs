@@ -35,6 +35,19 @@ pub(crate) enum Connection<'a> {
     Spare(&'a Spare),
 }
 
+impl Connection<'_> {
+    /// Keeps a connection that does not answer out of the pool. Returns whether it is the spare one.
+    pub(crate) fn give_up(self) -> bool {
+        match self {
+            Self::Pooled(client) => {
+                drop(Client::take(*client));
+                false
+            }
+            Self::Spare(_) => true,
+        }
+    }
+}
+
 impl Delivery {
     pub(crate) fn new(pool: Pool, patience: Duration) -> Self {
         Self {
@@ -81,6 +94,11 @@ impl Delivery {
         }
         let spare = self.spare.as_ref().expect("made above");
         Ok(Connection::Spare(spare))
+    }
+
+    /// The other connection does not answer.
+    pub(crate) fn drop_spare(&mut self) {
+        self.spare = None;
     }
 
     /// The other connection is not needed any more.

@@ -147,7 +147,7 @@ impl<'a> Prober<'a> {
             }
             Kind::Shared => (None, self.subscription.new_request()),
         };
-        let sending = sending::ask(connection, statements, own, self.has_heartbeats);
+        let sending = sending::ask(&connection, statements, own, self.has_heartbeats);
         match timeout(patience, sending).await {
             Ok(Ok(answers)) => {
                 let Some(server) = answers.into_iter().find_map(|answer| answer.server) else {

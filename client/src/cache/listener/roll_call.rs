@@ -104,21 +104,25 @@ async fn call(
         Kind::Own => Some(Uuid::new_v4()),
         Kind::Shared => None,
     };
-    let asking = sending::ask(connection, cache.database.statements, probe, true);
+    let asking = sending::ask(&connection, cache.database.statements, probe, true);
     let Ok(answers) = timeout(FIRST_STATEMENT_TIMEOUT, asking).await else {
-        // Its connection may hang, and the next statement may get another one.
+        // One of the servers may hang. Nothing else should wait for that on this connection.
+        if connection.give_up() {
+            delivery.drop_spare();
+        }
         return Ok(());
     };
-    take_in(cache, cluster, &callers, &answers?, probe);
+    take_in(cache, roll_call, cluster, &callers, &answers?, kind);
     Ok(())
 }
 
 fn take_in(
     cache: &Cache,
+    roll_call: &RollCall,
     cluster: &Cluster,
     callers: &[Caller<'_>],
     answers: &[Answer],
-    probe: Option<Uuid>,
+    kind: Kind,
 ) {
     let is_heard = |origin: &Origin| cache.stations.of_origin(origin) != ELSEWHERE;
     // Before anything counts as known: the entries of sessions that were moved are dropped.
@@ -127,10 +131,17 @@ fn take_in(
         cache.entries.drop_all();
     }
     for caller in callers {
-        let origin = caller.station.link.borrow().origin().cloned();
+        let Some(origin) = caller.station.link.borrow().origin().cloned() else {
+            continue;
+        };
+        // The connection may have ended since, and another one may have begun.
+        let current = roll_call.subscription(caller.station);
+        if !current.is_some_and(|current| Arc::ptr_eq(&current, &caller.subscription)) {
+            continue;
+        }
         let is_its = |answer: &&Answer| {
             let server = answer.server.as_ref();
-            server.is_some_and(|server| Some(&server.origin) == origin.as_ref())
+            server.is_some_and(|server| server.origin == origin)
         };
         let answer = answers.iter().find(is_its);
         match answer.and_then(|answer| answer.server.as_ref()) {
@@ -139,8 +150,11 @@ fn take_in(
                 if let Err(error) = caller.station.check(server, caller.sent) {
                     caller.station.reject(error);
                 } else if layout != Layout::Changing {
-                    let heartbeat = || Probe::Heartbeat(server.digest.clone());
-                    let awaited = probe.map_or_else(heartbeat, Probe::Own);
+                    let digest = server.digest.clone();
+                    let awaited = match kind {
+                        Kind::Own => Probe::OfServer(digest),
+                        Kind::Shared => Probe::Heartbeat(digest),
+                    };
                     caller.subscription.requested(&awaited, caller.sent);
                 }
             }

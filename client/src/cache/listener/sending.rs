@@ -56,14 +56,14 @@ const OWN: &str = "SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.curr
 
 /// Announces the id of a probe like that of a changed session, or requests heartbeats.
 pub(crate) async fn ask(
-    connection: Connection<'_>,
+    connection: &Connection<'_>,
     statements: Statements,
     probe: Option<Uuid>,
     has_heartbeats: bool,
 ) -> Result<Vec<Answer>, Error> {
     let sql = if has_heartbeats { HEARTBEATS } else { OWN };
     match connection {
-        Connection::Pooled(client) => send(&*client, statements, sql, probe).await,
+        Connection::Pooled(client) => send(&**client, statements, sql, probe).await,
         Connection::Spare(spare) => send(spare.client(), statements, sql, probe).await,
     }
 }

@@ -25,13 +25,15 @@ pub(crate) enum Probe {
     /// An id that the server sends once for all processes. They know only the SHA-256 of its text
     /// beforehand: any role can send notifications, and could otherwise send the id too early.
     Heartbeat(Vec<u8>),
+    /// An id that one of several servers sends for this process. It is known by its SHA-256 too.
+    OfServer(Vec<u8>),
 }
 
 impl Probe {
     fn is(&self, id: Uuid) -> bool {
         match self {
             Self::Own(own) => *own == id,
-            Self::Heartbeat(digest) => self::digest(id) == **digest,
+            Self::Heartbeat(digest) | Self::OfServer(digest) => self::digest(id) == **digest,
         }
     }
 }
@@ -237,14 +239,15 @@ impl Probes {
         if at.is_some() || !is_random(id) {
             return at;
         }
-        let is_heartbeat = |other: &Awaited| matches!(other.probe, Probe::Heartbeat(_));
-        if !self.awaited.iter().any(is_heartbeat) {
+        let has_digest = |other: &Awaited| !matches!(other.probe, Probe::Own(_));
+        if !self.awaited.iter().any(has_digest) {
             return None;
         }
-        let heartbeat = Probe::Heartbeat(digest(id).to_vec());
-        self.awaited
-            .iter()
-            .position(|other| other.probe == heartbeat)
+        let digest = digest(id);
+        self.awaited.iter().position(|other| match &other.probe {
+            Probe::Own(_) => false,
+            Probe::Heartbeat(awaited) | Probe::OfServer(awaited) => **awaited == digest,
+        })
     }
 
     /// Keeps an id that may be the heartbeat that is being requested.

@@ -19,6 +19,13 @@ def other_origin(is_permanent):
         "to the same server and database", is_permanent)
 
 
+def several_servers():
+    """This cache hears the changes of one server only."""
+    return ListenError(
+        "the session table is distributed over several servers, and this cache hears one of them: use the engine "
+        "without a cache", is_permanent=True)
+
+
 def of_psycopg(error, before=""):
     """Returns the ListenError for an error of psycopg; its text contains no password."""
     state = getattr(error, "sqlstate", None) or ""

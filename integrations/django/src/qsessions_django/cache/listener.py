@@ -26,10 +26,7 @@ SELECT qsessions.invalidation_channel(), extract(epoch FROM pg_catalog.pg_postma
        extract(epoch FROM pg_catalog.clock_timestamp()), pg_catalog.pg_is_in_recovery(), pg_catalog.current_database(),
        pg_catalog.to_regprocedure('qsessions.request_heartbeats(uuid)') IS NOT NULL
 """
-IS_DISTRIBUTED = "SELECT bool_or(layout IS NOT NULL) FROM qsessions.request_heartbeats()"
-ON_SEVERAL_SERVERS = (
-    "the session table is distributed over several servers, and this cache hears one of them: use the engine without a "
-    "cache")
+IS_DISTRIBUTED = "SELECT layout IS NOT NULL FROM qsessions._layout()"
 ON_A_STANDBY = (
     "the listening connection leads to a standby, which announces nothing: give the listener the address of the "
     "primary")
@@ -122,7 +119,7 @@ class Listener:
         # An earlier version of the extension has none.
         has_heartbeats = has_heartbeats == "t"
         if has_heartbeats and connection.query(IS_DISTRIBUTED, (), STATEMENT_SECONDS) == [["t"]]:
-            raise errors.ListenError(ON_SEVERAL_SERVERS, is_permanent=True)
+            raise errors.several_servers()
         cache.channels.add(channel)
         for name in cache.channels:
             quoted = name.replace('"', '""')

@@ -34,8 +34,12 @@ BETWEEN_HEARTBEATS = 0.1
 _ANSWER = """
 SELECT extract(epoch FROM pg_catalog.clock_timestamp()), extract(epoch FROM pg_catalog.pg_postmaster_start_time()),
        pg_catalog.current_database(), qsessions.invalidation_channel(), """
-PROBE = _ANSWER + "qsessions.invalidate(id => $1::uuid)"
-HEARTBEAT = _ANSWER + "pg_catalog.encode(qsessions.request_heartbeat(), 'hex')"
+_IS_DISTRIBUTED = "(SELECT l.layout IS NOT NULL FROM qsessions._layout() AS l), "
+_INVALIDATE = "qsessions.invalidate(id => $1::uuid)"
+PROBE = _ANSWER + _IS_DISTRIBUTED + _INVALIDATE
+# In a version of the extension that has no heartbeats.
+EARLIER_PROBE = _ANSWER + "false, " + _INVALIDATE
+HEARTBEAT = _ANSWER + _IS_DISTRIBUTED + "pg_catalog.encode(qsessions.request_heartbeat(), 'hex')"
 
 
 class Prober:
@@ -44,6 +48,7 @@ class Prober:
     def __init__(self, cache, subscription, has_heartbeats):
         self._cache = cache
         self._has_heartbeats = has_heartbeats and cache.probe_interval >= BETWEEN_HEARTBEATS
+        self._statement = PROBE if has_heartbeats else EARLIER_PROBE
         self._subscription = subscription
         self._connection = None
 
@@ -78,7 +83,7 @@ class Prober:
             probe, sent = self._subscription.new_probe()
             if self._subscription.first_sent is None:
                 self._subscription.first_sent = sent
-            (answer,) = connection.query(PROBE, (probe,), seconds)
+            (answer,) = connection.query(self._statement, (probe,), seconds)
         except (psycopg.Error, errors.ListenError) as error:
             # A statement that was not answered in time may be heard later, and then counts.
             self._disconnect()
@@ -92,6 +97,9 @@ class Prober:
     def _request_heartbeat(self, seconds):
         def request():
             (answer,) = connection.query(HEARTBEAT, (), seconds)
+            # Before the heartbeat counts.
+            if answer[-2] == "t":
+                raise errors.several_servers()
             return answer, answer[-1]
 
         try:
@@ -100,8 +108,10 @@ class Prober:
         except psycopg.Error as error:
             self._disconnect()
             self._report(errors.of_psycopg(error, "the application's connections cannot notify: "))
-        except errors.ListenError:
+        except errors.ListenError as error:
             self._disconnect()
+            if error.is_permanent:
+                raise
         else:
             self._check(sent, answer)
 
@@ -114,7 +124,9 @@ class Prober:
 
     def _check(self, sent, answer):
         cache = self._cache
-        clock, started_at, database, channel, _ = answer
+        clock, started_at, database, channel, is_distributed, _ = answer
+        if is_distributed == "t":
+            raise errors.several_servers()
         if cache.link.state.origin != Origin(started_at, database):
             # If it never was the same, it will not be the next time.
             raise errors.other_origin(is_permanent=not cache.link.is_serving)

@@ -13,7 +13,7 @@ class Row(NamedTuple):
     user_agent: str | None
     expires_at: float
     last_seen_at: float
-    started_at: str
+    started_at: str | None
     database: str
     client_hints: str | None
     is_former_key: bool
@@ -26,11 +26,11 @@ class Row(NamedTuple):
 _COLUMNS = """
     {row}.data, {row}.user_id, {row}.version, host({row}.ip), {row}.user_agent,
     extract(epoch FROM {row}.expires_at)::float8, extract(epoch FROM {row}.last_seen_at)::float8,
-    extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text, pg_catalog.current_database()::text
+    extract(epoch FROM {cached}.server_started_at)::text, pg_catalog.current_database()::text
 """
 
 _LOAD = f"""
-SELECT {_COLUMNS.format(row="s")}, s.client_hints, s.is_former_key, s.is_standby,
+SELECT {_COLUMNS.format(row="s", cached="s")}, s.client_hints, s.is_former_key, s.is_standby,
        {{is_unsafe}}, extract(epoch FROM s.visit_due_at - s.last_seen_at)::float8, s.user_agent_max_length
 FROM qsessions.load_for_cache(key => %s) AS s
 """
@@ -46,7 +46,7 @@ LOAD_IN_TRANSACTION = _LOAD.format(
 # been cached under a key that was rotated in the meantime and that still opens it. If the rotation was committed before
 # the statement, this says so. If it was committed later, its notification is still to come.
 RESUME = f"""
-SELECT {_COLUMNS.format(row="s")}, l.client_hints, coalesce(l.is_former_key, true), false, false, NULL, NULL
+SELECT {_COLUMNS.format(row="s", cached="l")}, l.client_hints, coalesce(l.is_former_key, true), false, false, NULL, NULL
 FROM qsessions.resume_session(%s, %s, %s, %s) AS s
 LEFT JOIN LATERAL (SELECT * FROM qsessions.load_for_cache(key => %s)) AS l ON true
 """
