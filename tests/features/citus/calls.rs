@@ -318,6 +318,17 @@ impl Caller {
             ("(qsessions.user_agent_rules()).models > 0", "true"),
             ("qsessions.invalidate(gen_random_uuid())", ""),
             ("octet_length(qsessions.request_heartbeat())", "32"),
+            // The coordinator has no shards. All servers agree on where these are.
+            (
+                "format('%s servers, %s with sessions, %s layout, %s', count(DISTINCT h.server_started_at),
+                        count(*) FILTER (WHERE h.has_sessions), count(DISTINCT h.layout), min(octet_length(h.digest)))
+                 FROM qsessions.request_heartbeats() AS h",
+                "3 servers, 2 with sessions, 1 layout, 32",
+            ),
+            (
+                "count(DISTINCT h.digest) FROM qsessions.request_heartbeats(gen_random_uuid()) AS h",
+                "3",
+            ),
             ("qsessions.invalidation_channel()", "qsessions"),
             ("(qsessions.invalidation_status()).mode", "ring"),
             (
