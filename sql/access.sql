@@ -9,7 +9,8 @@
 --
 -- Of the functions that PUBLIC may run, some do more than read or write the table as the caller.
 -- _lock_user_hash and _admit_session ask for a privilege to write to the table itself, and _count
--- for any privilege on it. request_heartbeat asks for EXECUTE on invalidate. authenticate and
+-- for any privilege on it. request_heartbeat asks for EXECUTE on invalidate, and request_heartbeats and
+-- _heartbeat_of_server call one of the two before they ask other servers. authenticate and
 -- _begin_event_reason leave something in the memory of the caller's own backend until the
 -- transaction ends. _sync_user_key_type, the one function that is SECURITY DEFINER, has no argument
 -- and changes nothing while the table is as create_session_table and link_users leave it.
