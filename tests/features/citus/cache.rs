@@ -63,6 +63,17 @@ async fn begin(other: &Store) -> Vec<Key> {
     keys
 }
 
+/// A process that has cached sessions of both workers, and another one.
+async fn cached_sessions(cluster: &Cluster) -> (Process, Store, Vec<Key>) {
+    let process = Process::start(cluster, &cluster.servers[1..]).await;
+    let other = Store::new(pool_to(&cluster.servers[0].config(DATABASE)));
+    let keys = begin(&other).await;
+    for key in &keys {
+        assert_eq!(data(&process.store, key).await, Some(json!({"n": 1})));
+    }
+    (process, other, keys)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cached_sessions_of_all_workers_are_dropped_when_they_change() {
     let Some(cluster) = Cluster::with_users().await else {
@@ -117,13 +128,8 @@ async fn a_session_that_moves_to_another_worker_stays_right() {
     let Some(cluster) = Cluster::with_users().await else {
         return;
     };
-    let process = Process::start(&cluster, &cluster.servers[1..]).await;
+    let (process, other, keys) = cached_sessions(&cluster).await;
     let store = &process.store;
-    let other = Store::new(pool_to(&cluster.servers[0].config(DATABASE)));
-    let keys = begin(&other).await;
-    for key in &keys {
-        assert_eq!(data(store, key).await, Some(json!({"n": 1})));
-    }
     // All shards of the first worker.
     let coordinator = cluster.connect(0).await;
     let moved = call(
@@ -152,13 +158,8 @@ async fn sessions_of_one_worker_are_cached_while_the_other_is_down() {
     let Some(mut cluster) = Cluster::with_users().await else {
         return;
     };
-    let process = Process::start(&cluster, &cluster.servers[1..]).await;
+    let (process, other, keys) = cached_sessions(&cluster).await;
     let store = &process.store;
-    let other = Store::new(pool_to(&cluster.servers[0].config(DATABASE)));
-    let keys = begin(&other).await;
-    for key in &keys {
-        assert_eq!(data(store, key).await, Some(json!({"n": 1})));
-    }
     cluster.servers[2].stop(StopMode::Fast).unwrap();
     until(async || !store.health().serving).await;
     let mut kept = Vec::new();
