@@ -47,6 +47,7 @@ use crate::purge::PurgeTask;
 use crate::store::Store;
 
 pub use config::CacheConfig;
+pub(crate) use entry::Facts;
 pub use health::Health;
 pub(crate) use listener::{Listener, Listeners};
 

@@ -104,20 +104,24 @@ impl ClientHints {
 /// Of several headers with one name, the last one counts.
 impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for ClientHints {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
-        let hints = headers.into_iter().filter_map(|(name, value)| {
-            let name = name.as_ref();
+        let mut hints = BTreeMap::new();
+        for (name, value) in headers {
             // Most headers of a request are no hints, and are not compared with each name.
-            let start = name.as_bytes().get(..PREFIX.len())?;
-            if !start.eq_ignore_ascii_case(PREFIX) {
-                return None;
+            let start = name.as_ref().as_bytes().get(..PREFIX.len());
+            if start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {
+                hints.extend(hint(name.as_ref(), value.as_ref()));
             }
-            let mut names = NAMES.iter().copied();
-            let name = names.find(|hint| hint.eq_ignore_ascii_case(name))?;
-            let value = std::str::from_utf8(value.as_ref()).ok()?;
-            is_kept(value).then(|| (name, value.to_owned()))
-        });
-        Self(hints.collect())
+        }
+        Self(hints)
     }
+}
+
+/// A header as it is kept, if it is.
+fn hint(name: &str, value: &[u8]) -> Option<(&'static str, String)> {
+    let mut names = NAMES.iter().copied();
+    let name = names.find(|hint| hint.eq_ignore_ascii_case(name))?;
+    let value = std::str::from_utf8(value).ok()?;
+    is_kept(value).then(|| (name, value.to_owned()))
 }
 
 /// A header of HTTP has no control characters.

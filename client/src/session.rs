@@ -1,5 +1,6 @@
 //! A session as the application works with it.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+#[cfg(feature = "cache")]
+use crate::cache::Facts;
 use crate::error::Error;
 use crate::json::Jsonb;
 use crate::rfc3339;
@@ -30,8 +33,16 @@ use crate::wire::{instant, past_instant};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct Session(Arc<SessionData>);
+#[derive(Clone)]
+pub struct Session(Arc<Shared>);
+
+/// In one piece of memory, of which an answer from a cache touches little.
+struct Shared {
+    /// What a cache knows of the session. `None`: no cache has read it.
+    #[cfg(feature = "cache")]
+    facts: Option<Facts>,
+    data: SessionData,
+}
 
 /// The columns of a [`Session`]: a row of the SQL type `session_data`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -79,13 +90,25 @@ impl Deref for Session {
     type Target = SessionData;
 
     fn deref(&self) -> &SessionData {
-        &self.0
+        &self.0.data
+    }
+}
+
+impl PartialEq for Session {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&**self).finish()
     }
 }
 
 impl Serialize for Session {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        (**self).serialize(serializer)
     }
 }
 
@@ -128,17 +151,32 @@ macro_rules! session_columns {
 pub(crate) use session_columns;
 
 impl Session {
-    /// A copy with a change.
-    #[cfg(feature = "cache")]
-    pub(crate) fn with(&self, change: impl FnOnce(&mut SessionData)) -> Self {
-        let mut session = SessionData::clone(self);
-        change(&mut session);
-        Self(Arc::new(session))
+    pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
+        let data = SessionData::from_row(row)?;
+        Ok(Self(Arc::new(Shared {
+            #[cfg(feature = "cache")]
+            facts: None,
+            data,
+        })))
     }
 
+    #[cfg(feature = "cache")]
+    pub(crate) fn cached(data: SessionData, facts: Facts) -> Self {
+        let facts = Some(facts);
+        Self(Arc::new(Shared { facts, data }))
+    }
+
+    #[cfg(feature = "cache")]
+    #[inline]
+    pub(crate) fn facts(&self) -> Option<&Facts> {
+        self.0.facts.as_ref()
+    }
+}
+
+impl SessionData {
     #[cfg(all(test, feature = "cache"))]
     pub(crate) fn for_tests(last_seen_at: SystemTime, expires_at: Option<SystemTime>) -> Self {
-        Self(Arc::new(SessionData {
+        Self {
             id: Uuid::nil(),
             user_id: None,
             data: Value::Null,
@@ -151,12 +189,12 @@ impl Session {
             last_seen_at,
             expires_at,
             version: 1,
-        }))
+        }
     }
 
     pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
         let data = row.try_get::<_, Jsonb<'_>>(2)?.decode()?;
-        Ok(Self(Arc::new(SessionData {
+        Ok(Self {
             id: row.try_get(0)?,
             user_id: row.try_get(1)?,
             data: data.value,
@@ -169,6 +207,6 @@ impl Session {
             last_seen_at: past_instant(row, 8)?,
             expires_at: instant(row, 9)?,
             version: row.try_get(10)?,
-        })))
+        })
     }
 }

@@ -15,7 +15,8 @@ use crate::{Result, layers, setting};
 
 /// Calls the handler with each cookie of a file in turn, and prints what a call of each pass takes.
 pub(crate) async fn call(layer: &str, cookies: &Path, passes: u32) -> Result<()> {
-    let app = layers::app(layer).await?;
+    // As a server does, so that a call makes no routes.
+    let app = layers::app(layer).await?.with_state(());
     let agent = setting("BENCH_USER_AGENT")?;
     let cookies = fs::read_to_string(cookies)?;
     let cookies: Vec<&str> = cookies.lines().collect();

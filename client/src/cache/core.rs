@@ -163,7 +163,7 @@ impl Cache {
             return Ok(Some(session));
         }
         match visit {
-            Visit::Known => Ok(Some(entry.session)),
+            Visit::Known => Ok(Some(entry.into_session())),
             // The server announces it, which drops what would be kept now.
             Visit::Moved => {
                 let _change = Change::new(self, cache_key.id);
@@ -174,7 +174,7 @@ impl Cache {
             }
             Visit::Due => {
                 let Some(_claim) = self.claim_visit(cache_key.id) else {
-                    return Ok(Some(entry.session));
+                    return Ok(Some(entry.into_session()));
                 };
                 let pending = self.visits.get(&cache_key);
                 let recording = self.record_visit(key, cache_key, visitor, &entry);
@@ -213,7 +213,7 @@ impl Cache {
         if is_kept {
             change.applied();
         }
-        Ok(Some(entry.session))
+        Ok(Some(entry.into_session()))
     }
 
     /// Keeps what was read, if it may be kept, and returns whether it was.
@@ -281,11 +281,11 @@ impl SessionCache for Arc<Cache> {
         };
         let now = self.stations.now();
         if let Some(known) = self.look_up(&cache_key, now) {
-            return Answer::known(known.map(|entry| entry.session));
+            return Answer::known(known.map(|entry| entry.into_session()));
         }
         Answer::asked(async move {
             let entry = self.fetch(key, cache_key, now).await?;
-            Ok(entry.map(|entry| entry.session))
+            Ok(entry.map(|entry| entry.into_session()))
         })
     }
 
@@ -299,7 +299,7 @@ impl SessionCache for Arc<Cache> {
             Some(Some(entry)) => {
                 let server_time = self.server_time(&entry, now);
                 if entry.visit(visitor, server_time) == Visit::Known {
-                    return Answer::known(Some(entry.session));
+                    return Answer::known(Some(entry.into_session()));
                 }
                 if let Some(session) = self.defer_visit(cache_key, visitor, &entry, server_time) {
                     return Answer::known(Some(session));

@@ -29,14 +29,14 @@ impl Cache {
             (is_new && !entry.is_near_expiry(now)).then(|| entry.after_visit(visitor, now))
         };
         let session = match self.entries.change(&key, change) {
-            Some((entry, true)) => entry.session,
+            Some((entry, true)) => entry.into_session(),
             // Another request of the same visitor has come first, or the entry was replaced.
             Some((entry, false)) => {
                 let is_known = entry.visit(visitor, now) == Kind::Known;
-                return (is_known && entry.is_alive(now)).then_some(entry.session);
+                return (is_known && entry.is_alive(now)).then_some(entry.into_session());
             }
             // It was not kept, or was dropped since.
-            None => known.after_visit(visitor, now).session,
+            None => known.after_visit(visitor, now).into_session(),
         };
         // Headers can be far longer than what is kept of them.
         let visitor = Visitor {

@@ -7,12 +7,18 @@
 //! and putting an entry.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState as SlowRandomState};
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use futures_util::future::{Shared, WeakShared};
+use quick_cache::sync::DefaultLifecycle;
+use quick_cache::{OptionsBuilder, UnitWeighter};
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::cache::config::CacheConfig;
@@ -51,11 +57,38 @@ pub(crate) type SharedLoad = Shared<Load>;
 /// There are at most as many as there are loads under way, so that a fast hash cannot be attacked.
 type Fills = HashMap<Uuid, Vec<Arc<Fill>>, RandomState>;
 
+/// Holds a number of values at most: those that are asked for most often.
+type Limited<K, V, S> = quick_cache::sync::Cache<K, V, UnitWeighter, S>;
+
+/// Each shard has a lock, under which all that is void is dropped at once.
+const MOST_IN_A_SHARD: usize = 4096;
+const MOST_SHARDS: usize = 4096;
+
+fn limited<K: Eq + Hash, V: Clone, S>(capacity: u64) -> Limited<K, V, S>
+where
+    S: BuildHasher + Clone + Default,
+{
+    let most = usize::try_from(capacity).unwrap_or(usize::MAX);
+    let threads = available_parallelism().map_or(1, NonZeroUsize::get);
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(most)
+        .weight_capacity(capacity)
+        .shards((4 * threads).max(most / MOST_IN_A_SHARD).min(MOST_SHARDS))
+        .build()
+        .expect("both capacities are set");
+    Limited::with_options(
+        options,
+        UnitWeighter,
+        S::default(),
+        DefaultLifecycle::default(),
+    )
+}
+
 pub(crate) struct Entries {
     /// The server has made their ids, so that a fast hash cannot be attacked.
-    sessions: moka::sync::Cache<Uuid, Entry, RandomState>,
+    sessions: Limited<Uuid, Entry, RandomState>,
     /// Keys that had no session, and when they were looked up.
-    absent: moka::sync::Cache<Digest, Moment>,
+    absent: Limited<Digest, Moment, SlowRandomState>,
     /// When the last of them was looked up. Zero: none was. Most loads need not look among them.
     last_absence: AtomicU64,
     negative_ttl: Duration,
@@ -119,10 +152,8 @@ impl std::ops::Deref for FillGuard {
 impl Entries {
     pub(crate) fn new(config: &CacheConfig, stations: usize) -> Self {
         Self {
-            sessions: moka::sync::Cache::builder()
-                .max_capacity(config.capacity)
-                .build_with_hasher(RandomState::default()),
-            absent: moka::sync::Cache::new(config.negative_capacity),
+            sessions: limited(config.capacity),
+            absent: limited(config.negative_capacity),
             last_absence: AtomicU64::new(0),
             negative_ttl: config.negative_ttl.min(config.max_staleness),
             max_staleness: config.max_staleness,
@@ -137,9 +168,13 @@ impl Entries {
     #[inline]
     pub(crate) fn get(&self, key: &CacheKey) -> Option<Entry> {
         let entry = self.sessions.get(&key.id)?;
-        let first_valid = self.first_valid.get(usize::from(entry.station))?;
-        (entry.digest == key.digest && entry.generation >= first_valid.load(Ordering::Acquire))
-            .then_some(entry)
+        (entry.digest == key.digest && self.is_valid(&entry)).then_some(entry)
+    }
+
+    #[inline]
+    fn is_valid(&self, entry: &Entry) -> bool {
+        let first_valid = self.first_valid.get(usize::from(entry.station));
+        first_valid.is_some_and(|first| entry.generation >= first.load(Ordering::Acquire))
     }
 
     /// Whether this key had no session a moment ago.
@@ -164,30 +199,32 @@ impl Entries {
         began.nanos() < self.ignore_reads_before.load(Ordering::SeqCst)
     }
 
-    /// The approximate number of sessions.
+    /// The number of sessions.
     pub(crate) fn len(&self) -> u64 {
-        self.sessions.entry_count()
+        self.sessions.len() as u64
     }
 
     /// Drops everything, and keeps out what is being read.
-    pub(crate) fn drop_all(&self) {
-        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
-        for first_valid in &self.first_valid {
-            first_valid.fetch_max(generation, Ordering::SeqCst);
-        }
-        self.sessions.invalidate_all();
-        self.absent.invalidate_all();
+    pub(crate) fn drop_all(self: &Arc<Self>) {
+        self.void(&self.first_valid);
     }
 
     /// Drops everything that was read from the server of a station, and keeps out what is being
     /// read: it is not known yet where from.
-    pub(crate) fn drop_station(&self, station: u8) {
-        if self.first_valid.len() == 1 {
-            return self.drop_all();
-        }
+    pub(crate) fn drop_station(self: &Arc<Self>, station: u8) {
+        let station = usize::from(station);
+        self.void(&self.first_valid[station..=station]);
+    }
+
+    fn void(self: &Arc<Self>, stations: &[AtomicU64]) {
         let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
-        self.first_valid[usize::from(station)].fetch_max(generation, Ordering::SeqCst);
-        self.absent.invalidate_all();
+        for first_valid in stations {
+            first_valid.fetch_max(generation, Ordering::SeqCst);
+        }
+        self.absent.clear();
+        // Nobody is given the entries any more. To free a million of them takes a second.
+        let entries = Arc::clone(self);
+        spawn_blocking(move || entries.sessions.retain(|_, entry| entries.is_valid(entry)));
     }
 
     /// Drops a session, and keeps out what was read of it until now.
@@ -196,12 +233,12 @@ impl Entries {
         for fill in stripe.get(&id).into_iter().flatten() {
             fill.is_named.store(true, Ordering::Relaxed);
         }
-        self.sessions.invalidate(&id);
+        self.sessions.remove(&id);
     }
 
     /// Forgets that a key had no session.
     pub(crate) fn drop_absence(&self, key: &CacheKey) {
-        self.absent.invalidate(&key.digest);
+        self.absent.remove(&key.digest);
     }
 
     /// The generation, to be read before it is known whether notifications are heard: when those of

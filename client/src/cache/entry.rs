@@ -1,8 +1,12 @@
 //! A session as the cache holds it.
 
+use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
+
+use foldhash::quality::RandomState;
 
 use crate::cache::freshness::ServerMicros;
 use crate::cache::row::{CachedRow, Visits};
@@ -10,7 +14,7 @@ use crate::cache::server_time::instant;
 pub(crate) use crate::cache::server_time::micros;
 use crate::client_hints::ClientHints;
 use crate::hooks::Visitor;
-use crate::session::Session;
+use crate::session::{Session, SessionData};
 
 /// This long before it expires, the visits of a session are written at once: a visit that is
 /// pending does not keep it alive.
@@ -23,10 +27,13 @@ const SHORTEST_TOUCH_INTERVAL: ServerMicros = 1_000_000;
 /// SHA-256 of a key.
 pub(crate) type Digest = [u8; 32];
 
-/// A session and what the cache knows of it. Each load clones it, which costs less than sharing it.
+/// A session and what the cache knows of it. Clones are cheap.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) session: Session,
+pub(crate) struct Entry(Session);
+
+/// What the cache knows of a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
     pub(crate) digest: Digest,
     /// The generation of the cache in which it was read. It is void once everything of its station
     /// has been dropped in a later one.
@@ -42,6 +49,8 @@ pub(crate) struct Entry {
     visit_due_at: ServerMicros,
     /// The session shows a visit that may not be written yet.
     has_pending_visit: bool,
+    /// The hash of its `User-Agent`, which is not looked at for a visit with the same one.
+    agent_hash: Option<u64>,
 }
 
 /// What a session is after a visit was written.
@@ -64,12 +73,22 @@ pub(crate) enum Visit {
     Moved,
 }
 
+impl Deref for Entry {
+    type Target = Facts;
+
+    #[inline]
+    fn deref(&self) -> &Facts {
+        let facts = self.0.facts();
+        facts.expect("an entry is made with them")
+    }
+}
+
 impl Entry {
     pub(crate) fn new(row: CachedRow, digest: Digest, generation: u64, station: u8) -> Self {
         let (session, visits) = (row.session, row.visits);
         let due = session.last_seen_at.checked_add(visits.touch_interval);
         let hints = row.client_hints;
-        Self {
+        let facts = Facts {
             digest,
             generation,
             station,
@@ -78,16 +97,27 @@ impl Entry {
             visits,
             visit_due_at: due.map_or(ServerMicros::MAX, micros),
             has_pending_visit: false,
-            session,
-        }
+            agent_hash: None,
+        };
+        Self::of(session, facts)
+    }
+
+    fn of(session: SessionData, mut facts: Facts) -> Self {
+        facts.agent_hash = session.user_agent.as_deref().map(hash_agent);
+        Self(Session::cached(session, facts))
+    }
+
+    #[inline]
+    pub(crate) fn into_session(self) -> Session {
+        self.0
     }
 
     /// The entry with what a visit shows. When the session expires is still what the table says.
     pub(crate) fn after_visit(&self, visitor: Visitor<'_>, seen_at: ServerMicros) -> Self {
         let visits = self.visits;
         let agent = visitor.user_agent.map(|agent| visits.kept_part(agent));
-        let other_browser =
-            agent.is_some_and(|agent| self.session.user_agent.as_deref() != Some(agent));
+        let mut session = SessionData::clone(&self.0);
+        let other_browser = agent.is_some_and(|agent| session.user_agent.as_deref() != Some(agent));
         let seen_hints = visitor.client_hints.filter(|hints| !hints.is_empty());
         let client_hints = match (seen_hints, &self.client_hints) {
             (None, _) if other_browser => None,
@@ -95,50 +125,42 @@ impl Entry {
             (Some(seen), Some(known)) if !other_browser => Some(Arc::new(known.with(seen))),
             (Some(seen), _) => Some(Arc::new(seen.clone())),
         };
-        let session = self.session.with(|session| {
-            if let Some(ip) = visitor.ip {
-                session.ip = Some(ip.to_canonical());
-            }
-            if let Some(agent) = agent {
-                session.user_agent = Some(agent.to_owned());
-            }
-            session.last_seen_at = session.last_seen_at.max(instant(seen_at));
-            session.expires_at = latest(session.expires_at, visits.expires_at(seen_at));
-        });
+        if let Some(ip) = visitor.ip {
+            session.ip = Some(ip.to_canonical());
+        }
+        if let Some(agent) = agent {
+            session.user_agent = Some(agent.to_owned());
+        }
+        session.last_seen_at = session.last_seen_at.max(instant(seen_at));
+        session.expires_at = latest(session.expires_at, visits.expires_at(seen_at));
         let touch_interval = visits.touch_interval.as_micros();
         let touch_interval = ServerMicros::try_from(touch_interval).unwrap_or(ServerMicros::MAX);
-        Self {
-            session,
+        let facts = Facts {
             client_hints,
             visit_due_at: seen_at.saturating_add(touch_interval.max(SHORTEST_TOUCH_INTERVAL)),
             has_pending_visit: true,
-            ..self.clone()
-        }
+            ..Facts::clone(self)
+        };
+        Self::of(session, facts)
     }
 
     /// The entry after a visit was written. If that is not the last one, another is still pending.
     pub(crate) fn after_write(&self, recorded: &Recorded, is_last: bool) -> Self {
         let expires_at = recorded.expires_at.map_or(ServerMicros::MAX, micros);
+        let mut session = SessionData::clone(&self.0);
         // An earlier expiry is announced, so that of two the later one was read later.
-        let mut entry = Self {
+        let mut facts = Facts {
             expires_at: self.expires_at.max(expires_at),
-            ..self.clone()
+            ..Facts::clone(self)
         };
-        if !is_last {
-            return entry;
+        if is_last {
+            facts.has_pending_visit = false;
+            facts.visit_due_at = micros(recorded.visit_due_at);
+            session.last_seen_at = recorded.last_seen_at;
+            session.expires_at =
+                (facts.expires_at < ServerMicros::MAX).then(|| instant(facts.expires_at));
         }
-        entry.has_pending_visit = false;
-        entry.visit_due_at = micros(recorded.visit_due_at);
-        let expires_at = (entry.expires_at < ServerMicros::MAX).then(|| instant(entry.expires_at));
-        let last_seen_at = recorded.last_seen_at;
-        // Usually it shows all that already, and is not copied.
-        if (self.session.last_seen_at, self.session.expires_at) != (last_seen_at, expires_at) {
-            entry.session = self.session.with(|session| {
-                session.last_seen_at = last_seen_at;
-                session.expires_at = expires_at;
-            });
-        }
-        entry
+        Self::of(session, facts)
     }
 
     /// Whether a visit must be written at once, so that it keeps the session alive.
@@ -175,7 +197,7 @@ impl Entry {
 
     /// A dual-stack socket gives the same address as `::ffff:192.0.2.1`.
     fn has_ip(&self, ip: IpAddr) -> bool {
-        self.session
+        self.0
             .ip
             .is_some_and(|known| known.to_canonical() == ip.to_canonical())
     }
@@ -189,13 +211,21 @@ impl Entry {
 
     /// The server cuts a long header.
     fn has_user_agent(&self, agent: &str) -> bool {
-        let Some(known) = self.session.user_agent.as_deref() else {
-            return false;
-        };
-        known == agent
-            || (agent.starts_with(known)
-                && known.chars().count() == self.visits.user_agent_max_length)
+        if self.agent_hash == Some(hash_agent(agent)) {
+            return true;
+        }
+        let known = self.0.user_agent.as_deref();
+        known.is_some_and(|known| {
+            agent.starts_with(known) && known.chars().count() == self.visits.user_agent_max_length
+        })
     }
+}
+
+/// A hash with random numbers of this process, which visitors do not know. Two browsers pass for
+/// the same one once in 2^64 visits.
+fn hash_agent(agent: &str) -> u64 {
+    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    HASHER.hash_one(agent)
 }
 
 /// The later of two expiries. `None`: never.
@@ -216,22 +246,28 @@ mod tests {
 
     /// A session that idles for an hour, seen last at zero.
     fn entry() -> Entry {
-        Entry {
-            session: Session::for_tests(instant(0), Some(instant(HOUR))),
+        entry_with(Duration::from_secs(60))
+    }
+
+    fn entry_with(touch_interval: Duration) -> Entry {
+        let session = SessionData::for_tests(instant(0), Some(instant(HOUR)));
+        let facts = Facts {
             digest: [0; 32],
             generation: 0,
             station: 0,
             client_hints: None,
             expires_at: HOUR,
             visits: Visits {
-                touch_interval: Duration::from_secs(60),
+                touch_interval,
                 user_agent_max_length: 5,
                 idle_timeout: Some(HOUR),
                 deadline: 2 * HOUR,
             },
             visit_due_at: 60 * SECOND,
             has_pending_visit: false,
-        }
+            agent_hash: None,
+        };
+        Entry::of(session, facts)
     }
 
     fn from_browser(user_agent: &str) -> Visitor<'_> {
@@ -244,21 +280,21 @@ mod tests {
     #[test]
     fn a_pending_visit_is_shown_and_keeps_no_session_alive() {
         let entry = entry().after_visit(Visitor::default(), 100 * SECOND);
-        assert_eq!(entry.session.last_seen_at, instant(100 * SECOND));
-        assert_eq!(entry.session.expires_at, Some(instant(HOUR + 100 * SECOND)));
+        assert_eq!(entry.0.last_seen_at, instant(100 * SECOND));
+        assert_eq!(entry.0.expires_at, Some(instant(HOUR + 100 * SECOND)));
         assert!(entry.is_alive(HOUR - 1) && !entry.is_alive(HOUR));
         // Not past the deadline.
         let entry = entry.after_visit(Visitor::default(), HOUR + HOUR / 2);
-        assert_eq!(entry.session.expires_at, Some(instant(2 * HOUR)));
+        assert_eq!(entry.0.expires_at, Some(instant(2 * HOUR)));
     }
 
     #[test]
     fn a_pending_visit_stands_for_those_that_follow_until_the_session_is_about_to_expire() {
         let known = |entry: &Entry, at| entry.visit(Visitor::default(), at) == Visit::Known;
-        let mut entry = entry();
+        let entry = entry();
         let last = HOUR - WRITE_MARGIN;
         assert!(known(&entry, 59 * SECOND) && !known(&entry, 60 * SECOND));
-        entry.visits.touch_interval = Duration::ZERO;
+        let entry = entry_with(Duration::ZERO);
         let entry = entry.after_visit(Visitor::default(), last - SECOND / 2);
         assert!(known(&entry, last - 1));
         assert!(!entry.is_near_expiry(last - 1));
@@ -280,10 +316,10 @@ mod tests {
             visit_due_at: instant(61 * SECOND),
         };
         let entry = entry().after_visit(Visitor::default(), 100 * SECOND);
-        let shown = entry.session.last_seen_at;
+        let shown = entry.0.last_seen_at;
         let entry = entry.after_write(&earlier, false);
         assert!(entry.has_pending_visit && entry.is_alive(HOUR - 1));
-        assert_eq!(entry.session.last_seen_at, shown);
+        assert_eq!(entry.0.last_seen_at, shown);
     }
 
     #[test]
@@ -298,7 +334,7 @@ mod tests {
         assert_eq!(entry.visit(with(&one), SECOND), Visit::Known);
         assert_eq!(entry.visit(with(&other), SECOND), Visit::Moved);
         let entry = entry.after_visit(from_browser("äöüxyz"), SECOND);
-        assert_eq!(entry.session.user_agent.as_deref(), Some("äöüxy"));
+        assert_eq!(entry.0.user_agent.as_deref(), Some("äöüxy"));
         assert_eq!(entry.visit(from_browser("äöüxyz"), SECOND), Visit::Known);
         assert!(entry.client_hints.is_none());
     }

@@ -10,7 +10,7 @@ use crate::cache::server_time::{instant as at, micros};
 use crate::client_hints::ClientHints;
 use crate::error::Error;
 use crate::json::Jsonb;
-use crate::session::{Session, session_columns};
+use crate::session::{SessionData, session_columns};
 use crate::wire::instant;
 
 /// How visits of a session are recorded.
@@ -43,7 +43,7 @@ impl Visits {
 /// A session that was read, and where from.
 #[derive(Debug)]
 pub(crate) struct CachedRow {
-    pub(crate) session: Session,
+    pub(crate) session: SessionData,
     pub(crate) data_bytes: usize,
     pub(crate) visits: Visits,
     pub(crate) client_hints: ClientHints,
@@ -66,7 +66,7 @@ impl CachedRow {
     );
 
     pub(crate) fn from_load(row: &Row) -> Result<Self, Error> {
-        let session = Session::from_row(row)?;
+        let session = SessionData::from_row(row)?;
         let is_former_key = row.try_get(17)?;
         // Without a time at which a visit is due, each visit is.
         let visit_due_at = instant(row, 13)?.unwrap_or(session.last_seen_at);
@@ -108,7 +108,7 @@ impl CachedRow {
     /// The session is cached already, so that it is known how its visits are recorded.
     pub(crate) fn from_resume(row: &Row, visits: Visits) -> Result<Self, Error> {
         Ok(Self {
-            session: Session::from_row(row)?,
+            session: SessionData::from_row(row)?,
             data_bytes: data_bytes(row)?,
             visits,
             origin: origin(row)?,

@@ -28,7 +28,7 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
 /// Saves what has changed: the session begins, or its changed members are patched.
 pub(crate) async fn save(shared: &Shared) -> Result<(), Error> {
     // Most requests change nothing, and none of their calls is under way.
-    if shared.calls.try_lock().is_ok() && !shared.state().has_changes() {
+    if shared.calls.try_lock().is_some() && !shared.state().has_changes() {
         return Ok(());
     }
     // In a box, so that the future of each request is small.
@@ -99,7 +99,7 @@ pub(crate) async fn logout(shared: &Shared) -> Result<(), Error> {
     };
     let (id, user) = {
         let state = shared.state();
-        (state.id, state.user_id().map(str::to_owned))
+        (state.id(), state.user_id().map(str::to_owned))
     };
     on_store!(shared.config().store, store => {
         let has_ended = store.logout(&key).await?;
@@ -146,7 +146,7 @@ pub(crate) async fn set_expiry(shared: &Shared, expiry: Expiry) -> Result<(), Er
     match on_store!(shared.config().store, store => store.set_expiry(&key, expiry).await) {
         Ok(expires_at) => {
             let mut state = shared.state();
-            state.expires_at = expires_at;
+            state.set_expires_at(expires_at);
             if state.cookie == CookieChange::None {
                 state.cookie = CookieChange::Prolong;
             }
@@ -160,7 +160,7 @@ pub(crate) async fn set_expiry(shared: &Shared, expiry: Expiry) -> Result<(), Er
 /// The key of this request no longer opens the session. If another request has given the session a
 /// new key, it has set the cookie too, and removing the cookie would sign the visitor out.
 async fn interrupted(shared: &Shared) -> Error {
-    let id = shared.state().id;
+    let id = shared.state().id();
     let record = match id {
         None => None,
         Some(id) => on_store!(shared.config().store, store => store.get_session(id).await)

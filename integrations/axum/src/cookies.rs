@@ -1,11 +1,13 @@
 //! The cookie that holds the key.
 
+use std::mem::replace;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use axum::http::header::{COOKIE, HeaderMap, HeaderValue};
 use cookie::Cookie;
 use cookie::time::Duration as Span;
+use memchr::memchr_iter;
 use qsessions::Key;
 
 use crate::error::BuildError;
@@ -123,7 +125,10 @@ impl Cookies {
     pub(crate) fn key(&self, headers: &HeaderMap) -> Option<Key> {
         let key = find(headers, &self.session)?;
         // A header holds no NUL, so that nothing else is wrong with a key.
-        let chars = key.chars().take(KEY_CHARS.end() + 1).count();
+        let chars = match key.is_ascii() {
+            true => key.len(),
+            false => key.chars().take(KEY_CHARS.end() + 1).count(),
+        };
         KEY_CHARS.contains(&chars).then(|| Key::from(key))
     }
 
@@ -176,17 +181,19 @@ impl Cookies {
 /// The first cookie of this name. HTTP/2 may split cookies into several headers. A cookie of
 /// another application that is no text does not hide the others.
 fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let headers = headers.get_all(COOKIE).into_iter();
-    headers
-        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
-        .find_map(|cookie| {
-            let equals = cookie.iter().position(|byte| *byte == b'=')?;
-            let (found, value) = (&cookie[..equals], &cookie[equals + 1..]);
-            if found.trim_ascii() != name.as_bytes() {
-                return None;
-            }
-            std::str::from_utf8(value.trim_ascii()).ok()
-        })
+    let mut headers = headers.get_all(COOKIE).into_iter();
+    headers.find_map(|header| find_in(header.as_bytes(), name.as_bytes()))
+}
+
+fn find_in<'a>(header: &'a [u8], name: &[u8]) -> Option<&'a str> {
+    let mut start = 0;
+    let ends = memchr_iter(b';', header).chain([header.len()]);
+    let mut cookies = ends.map(|end| &header[replace(&mut start, end + 1)..end]);
+    cookies.find_map(|cookie| {
+        let value = cookie.trim_ascii().strip_prefix(name)?;
+        let value = value.trim_ascii_start().strip_prefix(b"=")?;
+        std::str::from_utf8(value.trim_ascii()).ok()
+    })
 }
 
 /// Rounded up, because a cookie that is gone before its session signs the visitor out too early.

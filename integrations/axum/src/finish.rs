@@ -23,7 +23,7 @@ pub(crate) fn finish_at_once(shared: &Shared, response: &mut Response) -> bool {
     let waits = state.has_changes()
         || must_ask(config, &mut state)
         // A call that the handler has given up is still under way.
-        || shared.calls.try_lock().is_err();
+        || shared.calls.try_lock().is_none();
     if waits {
         return false;
     }
@@ -98,9 +98,9 @@ fn set_cookies(shared: &Shared, mut state: MutexGuard<'_, State>, headers: &mut 
     let session = match (state.cookie, &state.key) {
         (CookieChange::Set | CookieChange::Prolong, Some(key)) => {
             let is_persistent = is_persistent(&state, config.is_persistent);
-            let expires_at = is_persistent.then_some(state.expires_at);
-            if let Some(id) = state.id {
-                shared.layer.told.note(id, state.expires_at);
+            let expires_at = is_persistent.then(|| state.expires_at());
+            if let Some(id) = state.id() {
+                shared.layer.told.note(id, state.expires_at());
             }
             Some(config.cookies.set(key, expires_at))
         }

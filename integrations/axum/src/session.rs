@@ -51,7 +51,7 @@ impl Session {
     /// The public id, safe in a URL or a log. `None`: the session has not begun.
     #[must_use]
     pub fn id(&self) -> Option<Uuid> {
-        self.shared.state().id
+        self.shared.state().id()
     }
 
     /// The id of the user who is signed in, as the database knows it.

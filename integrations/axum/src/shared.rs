@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use axum::http::request::Parts;
+use futures_util::lock::Mutex as AsyncMutex;
 use qsessions::{Key, Uuid};
-use tokio::sync::Mutex as AsyncMutex;
 
 use crate::builder::Config;
 use crate::error::Error;
@@ -95,8 +95,8 @@ impl Shared {
             return Ok(());
         }
         let _turn = match self.calls.try_lock() {
-            Ok(turn) => turn,
-            Err(_) => self.calls.lock().await,
+            Some(turn) => turn,
+            None => self.calls.lock().await,
         };
         // Another extractor may have resumed it meanwhile.
         if !self.is_loaded() {
@@ -170,9 +170,9 @@ impl Drop for SentKey<'_> {
 #[cfg(feature = "tracing")]
 impl Drop for Shared {
     fn drop(&mut self) {
-        let state = self.state();
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state.is_head_sent && state.has_changes() {
-            let id = state.id.map(tracing::field::display);
+            let id = state.id().map(tracing::field::display);
             tracing::warn!(
                 session = id,
                 "a session was changed after the head of the response, and not saved"

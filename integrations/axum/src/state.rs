@@ -28,6 +28,12 @@ impl CookieChange {
     }
 }
 
+#[derive(Debug)]
+struct Told {
+    id: Uuid,
+    expires_at: Option<SystemTime>,
+}
+
 /// The session as one request sees it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -35,10 +41,10 @@ pub(crate) struct State {
     pub(crate) sent_key: Option<Key>,
     /// `None`: there is no session, or it has ended.
     pub(crate) key: Option<Key>,
-    pub(crate) id: Option<Uuid>,
+    /// What a call of this request has told of the session. It is later than the record.
+    told: Option<Told>,
     /// The user of a login of this request.
     login: Option<String>,
-    pub(crate) expires_at: Option<SystemTime>,
     /// The session as it was loaded.
     record: Option<Record>,
     /// Changes of this request that are saved, over the record.
@@ -52,12 +58,29 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The session was resumed.
+    /// The session was resumed. Nothing of the record is read here: few requests need its id or its
+    /// expiry, and what a cache has may be far from the processor.
     pub(crate) fn load(&mut self, key: Option<Key>, record: Record) {
         self.key = key;
-        self.id = Some(record.id);
-        self.expires_at = record.expires_at;
         self.record = Some(record);
+    }
+
+    pub(crate) fn id(&self) -> Option<Uuid> {
+        match &self.told {
+            Some(told) => Some(told.id),
+            None => self.record.as_ref().map(|record| record.id),
+        }
+    }
+
+    pub(crate) fn expires_at(&self) -> Option<SystemTime> {
+        match &self.told {
+            Some(told) => told.expires_at,
+            None => self.record.as_ref()?.expires_at,
+        }
+    }
+
+    pub(crate) fn set_expires_at(&mut self, expires_at: Option<SystemTime>) {
+        self.told = self.id().map(|id| Told { id, expires_at });
     }
 
     pub(crate) fn user_id(&self) -> Option<&str> {
@@ -129,12 +152,14 @@ impl State {
 
     /// The session has begun, or goes on under a new key.
     pub(crate) fn open(&mut self, session: NewSession) {
-        if self.id != Some(session.id) {
+        if self.id() != Some(session.id) {
             self.forget_data();
         }
         self.key = Some(session.key);
-        self.id = Some(session.id);
-        self.expires_at = session.expires_at;
+        self.told = Some(Told {
+            id: session.id,
+            expires_at: session.expires_at,
+        });
         self.cookie = CookieChange::Set;
     }
 
@@ -154,9 +179,8 @@ impl State {
         self.forget_data();
         self.pending.clear();
         self.key = None;
-        self.id = None;
+        self.told = None;
         self.login = None;
-        self.expires_at = None;
         self.cookie = cookie;
     }
 
