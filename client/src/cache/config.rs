@@ -49,7 +49,7 @@ impl CacheConfig {
         Self::default()
     }
 
-    /// How many sessions the cache holds at most: by default 10,000.
+    /// About how many sessions the cache holds at most: by default 10,000.
     pub fn capacity(mut self, sessions: u64) -> Self {
         self.capacity = sessions;
         self
@@ -76,7 +76,7 @@ impl CacheConfig {
         self
     }
 
-    /// How many keys without a session the cache remembers at most: by default 10,000. They are
+    /// About how many keys without a session the cache remembers at most: by default 10,000. They are
     /// kept apart from sessions, so that a flood of invented keys evicts no session.
     pub fn negative_capacity(mut self, keys: u64) -> Self {
         self.negative_capacity = keys;

@@ -18,7 +18,7 @@ use foldhash::fast::RandomState;
 use futures_util::future::{Shared, WeakShared};
 use quick_cache::sync::DefaultLifecycle;
 use quick_cache::{OptionsBuilder, UnitWeighter};
-use tokio::task::spawn_blocking;
+use tokio::task::yield_now;
 use uuid::Uuid;
 
 use crate::cache::config::CacheConfig;
@@ -31,7 +31,7 @@ use crate::key::Key;
 /// The generation before the first one.
 const VOID: u64 = 0;
 
-/// Locks are held for less than a microsecond, so that a few stripes suffice.
+/// A lock is held for no longer than it takes to copy a session, so that a few stripes suffice.
 const STRIPES: usize = 64;
 
 /// What identifies a session and its key in the cache.
@@ -60,9 +60,10 @@ type Fills = HashMap<Uuid, Vec<Arc<Fill>>, RandomState>;
 /// Holds a number of values at most: those that are asked for most often.
 type Limited<K, V, S> = quick_cache::sync::Cache<K, V, UnitWeighter, S>;
 
-/// Each shard has a lock, under which all that is void is dropped at once.
-const MOST_IN_A_SHARD: usize = 4096;
-const MOST_SHARDS: usize = 4096;
+/// Each shard has a lock and its share of the capacity. In small ones, chance would leave some full
+/// while others have room.
+const LEAST_IN_A_SHARD: usize = 512;
+const SHARDS_FOR_A_THREAD: usize = 4;
 
 fn limited<K: Eq + Hash, V: Clone, S>(capacity: u64) -> Limited<K, V, S>
 where
@@ -73,7 +74,11 @@ where
     let options = OptionsBuilder::new()
         .estimated_items_capacity(most)
         .weight_capacity(capacity)
-        .shards((4 * threads).max(most / MOST_IN_A_SHARD).min(MOST_SHARDS))
+        .shards(
+            (SHARDS_FOR_A_THREAD * threads)
+                .min(most / LEAST_IN_A_SHARD)
+                .max(1),
+        )
         .build()
         .expect("both capacities are set");
     Limited::with_options(
@@ -99,6 +104,8 @@ pub(crate) struct Entries {
     /// The generation that began when everything of a station was dropped last, for each station.
     /// Its entries of earlier generations are void.
     first_valid: Box<[AtomicU64]>,
+    /// A task frees the entries that are void.
+    is_sweeping: AtomicBool,
     /// A fill that began before this moment is not shared, nor is an absence found by one.
     ignore_reads_before: AtomicU64,
 }
@@ -160,6 +167,7 @@ impl Entries {
             fills: std::array::from_fn(|_| Mutex::default()),
             generation: AtomicU64::new(VOID + 1),
             first_valid: (0..stations).map(|_| AtomicU64::new(VOID + 1)).collect(),
+            is_sweeping: AtomicBool::new(false),
             ignore_reads_before: AtomicU64::new(0),
         }
     }
@@ -222,9 +230,31 @@ impl Entries {
             first_valid.fetch_max(generation, Ordering::SeqCst);
         }
         self.absent.clear();
-        // Nobody is given the entries any more. To free a million of them takes a second.
-        let entries = Arc::clone(self);
-        spawn_blocking(move || entries.sessions.retain(|_, entry| entries.is_valid(entry)));
+        // The entries that are void now are given to nobody.
+        if !self.is_sweeping.swap(true, Ordering::SeqCst) {
+            tokio::spawn(Arc::clone(self).sweep());
+        }
+    }
+
+    /// Frees the memory of void entries. It lets other tasks run, because there may be a million.
+    async fn sweep(self: Arc<Self>) {
+        const WITHOUT_PAUSE: usize = 64;
+        loop {
+            let generation = self.generation();
+            for (number, (id, entry)) in (1..).zip(self.sessions.iter()) {
+                if !self.is_valid(&entry) {
+                    self.sessions.remove_if(&id, |entry| !self.is_valid(entry));
+                }
+                if number % WITHOUT_PAUSE == 0 {
+                    yield_now().await;
+                }
+            }
+            self.is_sweeping.store(false, Ordering::SeqCst);
+            let is_done = self.generation() == generation;
+            if is_done || self.is_sweeping.swap(true, Ordering::SeqCst) {
+                return;
+            }
+        }
     }
 
     /// Drops a session, and keeps out what was read of it until now.
@@ -336,13 +366,14 @@ impl Entries {
 
     /// Changes the entry by what a fill has read of its session, unless that may have changed since
     /// the fill began.
-    pub(crate) fn update(&self, fill: &FillGuard, change: impl FnOnce(&Entry) -> Entry) {
+    pub(crate) fn update(&self, fill: &FillGuard, change: impl FnOnce(&Entry) -> Option<Entry>) {
         let id = fill.key.id;
         let _stripe = self.stripe(id);
         if self.is_current(fill)
             && let Some(entry) = self.get(&fill.key)
+            && let Some(changed) = change(&entry)
         {
-            self.sessions.insert(id, change(&entry));
+            self.sessions.insert(id, changed);
         }
     }
 

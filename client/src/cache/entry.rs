@@ -144,23 +144,27 @@ impl Entry {
         Self::of(session, facts)
     }
 
-    /// The entry after a visit was written. If that is not the last one, another is still pending.
-    pub(crate) fn after_write(&self, recorded: &Recorded, is_last: bool) -> Self {
-        let expires_at = recorded.expires_at.map_or(ServerMicros::MAX, micros);
-        let mut session = SessionData::clone(&self.0);
+    /// The entry after a visit was written, unless that changes nothing. If the visit is not the
+    /// last one, another is still pending.
+    pub(crate) fn after_write(&self, recorded: &Recorded, is_last: bool) -> Option<Self> {
         // An earlier expiry is announced, so that of two the later one was read later.
+        let expires_at = recorded.expires_at.map_or(ServerMicros::MAX, micros);
+        let expires_at = self.expires_at.max(expires_at);
+        if !is_last && expires_at == self.expires_at {
+            return None;
+        }
+        let mut session = SessionData::clone(&self.0);
         let mut facts = Facts {
-            expires_at: self.expires_at.max(expires_at),
+            expires_at,
             ..Facts::clone(self)
         };
         if is_last {
             facts.has_pending_visit = false;
             facts.visit_due_at = micros(recorded.visit_due_at);
             session.last_seen_at = recorded.last_seen_at;
-            session.expires_at =
-                (facts.expires_at < ServerMicros::MAX).then(|| instant(facts.expires_at));
+            session.expires_at = (expires_at < ServerMicros::MAX).then(|| instant(expires_at));
         }
-        Self::of(session, facts)
+        Some(Self::of(session, facts))
     }
 
     /// Whether a visit must be written at once, so that it keeps the session alive.
@@ -221,8 +225,8 @@ impl Entry {
     }
 }
 
-/// A hash with random numbers of this process, which visitors do not know. Two browsers pass for
-/// the same one once in 2^64 visits.
+/// Two browsers have the same hash once in 2^64 times. Visitors gain nothing by it: they can send
+/// the `User-Agent` of any browser.
 fn hash_agent(agent: &str) -> u64 {
     static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
     HASHER.hash_one(agent)
@@ -304,7 +308,7 @@ mod tests {
             expires_at: Some(instant(last + HOUR)),
             visit_due_at: instant(last + 60 * SECOND),
         };
-        let entry = entry.after_write(&recorded, true);
+        let entry = entry.after_write(&recorded, true).unwrap();
         assert!(known(&entry, last) && entry.is_alive(last + HOUR - 1));
     }
 
@@ -317,7 +321,7 @@ mod tests {
         };
         let entry = entry().after_visit(Visitor::default(), 100 * SECOND);
         let shown = entry.0.last_seen_at;
-        let entry = entry.after_write(&earlier, false);
+        let entry = entry.after_write(&earlier, false).unwrap_or(entry);
         assert!(entry.has_pending_visit && entry.is_alive(HOUR - 1));
         assert_eq!(entry.0.last_seen_at, shown);
     }

@@ -28,7 +28,7 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
 /// Saves what has changed: the session begins, or its changed members are patched.
 pub(crate) async fn save(shared: &Shared) -> Result<(), Error> {
     // Most requests change nothing, and none of their calls is under way.
-    if shared.calls.try_lock().is_some() && !shared.state().has_changes() {
+    if shared.calls.try_lock().is_ok() && !shared.state().has_changes() {
         return Ok(());
     }
     // In a box, so that the future of each request is small.

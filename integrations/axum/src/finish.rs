@@ -23,7 +23,7 @@ pub(crate) fn finish_at_once(shared: &Shared, response: &mut Response) -> bool {
     let waits = state.has_changes()
         || must_ask(config, &mut state)
         // A call that the handler has given up is still under way.
-        || shared.calls.try_lock().is_none();
+        || shared.calls.try_lock().is_err();
     if waits {
         return false;
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use axum::http::request::Parts;
-use futures_util::lock::Mutex as AsyncMutex;
 use qsessions::{Key, Uuid};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::builder::Config;
 use crate::error::Error;
@@ -95,8 +95,8 @@ impl Shared {
             return Ok(());
         }
         let _turn = match self.calls.try_lock() {
-            Some(turn) => turn,
-            None => self.calls.lock().await,
+            Ok(turn) => turn,
+            Err(_) => self.calls.lock().await,
         };
         // Another extractor may have resumed it meanwhile.
         if !self.is_loaded() {

@@ -5,12 +5,13 @@ use crate::common::{begin, row};
 use futures_util::future::join_all;
 use qsessions_testkit::Database;
 
-/// A call for all sessions, in the order of their ids or the other way round.
+/// A call for all sessions, in the order of their ids or the other way round. Each call comes from
+/// another address, so that it has something to write.
 fn for_all(order: &str) -> String {
     format!(
         "SELECT qsessions.record_visits(
              array_agg(id ORDER BY id {order}), array_agg(digest ORDER BY id {order}),
-             array_agg('192.0.2.0'::inet + (random() * 200)::int ORDER BY id {order}),
+             array_agg('10.0.0.0'::inet + pg_current_xact_id()::text::bigint ORDER BY id {order}),
              array_agg(NULL::text), array_agg(now()))
          FROM qsessions.session"
     )
