@@ -84,6 +84,35 @@ async fn a_moved_pool_is_detected(is_preloaded: bool) {
     until_data(&store, &session.key, Some(json!({"n": 1}))).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_holds_its_capacity_and_nothing_after_the_listener_was_lost() {
+    const CAPACITY: u64 = 100;
+    let server = server(true).await.0;
+    let to_listener = Proxy::to(&server).await.unwrap();
+    let config = server.config(DATABASE);
+    let listener = to_listener.config(&config);
+    let store = store(
+        pool_to(&config, 2),
+        &listener,
+        unhurried().capacity(CAPACITY),
+    )
+    .await;
+    let mut last = None;
+    for _ in 0..2 * CAPACITY {
+        let session = store.create().data(one()).await.unwrap();
+        assert_eq!(data(&store, &session.key).await, Some(one()));
+        last = Some(session.key);
+    }
+    assert_eq!(store.health().sessions, CAPACITY);
+
+    to_listener.cut().await;
+    let is_empty = until(async || store.health().sessions == 0);
+    timeout(FOR_EVER, is_empty).await.expect("all are freed");
+    until_serving(&store).await;
+    assert_eq!(data(&store, &last.unwrap()).await, Some(one()));
+    assert_eq!(store.health().sessions, 1);
+}
+
 /// Connects to the database that is chosen at the moment.
 struct Chosen(Arc<Mutex<String>>);
 
