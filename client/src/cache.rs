@@ -13,6 +13,7 @@ mod counters;
 mod deferral;
 mod entries;
 mod entry;
+pub(crate) mod facts;
 mod freshness;
 mod health;
 mod link;
@@ -47,7 +48,6 @@ use crate::purge::PurgeTask;
 use crate::store::Store;
 
 pub use config::CacheConfig;
-pub(crate) use entry::Facts;
 pub use health::Health;
 pub(crate) use listener::{Listener, Listeners};
 

@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 #[cfg(feature = "cache")]
-use crate::cache::Facts;
+use crate::cache::facts::Facts;
 use crate::error::Error;
 use crate::json::Jsonb;
 use crate::rfc3339;

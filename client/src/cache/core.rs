@@ -205,7 +205,7 @@ impl Cache {
         let fill = self.entries.fill(cache_key, now, generation);
         // Unless the new state is kept, the entry from before must not stay.
         let change = Change::new(self, cache_key.id);
-        let read = |row: &Row| CachedRow::from_resume(row, known.visits());
+        let read = |row: &Row| CachedRow::from_resume(row, known.visits);
         let Some(row) = visit(&self.database, CachedRow::RESUME, key, visitor, read).await? else {
             return Ok(None);
         };

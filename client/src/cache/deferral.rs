@@ -42,7 +42,7 @@ impl Cache {
         let visitor = Visitor {
             user_agent: visitor
                 .user_agent
-                .map(|agent| known.visits().kept_part(agent)),
+                .map(|agent| known.visits.kept_part(agent)),
             ..visitor
         };
         let visit = Visit::of(key.id, key.digest, instant(now), visitor);

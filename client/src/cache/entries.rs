@@ -22,7 +22,8 @@ use tokio::task::yield_now;
 use uuid::Uuid;
 
 use crate::cache::config::CacheConfig;
-use crate::cache::entry::{Digest, Entry};
+use crate::cache::entry::Entry;
+use crate::cache::facts::Digest;
 use crate::cache::freshness::Moment;
 use crate::cache::load::Load;
 use crate::cache::lock::lock;

@@ -8,8 +8,9 @@ use std::time::SystemTime;
 
 use foldhash::quality::RandomState;
 
+use crate::cache::facts::{Digest, Facts};
 use crate::cache::freshness::ServerMicros;
-use crate::cache::row::{CachedRow, Visits};
+use crate::cache::row::CachedRow;
 use crate::cache::server_time::instant;
 pub(crate) use crate::cache::server_time::micros;
 use crate::client_hints::ClientHints;
@@ -24,34 +25,9 @@ const WRITE_MARGIN: ServerMicros = 5_000_000;
 /// each of them.
 const SHORTEST_TOUCH_INTERVAL: ServerMicros = 1_000_000;
 
-/// SHA-256 of a key.
-pub(crate) type Digest = [u8; 32];
-
 /// A session and what the cache knows of it. Clones are cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry(Session);
-
-/// What the cache knows of a session.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    pub(crate) digest: Digest,
-    /// The generation of the cache in which it was read. It is void once everything of its station
-    /// has been dropped in a later one.
-    pub(crate) generation: u64,
-    /// The station of the server that it was read from. [`ELSEWHERE`](super::station::ELSEWHERE)
-    /// if the cache hears nothing of that server, and does not keep it.
-    pub(crate) station: u8,
-    /// `None`: it has none.
-    client_hints: Option<Arc<ClientHints>>,
-    /// As the table has it. The session itself shows also what a pending visit will make of it.
-    expires_at: ServerMicros,
-    visits: Visits,
-    visit_due_at: ServerMicros,
-    /// The session shows a visit that may not be written yet.
-    has_pending_visit: bool,
-    /// The hash of its `User-Agent`, which is not looked at for a visit with the same one.
-    agent_hash: Option<u64>,
-}
 
 /// What a session is after a visit was written.
 #[derive(Debug)]
@@ -177,10 +153,6 @@ impl Entry {
         now < self.expires_at
     }
 
-    pub(crate) fn visits(&self) -> Visits {
-        self.visits
-    }
-
     /// What a visit is to the session.
     pub(crate) fn visit(&self, visitor: Visitor<'_>, now: ServerMicros) -> Visit {
         let moved = visitor.ip.is_some_and(|ip| !self.has_ip(ip))
@@ -243,6 +215,7 @@ fn latest(one: Option<SystemTime>, other: Option<Option<SystemTime>>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::facts::Visits;
     use std::time::Duration;
 
     const SECOND: ServerMicros = 1_000_000;

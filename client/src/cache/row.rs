@@ -1,44 +1,16 @@
 //! Sessions with what a cache needs to know of them, as the server sends them.
 
-use std::time::{Duration, SystemTime};
-
 use tokio_postgres::Row;
 
+use crate::cache::facts::Visits;
 use crate::cache::freshness::ServerMicros;
 use crate::cache::link::Origin;
-use crate::cache::server_time::{instant as at, micros};
+use crate::cache::server_time::micros;
 use crate::client_hints::ClientHints;
 use crate::error::Error;
 use crate::json::Jsonb;
 use crate::session::{SessionData, session_columns};
 use crate::wire::instant;
-
-/// How visits of a session are recorded.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Visits {
-    /// The time between two visits that are recorded.
-    pub(crate) touch_interval: Duration,
-    pub(crate) user_agent_max_length: usize,
-    /// For how long a visit keeps the session alive. `None`: its expiry is fixed.
-    pub(crate) idle_timeout: Option<ServerMicros>,
-    pub(crate) deadline: ServerMicros,
-}
-
-impl Visits {
-    /// The part of a `User-Agent` that the server keeps.
-    pub(crate) fn kept_part<'a>(&self, user_agent: &'a str) -> &'a str {
-        let end = user_agent.char_indices().nth(self.user_agent_max_length);
-        &user_agent[..end.map_or(user_agent.len(), |(end, _)| end)]
-    }
-
-    /// To when a visit moves the expiry of the session, or `None` if it does not. The server may
-    /// compute another one if the clocks of its time zone are changed meanwhile.
-    pub(crate) fn expires_at(&self, seen_at: ServerMicros) -> Option<Option<SystemTime>> {
-        let expires_at = seen_at.saturating_add(self.idle_timeout?);
-        let expires_at = expires_at.min(self.deadline);
-        Some((expires_at < ServerMicros::MAX).then(|| at(expires_at)))
-    }
-}
 
 /// A session that was read, and where from.
 #[derive(Debug)]
