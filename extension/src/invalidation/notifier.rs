@@ -87,6 +87,7 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
         return;
     }
     let mut heartbeats = Heartbeats { last: None };
+    let mut last_sent = Instant::now();
     // A COMMIT PREPARED that came before this process ran may have left its ids to it. Those that
     // come later push them.
     let mut looks_for_prepared = true;
@@ -97,13 +98,18 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
             Sent::Everything => {
                 looks_for_prepared = false;
                 gather();
+                last_sent = Instant::now();
             }
             Sent::NoRoom => {
                 wait_for_room();
                 continue;
             }
         }
-        if !wait(heartbeats.pause().unwrap_or(IDLE)) && ring::release_slot() {
+        // PostgreSQL also wakes this process for what it does in other databases, and for SIGHUP.
+        let idle = last_sent.elapsed().min(heartbeats.since_last());
+        wait(heartbeats.pause().unwrap_or(IDLE.saturating_sub(idle)));
+        let idle = last_sent.elapsed().min(heartbeats.since_last());
+        if idle >= IDLE && ring::release_slot() {
             return;
         }
     }
@@ -115,6 +121,10 @@ struct Heartbeats {
 }
 
 impl Heartbeats {
+    fn since_last(&self) -> Duration {
+        self.last.map_or(Duration::MAX, |last| last.elapsed())
+    }
+
     /// How long a heartbeat must still wait.
     fn rest(&self) -> Duration {
         let passed = self.last.map(|last| last.elapsed());
@@ -165,29 +175,26 @@ fn gather() {
     sleep(0, GATHER);
 }
 
-/// Waits for work. False if there was none for this time.
-fn wait(time: Duration) -> bool {
-    let woken = sleep(pg_sys::WL_LATCH_SET, time);
+/// Waits for work, for this time at most.
+fn wait(time: Duration) {
+    sleep(pg_sys::WL_LATCH_SET, time);
     // SAFETY: this process's own latch.
     unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
     pgrx::check_for_interrupts!();
-    woken & pg_sys::WL_LATCH_SET != 0
 }
 
-/// Waits for one of these events, or for this time, and returns the event. The process exits if the
-/// postmaster does.
-fn sleep(events: u32, time: Duration) -> u32 {
+/// Waits for one of these events, or for this time. The process exits if the postmaster does.
+fn sleep(events: u32, time: Duration) {
     let events = events | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: this process's own latch.
-    let event = unsafe {
+    unsafe {
         pg_sys::WaitLatch(
             pg_sys::MyLatch,
             events as i32,
             time.as_micros().div_ceil(1000) as _,
             pg_sys::PG_WAIT_EXTENSION,
-        )
-    };
-    event as u32
+        );
+    }
 }
 
 enum Sent {

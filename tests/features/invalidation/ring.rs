@@ -7,6 +7,7 @@ use crate::common::{begin, failure, row};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qsessions_testkit::{Server, StopMode};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The process of the notifier. Sends until there is one, as an idle database has none. Its backlog
@@ -127,13 +128,28 @@ async fn each_database_has_a_notifier_that_does_not_prevent_its_drop() {
     let request = "SELECT qsessions.request_heartbeat()";
     row(&second.client, request, &[]).await;
     drop(second);
-    // Until the connections of the clients and of the notifier have ended.
-    while first
-        .client
-        .batch_execute("DROP DATABASE second")
-        .await
-        .is_err()
-    {}
+    // Until the connections of the clients and of the notifier have ended. The notifier is woken
+    // again and again meanwhile, as by changes in other databases.
+    let admin = server.connect("postgres").await.unwrap();
+    let waking = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            ticks.tick().await;
+            row(&admin, "SELECT pg_reload_conf()", &[]).await;
+        }
+    };
+    let dropping = async {
+        while first
+            .client
+            .batch_execute("DROP DATABASE second")
+            .await
+            .is_err()
+        {}
+    };
+    tokio::select! {
+        () = waking => {}
+        dropped = tokio::time::timeout(Duration::from_secs(60), dropping) => dropped.unwrap(),
+    }
     // The extension can be dropped as well: the notifier needs none of its objects.
     first.run("DROP TABLE qsessions.session; DROP DOMAIN qsessions.user_key; DROP EXTENSION qsessions").await;
 }
