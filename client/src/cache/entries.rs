@@ -231,7 +231,7 @@ impl Entries {
             first_valid.fetch_max(generation, Ordering::SeqCst);
         }
         self.absent.clear();
-        // The entries that are void now are given to nobody.
+        // No load returns a void entry, so that a task can free them later.
         if !self.is_sweeping.swap(true, Ordering::SeqCst) {
             tokio::spawn(Arc::clone(self).sweep());
         }

@@ -87,7 +87,7 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
         return;
     }
     let mut heartbeats = Heartbeats { last: None };
-    let mut last_sent = Instant::now();
+    let mut last_needed = Instant::now();
     // A COMMIT PREPARED that came before this process ran may have left its ids to it. Those that
     // come later push them.
     let mut looks_for_prepared = true;
@@ -98,7 +98,7 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
             Sent::Everything => {
                 looks_for_prepared = false;
                 gather();
-                last_sent = Instant::now();
+                last_needed = Instant::now();
             }
             Sent::NoRoom => {
                 wait_for_room();
@@ -106,11 +106,15 @@ pub extern "C-unwind" fn qsessions_notifier_main(database: pg_sys::Datum) {
             }
         }
         // PostgreSQL also wakes this process for what it does in other databases, and for SIGHUP.
-        let idle = last_sent.elapsed().min(heartbeats.since_last());
+        let idle = last_needed.elapsed().min(heartbeats.since_last());
         wait(heartbeats.pause().unwrap_or(IDLE.saturating_sub(idle)));
-        let idle = last_sent.elapsed().min(heartbeats.since_last());
-        if idle >= IDLE && ring::release_slot() {
-            return;
+        let idle = last_needed.elapsed().min(heartbeats.since_last());
+        if idle >= IDLE {
+            if ring::release_slot() {
+                return;
+            }
+            // A transaction is in flight, which may take long.
+            last_needed = Instant::now();
         }
     }
 }

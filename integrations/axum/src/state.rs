@@ -28,6 +28,7 @@ impl CookieChange {
     }
 }
 
+/// The id of the session, and when it expires.
 #[derive(Debug)]
 struct Told {
     id: Uuid,
