@@ -155,6 +155,55 @@ async fn each_database_has_a_notifier_that_does_not_prevent_its_drop() {
 }
 
 #[tokio::test]
+async fn a_notifier_rests_while_a_commit_waits_for_a_standby() {
+    const LOOKS: usize = 100;
+    let server = server_with_ring().await;
+    let mut listener = Listener::new(server.config("postgres")).await;
+    notifier(&mut listener).await;
+    let session = begin(&listener.client, "").await;
+    let admin = server.connect("postgres").await.unwrap();
+    let write = async |sql: &str| {
+        admin.batch_execute(sql).await.unwrap();
+        row(&admin, "SELECT pg_reload_conf()", &[]).await;
+    };
+    write("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    let writing = async {
+        let client = server.connect("postgres").await.unwrap();
+        client
+            .batch_execute("SET synchronous_commit = on")
+            .await
+            .unwrap();
+        loop {
+            row(
+                &client,
+                "SELECT qsessions.patch_session($1)",
+                &[&session.key],
+            )
+            .await;
+        }
+    };
+    // For longer than a notifier waits for work.
+    let looking = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'
+                     AND state_change < clock_timestamp() - interval '4 s')";
+        while !row(&admin, waits, &[]).await.get::<_, bool>(0) {}
+        let rests = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                     WHERE backend_type = 'qsessions notifier' AND wait_event = 'Extension')";
+        let mut resting = 0;
+        for _ in 0..LOOKS {
+            resting += usize::from(row(&admin, rests, &[]).await.get::<_, bool>(0));
+        }
+        // It looks once in three seconds whether it is still needed.
+        assert!(resting >= LOOKS - 5, "{resting} of {LOOKS}");
+    };
+    tokio::select! {
+        () = writing => {}
+        () = looking => {}
+    }
+    write("ALTER SYSTEM RESET synchronous_standby_names").await;
+}
+
+#[tokio::test]
 async fn after_a_crash_of_the_server_listeners_are_notified_again() {
     let mut server = Server::builder()
         .setting("shared_preload_libraries", "qsessions")
