@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::setsid;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
@@ -24,9 +24,13 @@ type Request = (Command, Sender<std::io::Result<Child>>);
 pub fn spawn(mut command: Command, outlive: bool) -> Result<Child> {
     static STARTER: OnceLock<std::sync::Mutex<Sender<Request>>> = OnceLock::new();
 
-    // SAFETY: prctl and setsid are plain system calls, which are allowed between fork and exec.
+    // SAFETY: prctl, setsid and sigaction are plain system calls, which are allowed between fork and
+    // exec.
     unsafe {
         command.pre_exec(move || {
+            // A shell has its background jobs ignore them, and programs inherit that.
+            signal(Signal::SIGINT, SigHandler::SigDfl)?;
+            signal(Signal::SIGQUIT, SigHandler::SigDfl)?;
             if outlive {
                 setsid()?;
             } else {
