@@ -280,8 +280,7 @@ impl<E: Executor> LocationInfo<'_, E> {
                 &[(&self.ip, Type::INET), (&self.locale, Type::TEXT)],
                 |row| {
                     let info = row.try_get::<_, Option<Jsonb<'_>>>(0)?;
-                    let decoded = info.map(Jsonb::decode).transpose()?;
-                    Ok(decoded.map(|info| info.value))
+                    Ok(info.map(Jsonb::value).transpose()?)
                 },
             )
             .await

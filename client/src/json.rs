@@ -77,35 +77,34 @@ impl<'a> FromSql<'a> for Jsonb<'a> {
     }
 }
 
-/// The value of a jsonb.
-#[derive(Debug)]
-pub(crate) struct Decoded {
-    pub(crate) value: Value,
-    /// The text, if a number had to be rounded.
-    pub(crate) exact: Option<Box<str>>,
+impl<'a> Jsonb<'a> {
+    #[cfg(test)]
+    pub(crate) fn of(text: &'a str) -> Self {
+        Self {
+            text: text.as_bytes(),
+        }
+    }
+
+    pub(crate) fn text(self) -> Result<&'a str, Error> {
+        std::str::from_utf8(self.text).map_err(Error::custom)
+    }
+
+    pub(crate) fn value(self) -> Result<Value, Error> {
+        Ok(read(self.text()?)?.0)
+    }
 }
 
-impl Jsonb<'_> {
-    /// The size of the column, without its version.
-    #[cfg(feature = "cache")]
-    pub(crate) fn bytes(self) -> usize {
-        self.text.len()
+/// The value of a text, and whether a number had to be rounded.
+pub(crate) fn read(text: &str) -> Result<(Value, bool), Error> {
+    // serde_json is faster, and reads nearly all data.
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok((value, false));
     }
-
-    pub(crate) fn decode(self) -> Result<Decoded, Error> {
-        // serde_json is faster, and reads nearly all data.
-        if let Ok(value) = serde_json::from_slice(self.text) {
-            return Ok(Decoded { value, exact: None });
-        }
-        let text = std::str::from_utf8(self.text).map_err(Error::custom)?;
-        let mut reader = Reader {
-            rest: text,
-            has_rounded: false,
-        };
-        let value = reader.document()?;
-        let exact = reader.has_rounded.then(|| text.into());
-        Ok(Decoded { value, exact })
-    }
+    let mut reader = Reader {
+        rest: text,
+        has_rounded: false,
+    };
+    Ok((reader.document()?, reader.has_rounded))
 }
 
 /// Reads JSON without recursion, so that no text can exhaust the stack.
@@ -267,12 +266,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn decode(text: &str) -> Result<Decoded, Error> {
-        let text = text.as_bytes();
-        Jsonb { text }.decode()
-    }
-
-    fn read(text: &str) -> Result<Value, Error> {
+    fn read_slowly(text: &str) -> Result<Value, Error> {
         Reader {
             rest: text,
             has_rounded: false,
@@ -299,7 +293,7 @@ mod tests {
         ];
         for text in texts {
             let expected: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(read(text).unwrap(), expected, "{text}");
+            assert_eq!(read_slowly(text).unwrap(), expected, "{text}");
         }
     }
 
@@ -326,16 +320,15 @@ mod tests {
             "tru",
         ];
         for text in texts {
-            assert!(read(text).is_err(), "{text}");
+            assert!(read_slowly(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_number_beyond_the_range_becomes_the_nearest_one_and_its_text_is_kept() {
+    fn a_number_beyond_the_range_becomes_the_nearest_one() {
         let huge = format!("[1{}, -1{0}, 7]", "0".repeat(400));
-        let decoded = decode(&huge).unwrap();
-        assert_eq!(decoded.value, json!([f64::MAX, f64::MIN, 7]));
-        assert_eq!(decoded.exact.as_deref(), Some(huge.as_str()));
+        let nearest = json!([f64::MAX, f64::MIN, 7]);
+        assert_eq!(read(&huge).unwrap(), (nearest, true));
     }
 
     #[test]
@@ -349,16 +342,16 @@ mod tests {
             1e23,
         ] {
             // As numeric writes it: without an exponent.
-            let decoded = decode(&format!("{number}")).unwrap();
-            assert_eq!(decoded.value.as_f64(), Some(number));
-            assert!(decoded.exact.is_none());
+            let (value, is_rounded) = read(&format!("{number}")).unwrap();
+            assert_eq!(value.as_f64(), Some(number));
+            assert!(!is_rounded);
         }
     }
 
     #[test]
     fn as_many_levels_as_are_written_are_read_and_no_more() {
         for text in nested(MAX_LEVELS) {
-            let value = decode(&text).unwrap().value;
+            let value = read(&text).unwrap().0;
             assert_eq!(levels(text.as_bytes()), MAX_LEVELS);
             assert_eq!(
                 json(value.clone()).unwrap().0.get().replace(':', ": "),
@@ -367,7 +360,7 @@ mod tests {
         }
         for levels in [MAX_LEVELS + 1, 1_000_000] {
             for text in nested(levels) {
-                let error = decode(&text).unwrap_err();
+                let error = read(&text).unwrap_err();
                 assert!(error.to_string().contains("1000 levels"), "{error}");
             }
         }

@@ -8,12 +8,12 @@ use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 #[cfg(feature = "cache")]
 use crate::cache::facts::Facts;
+use crate::data::{Data, DataColumn};
 use crate::error::Error;
 use crate::json::Jsonb;
 use crate::rfc3339;
@@ -36,7 +36,9 @@ use crate::wire::{instant, past_instant};
 #[derive(Clone)]
 pub struct Session(Arc<Shared>);
 
-/// In one piece of memory, of which an answer from a cache touches little.
+/// In one piece of memory, of which an answer from a cache touches the beginning, and a look at a
+/// member what follows.
+#[repr(C)]
 struct Shared {
     /// What a cache knows of the session. `None`: no cache has read it.
     #[cfg(feature = "cache")]
@@ -52,14 +54,9 @@ pub struct SessionData {
     pub id: Uuid,
     /// The user that the session belongs to. `None`: it is anonymous.
     pub user_id: Option<String>,
-    /// The data that the application keeps.
-    ///
-    /// jsonb holds any number, and a [`Value`] does not. An integer from `i64::MIN` to `u64::MAX`
-    /// is exact. Any other number is the nearest `f64`, or [`f64::MAX`] if it is larger than every
-    /// `f64`. An application that needs more can read with [`data_as`](Self::data_as), or enable
-    /// the feature `arbitrary_precision` of serde_json, which changes how all of its crates read
-    /// numbers.
-    pub data: Value,
+    /// [`data`](DataColumn::data), as the server has sent it.
+    #[serde(rename = "data")]
+    column: Data,
     /// The address of the last recorded visit.
     pub ip: Option<IpAddr>,
     /// The `User-Agent` header of the last recorded visit.
@@ -81,9 +78,6 @@ pub struct SessionData {
     pub expires_at: Option<SystemTime>,
     /// The version of the data. Each save adds one.
     pub version: i64,
-    /// The data as it was sent, if [`data`](Self::data) had to round a number.
-    #[serde(skip)]
-    exact: Option<Box<str>>,
 }
 
 impl Deref for Session {
@@ -91,6 +85,15 @@ impl Deref for Session {
 
     fn deref(&self) -> &SessionData {
         &self.0.data
+    }
+}
+
+/// The field `data`.
+impl Deref for SessionData {
+    type Target = DataColumn;
+
+    fn deref(&self) -> &DataColumn {
+        self.column.column()
     }
 }
 
@@ -115,8 +118,8 @@ impl Serialize for Session {
 impl SessionData {
     /// The data as a type of the application.
     ///
-    /// Data with a number larger than every `f64` is read from its text, so that a field of type
-    /// [`RawValue`](serde_json::value::RawValue) has all the digits.
+    /// It is read from its text, so that a field of type
+    /// [`RawValue`](serde_json::value::RawValue) has all the digits of a number.
     ///
     /// # Errors
     ///
@@ -133,12 +136,27 @@ impl SessionData {
     /// # }
     /// ```
     pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let exact = self.exact.as_deref().map(serde_json::from_str);
-        match exact {
-            Some(Ok(data)) => Ok(data),
-            // The type may want an `f64`, or a `Value`.
-            Some(Err(_)) | None => Ok(T::deserialize(&self.data)?),
-        }
+        self.column.read_as()
+    }
+
+    /// A member of the data, if that is an object and has one of this name.
+    ///
+    /// It reads the text of this member only. [`data`](DataColumn::data) is made of the whole text
+    /// when it is first used, and stays in memory as long as the session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] if the member is not of that type.
+    ///
+    /// ```
+    /// # fn example(session: qsessions::Session) -> Result<(), qsessions::Error> {
+    /// let theme: Option<String> = session.member("theme")?;
+    /// println!("{}", theme.as_deref().unwrap_or("light"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn member<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        self.column.member(name)
     }
 }
 
@@ -174,13 +192,18 @@ impl Session {
 }
 
 impl SessionData {
+    /// The size of the data's text in bytes.
+    #[cfg(feature = "cache")]
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.column.bytes()
+    }
+
     #[cfg(all(test, feature = "cache"))]
     pub(crate) fn for_tests(last_seen_at: SystemTime, expires_at: Option<SystemTime>) -> Self {
         Self {
             id: Uuid::nil(),
             user_id: None,
-            data: Value::Null,
-            exact: None,
+            column: Data::for_tests("{}"),
             ip: None,
             user_agent: None,
             created_at: last_seen_at,
@@ -193,12 +216,10 @@ impl SessionData {
     }
 
     pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
-        let data = row.try_get::<_, Jsonb<'_>>(2)?.decode()?;
         Ok(Self {
             id: row.try_get(0)?,
             user_id: row.try_get(1)?,
-            data: data.value,
-            exact: data.exact,
+            column: Data::read(row.try_get::<_, Jsonb<'_>>(2)?)?,
             ip: row.try_get(3)?,
             user_agent: row.try_get(4)?,
             created_at: past_instant(row, 5)?,

@@ -220,8 +220,8 @@ impl Cache {
     fn keep(&self, fill: &FillGuard, key: CacheKey, row: CachedRow) -> (Entry, bool) {
         // A former key opens the session until its grace is over, and that end is not announced.
         let station = self.station_of(&row);
-        let may_keep =
-            station != ELSEWHERE && row.data_bytes <= self.max_data_bytes && !row.is_former_key;
+        let is_small = row.session.data_bytes() <= self.max_data_bytes;
+        let may_keep = station != ELSEWHERE && is_small && !row.is_former_key;
         let entry = Entry::new(row, key.digest, fill.generation(), station);
         let is_kept = may_keep && self.entries.put(fill, &entry);
         if !is_kept {

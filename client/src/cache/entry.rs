@@ -74,11 +74,13 @@ impl Entry {
             visit_due_at: due.map_or(ServerMicros::MAX, micros),
             has_pending_visit: false,
             agent_hash: None,
+            ip: None,
         };
         Self::of(session, facts)
     }
 
     fn of(session: SessionData, mut facts: Facts) -> Self {
+        facts.ip = session.ip.map(|ip| ip.to_canonical());
         facts.agent_hash = session.user_agent.as_deref().map(hash_agent);
         Self(Session::cached(session, facts))
     }
@@ -173,9 +175,7 @@ impl Entry {
 
     /// A dual-stack socket gives the same address as `::ffff:192.0.2.1`.
     fn has_ip(&self, ip: IpAddr) -> bool {
-        self.0
-            .ip
-            .is_some_and(|known| known.to_canonical() == ip.to_canonical())
+        self.ip == Some(ip.to_canonical())
     }
 
     fn has_client_hints(&self, hints: &ClientHints) -> bool {
@@ -243,6 +243,7 @@ mod tests {
             visit_due_at: 60 * SECOND,
             has_pending_visit: false,
             agent_hash: None,
+            ip: None,
         };
         Entry::of(session, facts)
     }

@@ -1,6 +1,7 @@
 //! What a cache knows of a session. It is kept in one piece of memory with the session, and so does
 //! not know what a session is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,26 +12,30 @@ use crate::client_hints::ClientHints;
 /// SHA-256 of a key.
 pub(crate) type Digest = [u8; 32];
 
-/// What the cache knows of a session.
+/// What the cache knows of a session. An answer needs all but the last field, which are together in
+/// memory.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(crate) struct Facts {
     pub(crate) digest: Digest,
     /// The generation of the cache in which it was read. It is void once everything of its station
     /// has been dropped in a later one.
     pub(crate) generation: u64,
+    /// As the table has it. The session itself shows also what a pending visit will make of it.
+    pub(crate) expires_at: ServerMicros,
+    pub(crate) visit_due_at: ServerMicros,
+    /// The hash of its `User-Agent`, which is not looked at for a visit with the same one.
+    pub(crate) agent_hash: Option<u64>,
+    /// `None`: it has none.
+    pub(crate) client_hints: Option<Arc<ClientHints>>,
+    /// Its address, canonical.
+    pub(crate) ip: Option<IpAddr>,
     /// The station of the server that it was read from. [`ELSEWHERE`](super::station::ELSEWHERE)
     /// if the cache hears nothing of that server, and does not keep it.
     pub(crate) station: u8,
-    /// `None`: it has none.
-    pub(crate) client_hints: Option<Arc<ClientHints>>,
-    /// As the table has it. The session itself shows also what a pending visit will make of it.
-    pub(crate) expires_at: ServerMicros,
-    pub(crate) visits: Visits,
-    pub(crate) visit_due_at: ServerMicros,
     /// The session shows a visit that may not be written yet.
     pub(crate) has_pending_visit: bool,
-    /// The hash of its `User-Agent`, which is not looked at for a visit with the same one.
-    pub(crate) agent_hash: Option<u64>,
+    pub(crate) visits: Visits,
 }
 
 /// How visits of a session are recorded.

@@ -8,7 +8,6 @@ use crate::cache::link::Origin;
 use crate::cache::server_time::micros;
 use crate::client_hints::ClientHints;
 use crate::error::Error;
-use crate::json::Jsonb;
 use crate::session::{SessionData, session_columns};
 use crate::wire::instant;
 
@@ -16,7 +15,6 @@ use crate::wire::instant;
 #[derive(Debug)]
 pub(crate) struct CachedRow {
     pub(crate) session: SessionData,
-    pub(crate) data_bytes: usize,
     pub(crate) visits: Visits,
     pub(crate) client_hints: ClientHints,
     /// The database that has the row. `None`: another session has had the key.
@@ -46,7 +44,6 @@ impl CachedRow {
         let idle_timeout = row.try_get::<_, Option<f64>>(18)?;
         let deadline = instant(row, 19)?;
         Ok(Self {
-            data_bytes: data_bytes(row)?,
             visits: Visits {
                 touch_interval: touch_interval.unwrap_or_default(),
                 user_agent_max_length: row.try_get::<_, i32>(14)?.unsigned_abs() as usize,
@@ -81,7 +78,6 @@ impl CachedRow {
     pub(crate) fn from_resume(row: &Row, visits: Visits) -> Result<Self, Error> {
         Ok(Self {
             session: SessionData::from_row(row)?,
-            data_bytes: data_bytes(row)?,
             visits,
             origin: origin(row)?,
             // A standby records no visit, and is told apart by when it was started.
@@ -90,10 +86,6 @@ impl CachedRow {
             is_former_key: row.try_get::<_, Option<bool>>(14)?.unwrap_or(true),
         })
     }
-}
-
-fn data_bytes(row: &Row) -> Result<usize, Error> {
-    Ok(row.try_get::<_, Jsonb<'_>>(2)?.bytes())
 }
 
 fn origin(row: &Row) -> Result<Option<Origin>, Error> {

@@ -84,8 +84,13 @@ impl Session {
                 None => state.record().cloned(),
             }
         };
-        let value = record.as_ref().and_then(|record| record.data.get(name));
-        Ok(value.map(T::deserialize).transpose()?)
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        record.member(name).map_err(|error| match error {
+            qsessions::Error::Data(error) => Error::Data(error),
+            error => Error::Store(error),
+        })
     }
 
     /// Sets a member of the data.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use qsessions::SessionData;
 use serde_json::Value;
 
 /// The data of a session, as a `Record` of tower-sessions has it.
@@ -38,11 +39,8 @@ impl<'a> Changes<'a> {
 }
 
 /// The members of the data in the database. Another program can have saved data without members.
-pub(crate) fn members(data: &Value) -> Data {
-    let members = data.as_object().into_iter().flatten();
-    members
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+pub(crate) fn members(session: &SessionData) -> Data {
+    session.data_as().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl<E: Executor> QsessionsStore<E> {
         let Some(session) = call.await? else {
             return Ok(None);
         };
-        let data = members(&session.data);
+        let data = members(&session);
         if let Some(request) = request {
             request.remember(session.id, Known::of(&session, data.clone()));
         }
@@ -206,7 +206,7 @@ impl<E: Executor> QsessionsStore<E> {
                 // Another request has saved in the meantime.
                 Err(Error::VersionConflict) => {
                     let session = self.store.load(key).await?.ok_or(Error::SessionNotFound)?;
-                    known.stored = Arc::new(members(&session.data));
+                    known.stored = Arc::new(members(&session));
                     known.version = session.version;
                 }
                 Err(error) => return Err(error),
