@@ -191,8 +191,8 @@ def test_more_sessions_are_ended_than_a_statement_has_parameters(site, db):
         INSERT INTO qsessions.session (id, digest, expires_at)
         SELECT gen_random_uuid(), sha256(i::text::bytea), now() + interval '1 day'
         FROM generate_series(1, 66000) AS i""")
-    # The statistics may be those of an empty table, and the plan would compare each session with each other one.
-    db.rows("ANALYZE qsessions.session")
+    # The statistics may be those of an empty table, and no plan may compare each session with each other one.
+    db.rows("UPDATE pg_class SET (relpages, reltuples) = (1, 0) WHERE oid = 'qsessions.session'::regclass")
     form = {"action": "delete_selected", "select_across": "1", "_selected_action": session_id(key_of(client))}
     response = client.post(f"{LIST}?owner=none", form, follow=True)
     assert "66000 sessions were ended." in response.content.decode() and db.sessions() == 1

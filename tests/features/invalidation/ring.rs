@@ -193,8 +193,9 @@ async fn a_notifier_rests_while_a_commit_waits_for_a_standby() {
         for _ in 0..LOOKS {
             resting += usize::from(row(&admin, rests, &[]).await.get::<_, bool>(0));
         }
-        // It looks once in three seconds whether it is still needed.
-        assert!(resting >= LOOKS - 5, "{resting} of {LOOKS}");
+        // It looks once in three seconds whether it is still needed. One that never rests is found
+        // at rest in a fifth of the looks.
+        assert!(resting > LOOKS / 2, "{resting} of {LOOKS}");
     };
     tokio::select! {
         () = writing => {}

@@ -12,14 +12,13 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist
 from django.db import router, transaction
 from django.db.models.constants import LOOKUP_SEP
-from django.db.models.expressions import RawSQL
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from qsessions_django import sql
-from qsessions_django.models import Session
+from qsessions_django.models import Session, has_id
 
 # Names in the data that tell of a secret: `_auth_user_hash`, `_csrftoken`, `_password_reset_token` and those of packages.
 SECRET = re.compile("hash|token|secret|passw|passphrase|signature|verifier|key", re.IGNORECASE)
@@ -147,13 +146,12 @@ class SessionAdmin(admin.ModelAdmin):
         using = router.db_for_write(Session)
         sessions = Session.objects.using(using)
         own = current_id(request)
-        chosen = sessions.filter(pk__in=queryset.order_by().values("pk")).exclude(pk=own)
         with transaction.atomic(using):
+            ids = list(queryset.using(using).order_by().values_list("pk", flat=True))
+            chosen = sessions.filter(has_id(ids)).exclude(pk=own)
             ended = list(chosen.defer("data").select_for_update())
             log_ends(request, ended)
-            # One parameter: a statement takes at most 65,535 of them.
-            ids = RawSQL("SELECT unnest(%s::uuid[])", ([session.pk for session in ended],))
-            sessions.filter(pk__in=ids).delete()
+            sessions.filter(has_id([session.pk for session in ended])).delete()
         text = ngettext("%d session was ended.", "%d sessions were ended.", len(ended)) % len(ended)
         self.message_user(request, text, messages.SUCCESS)
         if own and queryset.filter(pk=own).exists():

@@ -70,9 +70,10 @@ class SessionQuerySet(models.QuerySet):
         base = self.model._base_manager.using(using)
         if not Collector(using=using).can_fast_delete(base.all()):
             return super().delete()
-        # The rows are locked in the order in which the deletion of their user would meet them.
-        rows = base.filter(pk__in=self.order_by().values("pk")).order_by(RawSQL('"session".ctid', ()))
         with transaction.atomic(using):
+            chosen = list(self.using(using).order_by().values_list("pk", flat=True))
+            # The rows are locked in the order in which the deletion of their user would meet them.
+            rows = base.filter(has_id(chosen)).order_by(RawSQL('"session".ctid', ()))
             ids = list(rows.select_for_update().values_list("pk", flat=True))
             revoke(ids, using)
         self._result_cache = None
@@ -80,6 +81,15 @@ class SessionQuerySet(models.QuerySet):
 
     delete.alters_data = True
     delete.queryset_only = True
+
+
+def has_id(ids):
+    """Whether a session has one of these public ids.
+
+    They are one parameter, because a statement takes at most 65,535 of them. And they are no subquery: with the
+    statistics of an empty table, the plan for one compares each session with each other one.
+    """
+    return RawSQL('"session".id = ANY (%s::uuid[])', (ids,), output_field=models.BooleanField())
 
 
 def revoke(ids, using):
