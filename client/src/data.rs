@@ -12,8 +12,12 @@ use crate::error::Error;
 use crate::json::{self, Jsonb};
 use crate::members::Members;
 
-/// The column `data` of a [`SessionData`](crate::SessionData), whose field it looks like.
-#[derive(Debug, Clone, PartialEq)]
+/// The column `data` of a [`SessionData`](crate::SessionData): its field `data` can be read there.
+///
+/// The value is made when it is first used, also by comparing, printing or serializing the session,
+/// and stays in memory as long as the session. Of data that is not an object, has more than 32
+/// members, more than 64 kB, or names with escapes, it is made at once.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DataColumn {
     /// The data that the application keeps.
@@ -65,11 +69,9 @@ impl Data {
     }
 
     pub(crate) fn read_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        match serde_json::from_str(&self.text) {
-            Ok(data) => Ok(data),
-            // The text may have a number for which the type wants the nearest `f64`, or more levels
-            // than serde_json reads.
-            Err(_) => Ok(T::deserialize(&self.column().data)?),
+        match from_text(&self.text) {
+            Some(data) => Ok(data),
+            None => Ok(T::deserialize(&self.column().data)?),
         }
     }
 
@@ -78,13 +80,22 @@ impl Data {
             let Some(text) = members.find(&self.text, name) else {
                 return Ok(None);
             };
-            if let Ok(value) = serde_json::from_str(text) {
+            if let Some(value) = from_text(text) {
                 return Ok(Some(value));
             }
         }
         let member = self.column().data.get(name);
         Ok(member.map(T::deserialize).transpose()?)
     }
+}
+
+/// `None` if the value of the text may be read as this type, and the text is not: it may have a number
+/// for which the type wants the nearest `f64`, or more levels than serde_json reads. And with
+/// arbitrary precision, serde_json shows some types another number in a text than in a value.
+fn from_text<T: DeserializeOwned>(text: &str) -> Option<T> {
+    (!json::is_arbitrarily_precise())
+        .then(|| serde_json::from_str(text).ok())
+        .flatten()
 }
 
 #[cfg(all(test, feature = "cache"))]
@@ -104,7 +115,7 @@ impl DataColumn {
 impl PartialEq for Data {
     fn eq(&self, other: &Self) -> bool {
         let are_exact = || !self.column().is_rounded && !other.column().is_rounded;
-        self.text == other.text || are_exact() && self.column() == other.column()
+        self.text == other.text || are_exact() && self.column().data == other.column().data
     }
 }
 
@@ -170,6 +181,18 @@ mod tests {
         assert_ne!(one, other);
         assert_eq!(one.column().data, json!([f64::MAX]));
         assert_eq!(data(r#"{"a": 1, "b": 2}"#), data(r#"{"b": 2, "a": 1}"#));
+    }
+
+    #[test]
+    fn the_deepest_data_is_read_as_a_map_on_a_small_stack() {
+        let text = format!("{}1{}", "{\"a\": ".repeat(1000), "}".repeat(1000));
+        let data = data(&text);
+        let read = || data.read_as::<std::collections::HashMap<String, Value>>();
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(2 << 20);
+            let read = thread.spawn_scoped(scope, || read().unwrap().len());
+            assert_eq!(read.unwrap().join().unwrap(), 1);
+        });
     }
 
     #[test]

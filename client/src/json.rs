@@ -3,6 +3,8 @@
 //! serde_json reads most of it. This reads what jsonb holds and serde_json refuses: numbers beyond
 //! the range of an `f64`, and more than 128 levels of arrays and objects.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 use serde::de::Error as _;
 use serde_json::value::RawValue;
@@ -35,7 +37,7 @@ fn too_deep() -> Error {
 }
 
 /// How many levels of arrays and objects a JSON text has.
-fn levels(json: &[u8]) -> usize {
+pub(crate) fn levels(json: &[u8]) -> usize {
     let (mut level, mut deepest) = (0_usize, 0);
     let (mut is_string, mut is_escaped) = (false, false);
     for byte in json {
@@ -92,6 +94,13 @@ impl<'a> Jsonb<'a> {
     pub(crate) fn value(self) -> Result<Value, Error> {
         Ok(read(self.text()?)?.0)
     }
+}
+
+/// Whether a [`Value`] keeps each number as it is written: whether the application has enabled the
+/// feature `arbitrary_precision` of serde_json.
+pub(crate) fn is_arbitrarily_precise() -> bool {
+    static IS: LazyLock<bool> = LazyLock::new(|| serde_json::from_str::<Value>("1e400").is_ok());
+    *IS
 }
 
 /// The value of a text, and whether a number had to be rounded.

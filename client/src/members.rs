@@ -12,7 +12,7 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::json::MAX_LEVELS;
+use crate::json::{MAX_LEVELS, levels};
 
 /// As many as most sessions have. They are beside what the session itself is.
 const INLINE: usize = 8;
@@ -39,8 +39,12 @@ impl Members {
     /// `None` if the text is not an object that can be read for certain: what is between its names
     /// is JSON, and is made into values later.
     pub(crate) fn of(text: &str) -> Option<Self> {
+        let is_long = text.len() > usize::from(u16::MAX);
+        if is_long || !text.starts_with('{') || has_many_levels(text) {
+            return None;
+        }
         // Half of a surrogate pair is the only thing in valid JSON that no string can hold.
-        if !text.starts_with('{') || text.contains("\\u") || has_many_levels(text) {
+        if text.contains("\\ud") || text.contains("\\uD") {
             return None;
         }
         let mut reader = Deserializer::from_str(text);
@@ -79,10 +83,11 @@ fn sample(name: &str) -> Option<(u8, u8, u8)> {
     Some((length, first.unwrap_or(0), last.unwrap_or(0)))
 }
 
-/// Whether there may be more than can be read. Strings with brackets count too.
+/// Whether there are more than can be read.
 fn has_many_levels(text: &str) -> bool {
     let opens = text.bytes().filter(|byte| matches!(byte, b'[' | b'{'));
-    opens.count() > MAX_LEVELS
+    // Counting them is faster, and enough for most data.
+    opens.count() > MAX_LEVELS && levels(text.as_bytes()) > MAX_LEVELS
 }
 
 struct Reader<'a> {

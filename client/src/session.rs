@@ -46,8 +46,9 @@ struct Shared {
     data: SessionData,
 }
 
-/// The columns of a [`Session`]: a row of the SQL type `session_data`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// The columns of a [`Session`]: a row of the SQL type `session_data`. The data is in the field
+/// [`data`](DataColumn::data).
+#[derive(Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SessionData {
     /// The public id.
@@ -109,6 +110,24 @@ impl fmt::Debug for Session {
     }
 }
 
+impl fmt::Debug for SessionData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionData")
+            .field("id", &self.id)
+            .field("user_id", &self.user_id)
+            .field("data", &self.column)
+            .field("ip", &self.ip)
+            .field("user_agent", &self.user_agent)
+            .field("created_at", &self.created_at)
+            .field("authenticated_at", &self.authenticated_at)
+            .field("updated_at", &self.updated_at)
+            .field("last_seen_at", &self.last_seen_at)
+            .field("expires_at", &self.expires_at)
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
 impl Serialize for Session {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (**self).serialize(serializer)
@@ -118,7 +137,7 @@ impl Serialize for Session {
 impl SessionData {
     /// The data as a type of the application.
     ///
-    /// It is read from its text, so that a field of type
+    /// It is read from the text that PostgreSQL has sent, so that a field of type
     /// [`RawValue`](serde_json::value::RawValue) has all the digits of a number.
     ///
     /// # Errors
@@ -141,8 +160,7 @@ impl SessionData {
 
     /// A member of the data, if that is an object and has one of this name.
     ///
-    /// It reads the text of this member only. [`data`](DataColumn::data) is made of the whole text
-    /// when it is first used, and stays in memory as long as the session.
+    /// It reads the text of this member only, unless the data is [unusual](DataColumn).
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from qsessions_django import sql
-from qsessions_django.models import Session, has_id
+from qsessions_django.models import Session, has_id, place
 
 # Names in the data that tell of a secret: `_auth_user_hash`, `_csrftoken`, `_password_reset_token` and those of packages.
 SECRET = re.compile("hash|token|secret|passw|passphrase|signature|verifier|key", re.IGNORECASE)
@@ -143,12 +143,12 @@ class SessionAdmin(admin.ModelAdmin):
 
         It has the name of Django's own action, and so replaces it.
         """
-        using = router.db_for_write(Session)
+        using = queryset._db or router.db_for_write(Session)
         sessions = Session.objects.using(using)
         own = current_id(request)
         with transaction.atomic(using):
             ids = list(queryset.using(using).order_by().values_list("pk", flat=True))
-            chosen = sessions.filter(has_id(ids)).exclude(pk=own)
+            chosen = sessions.filter(has_id(ids)).exclude(pk=own).order_by(place())
             ended = list(chosen.defer("data").select_for_update())
             log_ends(request, ended)
             sessions.filter(has_id([session.pk for session in ended])).delete()

@@ -72,8 +72,7 @@ class SessionQuerySet(models.QuerySet):
             return super().delete()
         with transaction.atomic(using):
             chosen = list(self.using(using).order_by().values_list("pk", flat=True))
-            # The rows are locked in the order in which the deletion of their user would meet them.
-            rows = base.filter(has_id(chosen)).order_by(RawSQL('"session".ctid', ()))
+            rows = base.filter(has_id(chosen)).order_by(place())
             ids = list(rows.select_for_update().values_list("pk", flat=True))
             revoke(ids, using)
         self._result_cache = None
@@ -81,6 +80,11 @@ class SessionQuerySet(models.QuerySet):
 
     delete.alters_data = True
     delete.queryset_only = True
+
+
+def place():
+    """The place of a row: rows are locked in the order in which the deletion of their user would meet them."""
+    return RawSQL('"session".ctid', ())
 
 
 def has_id(ids):
