@@ -50,7 +50,11 @@ pub fn import(
         return Ok(None);
     }
     let lock = store.lock(path, progress)?;
-    // Another process may have done it meanwhile.
+    // Another process may have done it meanwhile, and the files may be others by now.
+    let import = Import {
+        found: sources_at(path),
+        ..import
+    };
     let before = store.read_index().unwrap_or_default();
     let mut index = before.clone();
     let mut is_changed = import.settle(&mut index);

@@ -1,6 +1,8 @@
 //! Files and folders of them, good and bad.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod waiting;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,8 +12,7 @@ use std::process::Command;
 use common::{flat_city, ip, nested_city, nested_country};
 use mmdb_writer::IpVersion;
 use qsessions_geoip::{
-    DEFAULT_MAX_BYTES, Databases, Error, Kind, NoProgress, Options, Problem, Progress, Store,
-    import,
+    DEFAULT_MAX_BYTES, Databases, Kind, NoProgress, Options, Problem, Store, import,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -437,86 +438,6 @@ fn a_damaged_copy_is_made_anew_when_the_same_file_is_put_in_place_again() {
     assert_eq!(location(&databases, KNOWN).as_deref(), OLD);
 }
 
-/// Stops when it is asked for the `countdown`th time, and keeps what it is told.
-struct Stopper {
-    countdown: usize,
-    notes: Vec<String>,
-}
-
-impl Stopper {
-    fn after(countdown: usize) -> Self {
-        let notes = Vec::new();
-        Self { countdown, notes }
-    }
-}
-
-impl Progress for Stopper {
-    fn should_stop(&mut self) -> bool {
-        self.countdown = self.countdown.saturating_sub(1);
-        self.countdown == 0
-    }
-
-    fn note(&mut self, line: &str) {
-        self.notes.push(line.to_owned());
-    }
-}
-
-#[test]
-fn an_import_can_be_stopped_at_any_time_and_leaves_nothing_behind() {
-    let place = Place::new(&[("city.mmdb", &nested_city())]);
-    let databases = place.open();
-    let large: Vec<(String, serde_json::Value)> = (0..5000)
-        .map(|n| {
-            let network = format!("{}.{}.{}.0/24", 20 + n / 65536, n / 256 % 256, n % 256);
-            (network, json!({"country": {"iso_code": "AT"}, "n": n}))
-        })
-        .collect();
-    let large: Vec<_> = large
-        .iter()
-        .map(|(network, record)| (network.as_str(), record.clone()))
-        .collect();
-    place.write(
-        "city.mmdb",
-        &common::database("GeoLite2-City", IpVersion::V6, &large),
-    );
-    let mut stops = 0;
-    loop {
-        let mut progress = Stopper::after(stops + 1);
-        match import(place.path(), &place.store(), LATER, &mut progress) {
-            Err(Error::Stopped) => stops += 1,
-            other => {
-                assert_eq!(other.unwrap().unwrap(), []);
-                assert_eq!(progress.notes.len(), 1);
-                break;
-            }
-        }
-        assert_eq!(progress.notes, [""; 0]);
-        let entries = fs::read_dir(place.copies.path().join("pgsql_tmp_x")).unwrap();
-        assert_eq!(entries.count(), 3, "the index, the lock and the old copy");
-        assert!(databases.is_current());
-        assert_eq!(location(&databases, KNOWN).as_deref(), OLD);
-    }
-    // While it is copied, and while it is checked.
-    assert!(stops > 2, "{stops}");
-}
-
-#[test]
-fn others_open_the_old_copy_while_one_process_imports() {
-    let place = Place::new(&[("city.mmdb", &nested_city())]);
-    drop(place.open());
-    let lock = fs::File::open(place.copies.path().join("pgsql_tmp_x/pgsql_tmp_lock")).unwrap();
-    lock.lock().unwrap();
-    place.write("country.mmdb", &nested_country());
-    // Opening never waits. Importing does, until it is told to stop.
-    let mut databases = Databases::open(place.path(), place.store());
-    assert_eq!(location(&databases, KNOWN).as_deref(), OLD);
-    let stopped = import(place.path(), &place.store(), LATER, &mut Stopper::after(3));
-    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
-    drop(lock);
-    place.keep_up(&mut databases);
-    assert_eq!(databases.databases().len(), 2);
-}
-
 #[test]
 fn nothing_is_done_where_nothing_has_changed() {
     let place = Place::new(&[("city.mmdb", &nested_city()), ("bad.mmdb", b"bad")]);
@@ -565,26 +486,4 @@ fn a_folder_that_cannot_be_made_is_an_error() {
     assert_eq!(location(&databases, KNOWN), None);
     databases.add_problem(Problem::now(place.path(), &failed));
     assert_eq!(databases.new_problems().len(), 1);
-}
-
-#[test]
-fn what_a_killed_process_left_is_cleared_away() {
-    let place = Place::new(&[("city.mmdb", &nested_city())]);
-    let copies = place.copies.path().join("pgsql_tmp_x");
-    fs::create_dir(&copies).unwrap();
-    for name in [
-        "pgsql_tmp_new_1.mmdb",
-        "pgsql_tmp_0a.mmdb",
-        "pgsql_tmp_new_1.json",
-    ] {
-        fs::write(copies.join(name), "half of something").unwrap();
-    }
-    fs::write(
-        copies.join("pgsql_tmp_index.json"),
-        "{\"format\": 1, \"entr",
-    )
-    .unwrap();
-    assert_eq!(location(&place.open(), KNOWN).as_deref(), OLD);
-    assert_eq!(place.copies().len(), 1);
-    assert!(!copies.join("pgsql_tmp_new_1.json").exists());
 }
