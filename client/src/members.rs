@@ -163,11 +163,15 @@ mod tests {
         let nested = |levels| format!("{{\"a\": {}1{}}}", "[".repeat(levels), "]".repeat(levels));
         let long_name = |length| format!("{{\"{}\": 1}}", "x".repeat(length));
         let long = |length| format!("{{\"a\": \"{}\"}}", "x".repeat(length));
+        let many = format!("{{\"a\": [{}]}}", ["[1]"; 2000].join(", "));
+        let escapes = r#"{"a": "\u0001", "b": "C:\\users"}"#.to_owned();
         for text in [
             object(MOST),
             nested(MAX_LEVELS - 1),
             long_name(255),
             long(65_000),
+            many,
+            escapes,
         ] {
             assert!(Members::of(&text).is_some(), "{text:.40}");
         }
