@@ -15,8 +15,9 @@ use crate::members::Members;
 /// The column `data` of a [`SessionData`](crate::SessionData): its field `data` can be read there.
 ///
 /// The value is made when it is first used, also by comparing, printing or serializing the session,
-/// and stays in memory as long as the session. Of data that is not an object, has more than 32
-/// members, more than 64 kB, or names with escapes, it is made at once.
+/// and stays in memory as long as the session. It is made at once if the data is unusual: if it is
+/// not an object, or has more than 32 members, more than 64 kB, or names that are long or have
+/// escapes.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DataColumn {
@@ -31,7 +32,7 @@ pub struct DataColumn {
     is_rounded: bool,
 }
 
-/// Text of which is known that it can be read.
+/// JSON text that can be read: that was checked.
 #[derive(Clone)]
 pub(crate) struct Data {
     text: Box<str>,

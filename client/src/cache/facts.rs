@@ -12,8 +12,8 @@ use crate::client_hints::ClientHints;
 /// SHA-256 of a key.
 pub(crate) type Digest = [u8; 32];
 
-/// What the cache knows of a session. An answer needs all but the last field, which are together in
-/// memory.
+/// What the cache knows of a session. An answer needs all fields but the last. They are in this
+/// order in memory.
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub(crate) struct Facts {

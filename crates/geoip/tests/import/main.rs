@@ -6,7 +6,7 @@ mod waiting;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{flat_city, ip, nested_city, nested_country};
@@ -83,6 +83,12 @@ impl Place {
         let mut names: Vec<String> = names.filter(|name| name.ends_with(".mmdb")).collect();
         names.sort();
         names
+    }
+
+    fn only_copy(&self) -> PathBuf {
+        let copies = self.copies();
+        assert_eq!(copies.len(), 1);
+        self.copies.path().join("pgsql_tmp_x").join(&copies[0])
     }
 }
 
@@ -407,11 +413,7 @@ fn damage(copy: &Path, from: usize) {
 fn a_copy_that_cannot_be_opened_any_more_is_made_anew() {
     let place = Place::new(&[("city.mmdb", &nested_city())]);
     drop(place.open());
-    let copy = place
-        .copies
-        .path()
-        .join("pgsql_tmp_x")
-        .join(&place.copies()[0]);
+    let copy = place.only_copy();
     let bytes = fs::read(&copy).unwrap();
     let metadata = bytes.windows(11).position(|part| part == b"MaxMind.com");
     damage(&copy, metadata.unwrap());
@@ -423,11 +425,7 @@ fn a_copy_that_cannot_be_opened_any_more_is_made_anew() {
 fn a_damaged_copy_is_made_anew_when_the_same_file_is_put_in_place_again() {
     let place = Place::new(&[("city.mmdb", &nested_city())]);
     drop(place.open());
-    let copy = place
-        .copies
-        .path()
-        .join("pgsql_tmp_x")
-        .join(&place.copies()[0]);
+    let copy = place.only_copy();
     let bytes = fs::read(&copy).unwrap();
     damage(&copy, bytes.len() / 3);
     // Whoever has it open changes to the new one, though it is of the same name.
